@@ -1,0 +1,182 @@
+"""Which array library holds the arrays: NumPy on the CPU or CuPy on a GPU.
+
+This is the only file that imports cupy. Everything else asks `array_module(x)` for the module an
+array belongs to and calls the NumPy interface both libraries share:
+
+    xp = array_module(x)
+    y = xp.maximum(x, 0)
+
+The active backend (`set_backend`, or the variable MINICNN_BACKEND) decides where *new* arrays are
+made: weights, batches, random numbers.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any, Callable
+
+import numpy as np
+
+from minicnn.registry import near_matches, reset_names
+
+_INSTALL_HINT = (
+    "pip install minicnn[cuda13] (CUDA 13), minicnn[cuda12] (CUDA 12) or minicnn[rocm] (AMD ROCm 7)"
+)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An array library: its module, its array type, and the way back to NumPy."""
+
+    name: str
+    module: Any
+    array_type: type
+    to_numpy: Callable[[Any], np.ndarray]
+
+
+def _load_numpy() -> Backend:
+    return Backend("numpy", np, np.ndarray, np.asarray)
+
+
+def _load_cupy() -> Backend:
+    try:
+        import cupy
+    except ImportError as error:
+        raise RuntimeError(
+            f"the backend 'cupy' needs CuPy, which is not installed ({error}): {_INSTALL_HINT}"
+        ) from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:  # CuPy raises its own runtime error where there is no driver
+        raise RuntimeError(
+            f"the backend 'cupy' found no usable GPU ({error}); check the driver and that the CuPy "
+            f"wheel matches it: {_INSTALL_HINT}, or stay on set_backend('numpy')"
+        ) from error
+    if count == 0:
+        raise RuntimeError("the backend 'cupy' found no GPU; stay on set_backend('numpy')")
+    return Backend("cupy", cupy, cupy.ndarray, cupy.asnumpy)
+
+
+_loaders: dict[str, Callable[[], Backend]] = {"numpy": _load_numpy, "cupy": _load_cupy}
+_loaded: dict[str, Backend] = {"numpy": _load_numpy()}
+_active: Backend = _loaded["numpy"]
+_floatx = "float32"
+
+
+def register_backend(name: str, load: Callable[[], Backend]) -> None:
+    """Make `set_backend(name)` known; `load` is called when it is first asked for."""
+    _loaders[name] = load
+
+
+def set_backend(name: str) -> None:
+    """Choose where new arrays are made: "numpy" (CPU) or "cupy" (GPU).
+
+    Models built before the call keep their weights where they were made.
+
+    Raises:
+        ValueError: the name is unknown.
+        RuntimeError: the library is not installed, or finds no device.
+    """
+    global _active
+    if name not in _loaders:
+        raise ValueError(f"unknown backend {name!r}; {near_matches(name, _loaders)}")
+    if name not in _loaded:
+        _loaded[name] = _loaders[name]()
+    _active = _loaded[name]
+
+
+def get_backend() -> str:
+    """Name of the active backend."""
+    return _active.name
+
+
+def backend() -> str:
+    """Keras's name for `get_backend`."""
+    return _active.name
+
+
+def current_module() -> Any:
+    """Module of the active backend: numpy, or cupy."""
+    return _active.module
+
+
+def array_module(x: Any) -> Any:
+    """The module whose arrays `x` is one of (numpy for lists and scalars)."""
+    for candidate in _loaded.values():
+        if isinstance(x, candidate.array_type):
+            return candidate.module
+    return np
+
+
+def is_array(x: Any) -> bool:
+    """Whether `x` is an array of a backend in use."""
+    return any(isinstance(x, b.array_type) for b in _loaded.values())
+
+
+def asarray(x: Any, dtype: Any = None) -> Any:
+    """`x` as an array of the active backend, copied to the device where it is not there yet."""
+    if isinstance(x, _active.array_type):
+        return x if dtype is None else x.astype(dtype, copy=False)
+    return _active.module.asarray(to_numpy(x), dtype=dtype)
+
+
+def to_numpy(x: Any) -> np.ndarray:
+    """`x` as a NumPy array on the host."""
+    for candidate in _loaded.values():
+        if isinstance(x, candidate.array_type):
+            return candidate.to_numpy(x)
+    return np.asarray(x)
+
+
+def random_generator(seed: Any) -> Any:
+    """A generator on the active backend; `.random(size, dtype=...)` draws uniform numbers."""
+    return _active.module.random.default_rng(seed)
+
+
+def floatx() -> str:
+    """Default dtype of weights and computations: "float32" unless changed."""
+    return _floatx
+
+
+def set_floatx(dtype: str) -> None:
+    """Make layers built from now on compute in "float32" or "float64"."""
+    global _floatx
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"floatx must be 'float32' or 'float64', not {dtype!r}")
+    _floatx = dtype
+
+
+def image_data_format() -> str:
+    """Always "channels_last": images are (N, height, width, channels)."""
+    return "channels_last"
+
+
+def clear_session() -> None:
+    """Start the automatic layer names ("conv2d", "conv2d_1", ...) from the beginning again."""
+    reset_names()
+
+
+def device_info() -> dict[str, Any]:
+    """What the active backend runs on: {"backend", "device", "version", ...}."""
+    if _active.name != "cupy":
+        import platform
+
+        return {
+            "backend": _active.name,
+            "device": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "version": np.__version__,
+        }
+    cupy = _active.module
+    device = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+    free, total = cupy.cuda.runtime.memGetInfo()
+    return {
+        "backend": "cupy",
+        "device": device["name"].decode(),
+        "memory_bytes": total,
+        "free_bytes": free,
+        "version": cupy.__version__,
+    }
+
+
+if os.environ.get("MINICNN_BACKEND"):
+    set_backend(os.environ["MINICNN_BACKEND"])

@@ -1,0 +1,115 @@
+"""Saving the model as it is trained."""
+
+import os
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+from minicnn.callbacks.base import Logs
+from minicnn.callbacks.monitor import MonitorCallback
+from minicnn.files import make_folder
+from minicnn.progress import print_message
+from minicnn.registry import near_matches
+
+
+class ModelCheckpoint(MonitorCallback):
+    """Save the model, or its weights, after every epoch or every so many batches.
+
+    Args:
+        filepath: where to; may hold fields as in "{epoch:02d}-{val_loss:.2f}.keras", of the number
+            of the epoch (from 1), of the batch where save_freq is a number, and of the logs.
+        monitor: key in the logs that says which epoch is best.
+        verbose: 1 to print what is saved.
+        save_best_only: save only what is better than everything before.
+        save_weights_only: `model.save_weights` rather than `model.save`.
+        mode: "min", "max" or "auto".
+        save_freq: "epoch", or a number of batches.
+        initial_value_threshold: with save_best_only, save only what is better than this.
+
+    Raises:
+        ValueError: another save_freq; a field in `filepath` that the logs do not have.
+        OSError: the folder cannot be made, found out before the first epoch.
+    """
+
+    def __init__(
+        self,
+        filepath: str | os.PathLike[str],
+        monitor: str = "val_loss",
+        verbose: int = 0,
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+        save_freq: str | int = "epoch",
+        initial_value_threshold: float | None = None,
+    ):
+        super().__init__(monitor, mode)
+        if save_freq != "epoch" and (not isinstance(save_freq, int) or save_freq < 1):
+            raise ValueError(f"save_freq is 'epoch' or a number of batches, got {save_freq!r}")
+        self.filepath = os.fspath(filepath)
+        self.verbose = verbose
+        self.save_best_only = save_best_only
+        self.save_weights_only = save_weights_only
+        self.save_freq = save_freq
+        self.initial_value_threshold = initial_value_threshold
+        self.best = initial_value_threshold
+        self._epoch = 0
+        self._batches = 0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        folder = Path(self.filepath).parent
+        if "{" not in str(folder):
+            make_folder(folder)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        if self.save_freq == "epoch":
+            return
+        self._batches += 1
+        if self._batches >= int(self.save_freq):
+            self._batches = 0
+            self._save(self._epoch, logs or {}, batch)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.save_freq == "epoch":
+            self._save(epoch, logs or {})
+
+    def _save(self, epoch: int, logs: Logs, batch: int | None = None) -> None:
+        news = ""
+        if self.save_best_only:
+            # without the figure there is no telling which is best: keep the latest, as Keras does
+            value = self.monitored(logs)
+            if value is not None and not self.is_better(value, self.best):
+                if self.verbose > 0:
+                    print_message(
+                        f"Epoch {epoch + 1}: {self.monitor} {value:.5f} did not improve from "
+                        f"{self.best:.5f}"
+                    )
+                return
+            if value is not None:
+                before = "" if self.best is None else f" from {self.best:.5f}"
+                news = f"{self.monitor} improved{before} to {value:.5f}, "
+                self.best = value
+        path = self._path(epoch, logs, batch)
+        if self.verbose > 0:
+            print_message(f"Epoch {epoch + 1}: {news}saving to {path}")
+        make_folder(Path(path).parent)
+        if self.save_weights_only:
+            self.model.save_weights(path)
+        else:
+            self.model.save(path)
+
+    def _path(self, epoch: int, logs: Logs, batch: int | None) -> str:
+        fields: dict[str, Any] = {"epoch": epoch + 1}
+        if batch is not None:
+            fields["batch"] = batch + 1
+        wanted = {name for _, name, _, _ in Formatter().parse(self.filepath) if name is not None}
+        if wanted - fields.keys():  # only now, since reading the logs of a batch costs time
+            fields = {**logs, **fields}
+        for name in wanted:
+            if name not in fields:
+                raise ValueError(
+                    f"filepath {self.filepath!r} has a field {name!r}; {near_matches(name, fields)}"
+                )
+        return self.filepath.format(**fields)

@@ -1,0 +1,91 @@
+"""What one forward pass leaves behind for its backward pass.
+
+A layer keeps nothing of a call on itself. What its backward needs goes into a `Context`, so that
+several parts of a batch can run through the same layer at once and a layer can stand at several
+places of a model.
+"""
+
+from typing import TYPE_CHECKING, Any, Hashable
+
+from minicnn.parallel.communicator import SOLO, Communicator
+
+if TYPE_CHECKING:
+    from minicnn.layers.base import Weight
+
+
+class Context:
+    """The record of one call of one layer.
+
+    Attributes:
+        training: whether dropout drops, augmentation augments and batch statistics are used.
+        record: whether a backward pass will follow; where not, `save` keeps nothing.
+        rng: random generator of the active backend for this pass.
+        comm: the communicator between the shards of the batch; a layer that needs the whole
+            batch (BatchNormalization) reduces through it.
+        needs_dx: whether anybody will read the gradient that backward returns. A layer may return
+            None where this is False (the first layer of a network: a third of its work).
+        wants_logits: whether a closing softmax is left out, because the loss applies it.
+        saved: what `save` was given.
+        gradients: {weight: gradient} of this pass, shared by all layers of the pass.
+        updates: {weight: new value} to be assigned after the step (moving statistics).
+        losses: penalties added in this pass.
+    """
+
+    __slots__ = (
+        "training", "record", "rng", "comm", "needs_dx", "wants_logits",
+        "saved", "gradients", "updates", "_children",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        training: bool = False,
+        record: bool | None = None,
+        rng: Any = None,
+        comm: Communicator = SOLO,
+        needs_dx: bool = True,
+        wants_logits: bool = False,
+    ):
+        self.training = training
+        self.record = training if record is None else record
+        self.rng = rng
+        self.comm = comm
+        self.needs_dx = needs_dx
+        self.wants_logits = wants_logits
+        self.saved: tuple[Any, ...] = ()
+        self.gradients: dict[Weight, Any] = {}
+        self.updates: dict[Weight, Any] = {}
+        self._children: dict[Hashable, Context] = {}
+
+    def save(self, *values: Any) -> None:
+        """Keep `values` for backward, which finds them in `saved`."""
+        if self.record:
+            self.saved = values
+
+    def add_gradient(self, weight: "Weight", gradient: Any) -> None:
+        """Add to the gradient of `weight`; several uses of a layer sum up."""
+        present = self.gradients.get(weight)
+        self.gradients[weight] = gradient if present is None else present + gradient
+
+    def update(self, weight: "Weight", value: Any) -> None:
+        """Ask that `weight` be assigned `value` once the step is done."""
+        self.updates[weight] = value
+
+    def child(
+        self, key: Hashable, needs_dx: bool | None = None, wants_logits: bool = False
+    ) -> "Context":
+        """The context of an inner layer: a fresh record in the same pass."""
+        inner = self._children.get(key)
+        if inner is None:
+            inner = Context(
+                self.training, self.record, self.rng, self.comm,
+                self.needs_dx if needs_dx is None else needs_dx, wants_logits,
+            )  # fmt: skip
+            inner.gradients = self.gradients
+            inner.updates = self.updates
+            if self.record:
+                self._children[key] = inner
+        return inner
+
+    def release(self, key: Hashable) -> None:
+        """Forget an inner record; its arrays are no longer needed."""
+        self._children.pop(key, None)

@@ -1,0 +1,201 @@
+"""One's own images: a directory with a subdirectory of image files for each class."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minicnn import random
+from minicnn.preprocessing import files
+
+
+class ImageFolder:
+    """Batches (x, y) of image files; iterating over it again is another epoch.
+
+    x is float32 (batch, height, width, channels), 0 to 255. `len()` is the number of batches,
+    `class_names` the classes in the order of their labels, `file_paths` and `labels` tell of each
+    image. Images are read when their batch is asked for, so memory holds one batch.
+    """
+
+    def __init__(
+        self,
+        file_paths: Sequence[Path],
+        labels: np.ndarray | None,
+        class_names: list[str] | None,
+        label_mode: str | None,
+        batch_size: int,
+        image_size: tuple[int, int],
+        color_mode: str,
+        shuffle: bool,
+        seed: int | None,
+        **reading: Any,
+    ):
+        self.file_paths = list(file_paths)
+        self.labels = labels
+        self.class_names = class_names
+        self.label_mode = label_mode
+        self.batch_size = batch_size
+        self.image_size = image_size
+        self.color_mode = color_mode
+        self.shuffle = shuffle
+        self._rng = random.host_generator(seed)
+        self._reading = reading
+
+    def __len__(self) -> int:
+        return -(-len(self.file_paths) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Any]:
+        n = len(self.file_paths)
+        order = self._rng.permutation(n) if self.shuffle else np.arange(n)
+        for start in range(0, n, self.batch_size):
+            yield self._batch(order[start : start + self.batch_size])
+
+    def _batch(self, indices: np.ndarray) -> Any:
+        paths = [self.file_paths[i] for i in indices]
+        x = files.read_batch(paths, self.image_size, self.color_mode, np.float32, **self._reading)
+        if self.labels is None or self.label_mode is None:
+            return x
+        y = self.labels[indices]
+        if self.label_mode == "binary":
+            return x, y.astype(np.float32)[:, None]
+        if self.label_mode == "categorical":
+            return x, files.one_hot(y, len(self.class_names or ()), np.float32)
+        return x, y
+
+
+def image_dataset_from_directory(
+    directory: files.PathLike,
+    labels: str | Sequence[int] | None = "inferred",
+    label_mode: str | None = "int",
+    class_names: Sequence[str] | None = None,
+    color_mode: str = "rgb",
+    batch_size: int = 32,
+    image_size: tuple[int, int] = (256, 256),
+    shuffle: bool = True,
+    seed: int | None = None,
+    validation_split: float | None = None,
+    subset: str | None = None,
+    interpolation: str = "bilinear",
+    follow_links: bool = False,
+    crop_to_aspect_ratio: bool = False,
+    verbose: bool = True,
+) -> Any:
+    """Batches of the images in `directory`, as `keras.utils.image_dataset_from_directory`.
+
+    Args:
+        directory: one subdirectory a class, with image files at any depth.
+        labels: "inferred" from the subdirectories; or one integer for each file in sorted order;
+            or None for images alone.
+        label_mode: "int" (int32 (n,)), "categorical" (one-hot (n, classes)), "binary" ((n, 1), two
+            classes) or None for images alone.
+        class_names: the subdirectories to use, in the order of their labels; default all, sorted.
+        color_mode: "rgb", "rgba" or "grayscale".
+        batch_size: images a batch; the last may have fewer.
+        image_size: (height, width) that every image is resized to.
+        shuffle: a new order for each epoch.
+        seed: fixes the order and the split.
+        validation_split: this fraction of the files, drawn at random when shuffling, is kept back.
+        subset: "training" or "validation", which part of the split; "both" for the pair of them.
+        interpolation: as in `load_img`.
+        follow_links: also enter directories that are symbolic links.
+        crop_to_aspect_ratio: cut the centre out rather than distort.
+        verbose: print how many files were found.
+
+    Returns:
+        An `ImageFolder`, or two for subset="both".
+
+    Raises:
+        FileNotFoundError: no such directory.
+        ValueError: no images, or arguments that do not fit; the message says which.
+    """
+    files.check_choice("label_mode", label_mode, ("int", "categorical", "binary", None))
+    files.check_choice("color_mode", color_mode, files.CHANNELS)
+    files.check_choice("interpolation", interpolation, files._RESAMPLING)
+    if int(batch_size) != batch_size or batch_size < 1:
+        raise ValueError(f"batch_size should be an integer from 1 on, not {batch_size!r}")
+    _check_split(validation_split, subset, shuffle, seed)
+    paths, targets, names = _indexed(directory, labels, class_names, follow_links)
+    if label_mode == "binary" and names is not None and len(names) != 2:
+        raise ValueError(f"label_mode 'binary' is for 2 classes, found {len(names)}: {names}")
+    if verbose:
+        classes = "" if names is None else f" belonging to {len(names)} classes"
+        print(f"Found {len(paths)} files{classes}.")
+
+    order = np.arange(len(paths))
+    if shuffle:
+        order = random.host_generator(seed).permutation(order)
+
+    def part(chosen: np.ndarray) -> ImageFolder:
+        if not len(chosen):
+            raise ValueError(
+                f"validation_split={validation_split} of {len(paths)} files leaves no image for "
+                "one of the two parts"
+            )
+        return ImageFolder(
+            [paths[i] for i in chosen],
+            None if targets is None else targets[chosen],
+            names,
+            label_mode,
+            int(batch_size),
+            (int(image_size[0]), int(image_size[1])),
+            color_mode,
+            shuffle,
+            seed,
+            interpolation=interpolation,
+            keep_aspect_ratio=crop_to_aspect_ratio,
+        )
+
+    if subset is None:
+        return part(order)
+    cut = len(paths) - int((validation_split or 0) * len(paths))
+    if subset == "both":
+        return part(order[:cut]), part(order[cut:])
+    return part(order[:cut] if subset == "training" else order[cut:])
+
+
+def _check_split(
+    validation_split: float | None, subset: str | None, shuffle: bool, seed: int | None
+) -> None:
+    files.check_choice("subset", subset, ("training", "validation", "both", None))
+    if (validation_split is None) != (subset is None):
+        raise ValueError(
+            f"validation_split={validation_split!r} and subset={subset!r}: give both or neither"
+        )
+    if validation_split is not None and not 0 < validation_split < 1:
+        raise ValueError(f"validation_split lies between 0 and 1, not at {validation_split!r}")
+    if subset in ("training", "validation") and shuffle and seed is None:
+        raise ValueError(
+            "give a seed: without one the training and the validation part would be drawn "
+            "separately and overlap"
+        )
+
+
+def _indexed(
+    directory: files.PathLike,
+    labels: str | Sequence[int] | None,
+    class_names: Sequence[str] | None,
+    follow_links: bool,
+) -> tuple[list[Path], np.ndarray | None, list[str] | None]:
+    """All files, the label of each, the classes' names."""
+    if isinstance(labels, str):
+        files.check_choice("labels", labels, ("inferred", None))
+        names, by_class = files.list_class_files(directory, class_names, follow_links)
+        counts = [len(paths) for paths in by_class]
+        targets = np.repeat(np.arange(len(names), dtype=np.int32), counts)
+        return [path for paths in by_class for path in paths], targets, names
+    if class_names is not None:
+        raise ValueError("class_names goes with labels='inferred' only")
+    if not Path(directory).is_dir():
+        raise FileNotFoundError(f"{str(directory)!r} is no directory")
+    paths = files.list_images(directory, follow_links)
+    if not paths:
+        raise ValueError(f"no image files in {str(directory)!r}")
+    if labels is None:
+        return paths, None, None
+    if len(labels) != len(paths):
+        raise ValueError(f"{len(labels)} labels were given for {len(paths)} files in {directory}")
+    targets = np.asarray(labels)
+    if targets.ndim != 1 or targets.dtype.kind not in "iu" or targets.min() < 0:
+        raise ValueError("labels should be a flat list of integers from 0 on, one for each file")
+    return paths, targets.astype(np.int32), [str(v) for v in range(targets.max() + 1)]

@@ -1,0 +1,215 @@
+"""CIFAR-10's python-format batch files, read without `pickle.load`.
+
+Those files are pickles, and loading a pickle runs whatever its author put in. Here the stream is
+only *read*: `pickletools.genops` takes it apart into opcodes, and the few opcodes that describe
+dictionaries, lists, numbers, strings and one uint8 array are carried out below. Functions named
+in the stream are compared with four known names and never looked up, imported or called.
+"""
+
+import pickletools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_PIXELS = 3072  # 3 planes of 32 x 32
+
+# What a pickled uint8 array names; newer NumPy says numpy._core where older said numpy.core.
+_RECONSTRUCT = {"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct"}
+_NDARRAY, _DTYPE, _ENCODE = "numpy ndarray", "numpy dtype", "_codecs encode"
+_ALLOWED = _RECONSTRUCT | {_NDARRAY, _DTYPE, _ENCODE}
+
+_MARK = object()
+
+
+class _Name(str):
+    """A "module name" pair that the stream mentions: a label here, never the thing itself."""
+
+
+class _DType:
+    """Stands for the pickled dtype of the array; only uint8 passes."""
+
+
+class _Array:
+    """Stands for the pickled array: empty at first, its value set by the BUILD opcode."""
+
+    value: np.ndarray | None = None
+
+
+class _Refused(ValueError):
+    """The stream holds something a batch file has no use for."""
+
+
+def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The labels (n,) and pixels (n, 3072), both uint8, of one python-format batch file.
+
+    The pixels of an image are its red, green and blue plane, each row by row.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is truncated, is no pickle, or holds anything but such a batch.
+    """
+    size = path.stat().st_size
+    try:
+        with open(path, "rb") as stream:
+            content = _interpret(stream)
+    except _Refused as error:
+        raise ValueError(f"{path} is no CIFAR-10 batch: {error}; nothing in it was run") from error
+    except (ValueError, IndexError, KeyError, TypeError, EOFError, AttributeError) as error:
+        raise ValueError(
+            f"{path} ({size:,} bytes) cannot be read as a CIFAR-10 python-format batch, it may be "
+            f"truncated (an official one has about 31,035,000 bytes): {error}"
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not a batch's dictionary")
+    entries = {_text(key): value for key, value in content.items()}
+    missing = [key for key in ("data", "labels") if key not in entries]
+    if missing:
+        raise ValueError(f"{path} has no {missing} among its entries {sorted(entries)}")
+    return _checked(path, entries["labels"], entries["data"])
+
+
+def _checked(path: Path, labels: Any, data: Any) -> tuple[np.ndarray, np.ndarray]:
+    pixels = data.value if isinstance(data, _Array) else None
+    if pixels is None or pixels.ndim != 2 or pixels.shape[1] != _PIXELS:
+        found = "no array" if pixels is None else f"shape {pixels.shape}"
+        raise ValueError(f"{path}: 'data' should be uint8 of shape (n, {_PIXELS}), found {found}")
+    if not isinstance(labels, list) or not all(type(v) is int and 0 <= v < 256 for v in labels):
+        raise ValueError(f"{path}: 'labels' should be a list of small integers")
+    if len(labels) != len(pixels):
+        raise ValueError(f"{path} has {len(labels)} labels for {len(pixels)} images")
+    return np.array(labels, np.uint8), pixels
+
+
+def _text(value: Any) -> str:
+    """Python 2 strings arrive as Latin-1 text, Python 3 ones as bytes or text."""
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _data_bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else value.encode("latin-1")
+
+
+def _interpret(stream: Any) -> Any:
+    """The plain value that the pickle in `stream` describes, on a stack machine as pickle's."""
+    stack: list[Any] = []
+    memo: dict[int, Any] = {}
+
+    def pop_to_mark() -> list[Any]:
+        at = len(stack) - 1
+        while stack[at] is not _MARK:  # IndexError where there is none
+            at -= 1
+        items = stack[at + 1 :]
+        del stack[at:]
+        return items
+
+    argument: Any
+    for opcode, argument, _ in pickletools.genops(stream):
+        match opcode.name:
+            case "PROTO" | "FRAME":
+                pass
+            case "STOP":
+                (value,) = stack
+                return value
+            case "MARK":
+                stack.append(_MARK)
+            case "POP":
+                stack.pop()
+            # constants
+            case "NONE":
+                stack.append(None)
+            case "NEWTRUE" | "NEWFALSE":
+                stack.append(opcode.name == "NEWTRUE")
+            case "BININT" | "BININT1" | "BININT2" | "LONG1":
+                stack.append(argument)
+            case (
+                "SHORT_BINSTRING" | "BINSTRING" | "SHORT_BINBYTES" | "BINBYTES" | "BINBYTES8"
+                | "SHORT_BINUNICODE" | "BINUNICODE" | "BINUNICODE8"
+            ):  # fmt: skip
+                stack.append(argument)
+            # containers
+            case "EMPTY_DICT":
+                stack.append({})
+            case "EMPTY_LIST":
+                stack.append([])
+            case "EMPTY_TUPLE":
+                stack.append(())
+            case "TUPLE":
+                stack.append(tuple(pop_to_mark()))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                count = int(opcode.name[-1])
+                stack[-count:] = [tuple(stack[-count:])]
+            case "APPEND":
+                item = stack.pop()
+                _expect(stack[-1], list).append(item)
+            case "APPENDS":
+                items = pop_to_mark()
+                _expect(stack[-1], list).extend(items)
+            case "SETITEM":
+                pair = stack[-2:]
+                del stack[-2:]
+                _expect(stack[-1], dict)[_text(pair[0])] = pair[1]
+            case "SETITEMS":
+                items = pop_to_mark()
+                _expect(stack[-1], dict).update(
+                    zip(map(_text, items[::2]), items[1::2], strict=True)
+                )
+            # the memo: values seen before
+            case "BINPUT" | "LONG_BINPUT":
+                memo[argument] = stack[-1]
+            case "MEMOIZE":
+                memo[len(memo)] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[argument])
+            # the array
+            case "GLOBAL":
+                stack.append(_known(argument))
+            case "STACK_GLOBAL":
+                module, name = stack[-2:]
+                stack[-2:] = [_known(f"{module} {name}")]
+            case "REDUCE":
+                arguments = stack.pop()
+                stack[-1] = _stand_in(stack[-1], arguments)
+            case "BUILD":
+                state = stack.pop()
+                _build(stack[-1], state)
+            case name:
+                raise _Refused(f"its pickle uses {name}, which a batch file has no use for")
+    raise ValueError("the pickle has no end")
+
+
+def _expect(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise _Refused(f"its pickle treats a {type(value).__name__} as a {kind.__name__}")
+    return value
+
+
+def _known(name: str) -> _Name:
+    if name not in _ALLOWED:
+        raise _Refused(f"its pickle names {name.replace(' ', '.')!r}")
+    return _Name(name)
+
+
+def _stand_in(function: Any, arguments: Any) -> Any:
+    """What REDUCE, "call this function", amounts to for the four known names."""
+    if isinstance(function, _Name):
+        if function in _RECONSTRUCT and arguments[0] == _NDARRAY:
+            return _Array()
+        if function == _DTYPE and _text(arguments[0]) == "u1":
+            return _DType()
+        if function == _ENCODE and _text(arguments[1]) in ("latin1", "latin-1"):
+            # Protocol 2 has no bytes: Python 3 writes them as text with the way back.
+            return arguments[0].encode("latin-1")
+    raise _Refused(f"its pickle calls {function} with {str(arguments)[:60]}")
+
+
+def _build(target: Any, state: Any) -> None:
+    if isinstance(target, _DType):
+        return  # byte order, alignment and the like: one byte has none
+    if not isinstance(target, _Array):
+        raise _Refused(f"its pickle sets the state of a {type(target).__name__}")
+    _, shape, dtype, fortran_order, data = state
+    if not isinstance(dtype, _DType):
+        raise _Refused("the array in its pickle is not of type uint8")
+    flat = np.frombuffer(_data_bytes(data), np.uint8)
+    target.value = flat.reshape(shape, order="F" if fortran_order else "C")

@@ -1,0 +1,63 @@
+"""Writing files so that a reader sees the old file or the whole new one, never half of it."""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+from typing import Iterator
+
+
+def make_folder(folder: str | os.PathLike[str]) -> Path:
+    """Create `folder` and its parents where they are missing.
+
+    Raises:
+        OSError: it cannot be made; the message names the folder and what would do.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _refusal(error, folder) from error
+    return folder
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Lend a temporary path; when the block ends well the file there becomes `path`.
+
+        with atomic_write("model.safetensors") as temporary:
+            temporary.write_bytes(...)
+
+    The temporary file lies in the same folder (a rename is atomic only within a file system) and
+    ends in the name of the final one, for writers that look at the suffix. If the block raises, it
+    is removed and whatever was at `path` stays as it was. Folders on the way are created, and a
+    link at `path` is followed.
+
+    Raises:
+        IsADirectoryError: `path` is a folder.
+        OSError: the folder cannot be written to.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file to write")
+    make_folder(target.parent)
+    temporary = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
+    try:
+        temporary.touch(exist_ok=False)  # found out before the work of the block, not after it
+    except OSError as error:
+        raise _refusal(error, target.parent) from error
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _refusal(error: OSError, folder: Path) -> OSError:
+    """`error` again, with a text that names the folder."""
+    reason = error.strerror or str(error)
+    message = (
+        f"cannot write into the folder {str(folder)!r}: {reason}. "
+        "Give a path in a folder that exists, or can be made, and that you may write to"
+    )
+    return type(error)(message)

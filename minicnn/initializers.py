@@ -1,0 +1,330 @@
+"""Initial values of weights.
+
+An initializer is called with a shape and returns a NumPy array on the host; the layer moves it to
+its device. Numbers are drawn in float64 and then rounded, so that one seed gives the same network
+in float32 and in float64.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minicnn import backend
+from minicnn.random import host_generator
+from minicnn.registry import Configurable, Registry
+
+INITIALIZERS = Registry("initializer")
+
+# Standard deviation of a standard normal distribution cut off at -2 and 2.
+_TRUNCATED_STDDEV = 0.87962566103423978
+
+
+def compute_fans(
+    shape: Sequence[int],
+    input_axes: Sequence[int] | None = None,
+    output_axes: Sequence[int] | None = None,
+) -> tuple[int, int]:
+    """How many inputs one output is summed from, and how many outputs one input goes to.
+
+    A dense kernel (in, out) has (in, out); a convolution kernel (kh, kw, in, out) has
+    (kh·kw·in, kh·kw·out). `input_axes` and `output_axes`, given together, say it outright.
+    """
+    shape = tuple(shape)
+    if input_axes is not None and output_axes is not None:
+        return math.prod(shape[a] for a in input_axes), math.prod(shape[a] for a in output_axes)
+    if len(shape) < 2:
+        size = math.prod(shape)
+        return size, size
+    field = math.prod(shape[:-2])
+    return field * shape[-2], field * shape[-1]
+
+
+class Initializer(Configurable):
+    """Base class; one of your own defines `__call__(shape, dtype=None)`."""
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        raise NotImplementedError(f"{type(self).__name__} does not define __call__(shape, dtype)")
+
+
+def _finished(values: np.ndarray, dtype: Any) -> np.ndarray:
+    return values.astype(dtype or backend.floatx(), copy=False)
+
+
+def _truncated_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Standard normal numbers, those beyond two standard deviations (4.6 %) drawn again."""
+    values = rng.standard_normal(shape)
+    flat = values.reshape(-1)
+    outside = np.flatnonzero(np.abs(flat) > 2)
+    while outside.size:
+        flat[outside] = rng.standard_normal(outside.size)
+        outside = outside[np.abs(flat[outside]) > 2]
+    return flat.reshape(shape)
+
+
+@INITIALIZERS.register()
+class Zeros(Initializer):
+    """All zero."""
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        return np.zeros(tuple(shape), dtype or backend.floatx())
+
+
+@INITIALIZERS.register()
+class Ones(Initializer):
+    """All one."""
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        return np.ones(tuple(shape), dtype or backend.floatx())
+
+
+@INITIALIZERS.register()
+class Constant(Initializer):
+    """All `value`, a number or an array that broadcasts to the shape asked for."""
+
+    def __init__(self, value: Any = 0.0):
+        self.value = value
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        return np.full(tuple(shape), self.value, dtype or backend.floatx())
+
+
+@INITIALIZERS.register("IdentityInitializer")
+class Identity(Initializer):
+    """`gain` on the diagonal of a matrix, zero elsewhere.
+
+    Raises:
+        ValueError: the shape is not that of a matrix.
+    """
+
+    def __init__(self, gain: float = 1.0):
+        self.gain = gain
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        if len(shape) != 2:
+            raise ValueError(f"Identity makes matrices, shape (rows, columns); got {tuple(shape)}")
+        return _finished(self.gain * np.eye(shape[0], shape[1]), dtype)
+
+
+@INITIALIZERS.register()
+class RandomNormal(Initializer):
+    """Normally distributed: `mean`, standard deviation `stddev`."""
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
+        self.mean = mean
+        self.stddev = stddev
+        self.seed = seed
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        values = host_generator(self.seed).normal(self.mean, self.stddev, tuple(shape))
+        return _finished(values, dtype)
+
+
+@INITIALIZERS.register()
+class TruncatedNormal(Initializer):
+    """Like RandomNormal, but nothing beyond two `stddev` from `mean` (drawn again instead).
+
+    What comes out has the standard deviation 0.88 `stddev`.
+    """
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
+        self.mean = mean
+        self.stddev = stddev
+        self.seed = seed
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        values = _truncated_normal(host_generator(self.seed), tuple(shape))
+        return _finished(self.mean + self.stddev * values, dtype)
+
+
+@INITIALIZERS.register()
+class RandomUniform(Initializer):
+    """Evenly distributed over [minval, maxval)."""
+
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None):
+        self.minval = minval
+        self.maxval = maxval
+        self.seed = seed
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        values = host_generator(self.seed).uniform(self.minval, self.maxval, tuple(shape))
+        return _finished(values, dtype)
+
+
+@INITIALIZERS.register("OrthogonalInitializer")
+class Orthogonal(Initializer):
+    """A matrix with orthonormal rows or columns, whichever are fewer, times `gain`.
+
+    More than two axes are taken as (all but the last, last): a convolution kernel
+    (kh, kw, in, out) is a matrix (kh·kw·in, out).
+
+    Raises:
+        ValueError: fewer than two axes.
+
+    Source: Saxe, McClelland, Ganguli 2013, arXiv:1312.6120.
+    """
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None):
+        self.gain = gain
+        self.seed = seed
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        shape = tuple(shape)
+        if len(shape) < 2:
+            raise ValueError(f"Orthogonal needs a shape of at least two axes; got {shape}")
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        tall = (max(rows, columns), min(rows, columns))
+        q, r = np.linalg.qr(host_generator(self.seed).standard_normal(tall))
+        q *= np.sign(np.diag(r))  # makes the distribution uniform over all such matrices
+        if rows < columns:
+            q = q.T
+        return _finished(self.gain * q.reshape(shape), dtype)
+
+
+class _ScaledByFans(Initializer):
+    """Variance `scale` / n, n being the fan that `mode` names: keeps the size of activations
+    (fan_in) or of gradients (fan_out) from layer to layer.
+
+    Draws from [-limit, limit) with limit = sqrt(3 scale / n), or from a normal distribution with
+    standard deviation sqrt(scale / n), also after truncation.
+    """
+
+    scale = 1.0
+    mode = "fan_in"
+    distribution = "truncated_normal"
+
+    def __init__(
+        self,
+        seed: int | None = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
+    ):
+        self.seed = seed
+        self.input_axes = input_axes
+        self.output_axes = output_axes
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        shape = tuple(shape)
+        fan_in, fan_out = compute_fans(shape, self.input_axes, self.output_axes)
+        n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        variance = self.scale / max(1.0, n)
+        rng = host_generator(self.seed)
+        if self.distribution == "uniform":
+            limit = math.sqrt(3 * variance)
+            return _finished(rng.uniform(-limit, limit, shape), dtype)
+        stddev = math.sqrt(variance)
+        if self.distribution == "untruncated_normal":
+            return _finished(rng.normal(0.0, stddev, shape), dtype)
+        return _finished(stddev / _TRUNCATED_STDDEV * _truncated_normal(rng, shape), dtype)
+
+
+@INITIALIZERS.register()
+class VarianceScaling(_ScaledByFans):
+    """Variance `scale` / n, with all of it to choose.
+
+    Args:
+        scale: positive factor.
+        mode: n is "fan_in", "fan_out" or "fan_avg" (see `compute_fans`).
+        distribution: "truncated_normal" (also "normal"), "untruncated_normal" or "uniform".
+        seed: the same numbers at every call; None draws from the library's generator.
+        input_axes, output_axes: axes the fans are counted over, instead of Keras's reading.
+    """
+
+    def __init__(
+        self,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: int | None = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
+    ):
+        super().__init__(seed, input_axes, output_axes)
+        if scale <= 0:
+            raise ValueError(f"VarianceScaling needs a positive scale; got {scale!r}")
+        if mode not in ("fan_in", "fan_out", "fan_avg"):
+            raise ValueError(f"mode must be 'fan_in', 'fan_out' or 'fan_avg', not {mode!r}")
+        distribution = distribution.lower()
+        if distribution == "normal":
+            distribution = "truncated_normal"
+        if distribution not in ("truncated_normal", "untruncated_normal", "uniform"):
+            raise ValueError(
+                "distribution must be 'truncated_normal', 'untruncated_normal' or 'uniform', "
+                f"not {distribution!r}"
+            )
+        self.scale = scale
+        self.mode = mode
+        self.distribution = distribution
+
+
+@INITIALIZERS.register()
+class GlorotUniform(_ScaledByFans):
+    """Uniform over ±sqrt(6 / (fan_in + fan_out)).
+
+    Source: Glorot, Bengio 2010, "Understanding the difficulty of training deep feedforward neural
+    networks", equation 16.
+    """
+
+    mode = "fan_avg"
+    distribution = "uniform"
+
+
+@INITIALIZERS.register()
+class GlorotNormal(_ScaledByFans):
+    """Truncated normal with variance 2 / (fan_in + fan_out) (Glorot, Bengio 2010)."""
+
+    mode = "fan_avg"
+
+
+@INITIALIZERS.register()
+class HeUniform(_ScaledByFans):
+    """Uniform over ±sqrt(6 / fan_in), for ReLU.
+
+    Source: He et al. 2015, "Delving deep into rectifiers", arXiv:1502.01852, equation 10.
+    """
+
+    scale = 2.0
+    distribution = "uniform"
+
+
+@INITIALIZERS.register()
+class HeNormal(_ScaledByFans):
+    """Truncated normal with variance 2 / fan_in, for ReLU (He et al. 2015, arXiv:1502.01852)."""
+
+    scale = 2.0
+
+
+@INITIALIZERS.register()
+class LecunUniform(_ScaledByFans):
+    """Uniform over ±sqrt(3 / fan_in) (LeCun et al. 1998, "Efficient BackProp", equation 16)."""
+
+    distribution = "uniform"
+
+
+@INITIALIZERS.register()
+class LecunNormal(_ScaledByFans):
+    """Truncated normal with variance 1 / fan_in (LeCun et al. 1998, "Efficient BackProp")."""
+
+
+# Keras has each class under its lower-case name too: initializers.he_normal(seed=1).
+zeros = Zeros
+ones = Ones
+constant = Constant
+identity = Identity
+random_normal = RandomNormal
+random_uniform = RandomUniform
+truncated_normal = TruncatedNormal
+orthogonal = Orthogonal
+variance_scaling = VarianceScaling
+glorot_uniform = GlorotUniform
+glorot_normal = GlorotNormal
+he_uniform = HeUniform
+he_normal = HeNormal
+lecun_uniform = LecunUniform
+lecun_normal = LecunNormal
+
+
+def get(identifier: Any) -> Initializer | None:
+    """A name, a configuration or an instance as an initializer; None stays None."""
+    return INITIALIZERS.get(identifier)

@@ -1,0 +1,1 @@
+"""Stateless array functions: forward and gradients side by side, no layers, no classes."""

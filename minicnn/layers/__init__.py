@@ -1,0 +1,42 @@
+"""All layers, under Keras's names."""
+
+from minicnn.layers.activation import ELU, GELU, Activation, LeakyReLU, ReLU, Softmax
+from minicnn.layers.augmentation import (
+    RandomBrightness,
+    RandomContrast,
+    RandomCrop,
+    RandomFlip,
+)
+from minicnn.layers.base import LAYERS, Layer, Weight
+from minicnn.layers.conv import Conv2D
+from minicnn.layers.dense import Dense
+from minicnn.layers.depthwise import DepthwiseConv2D, SeparableConv2D
+from minicnn.layers.dropout import Dropout
+from minicnn.layers.input import Input, InputLayer
+from minicnn.layers.merge import Add, Concatenate, Multiply, add, concatenate, multiply
+from minicnn.layers.normalization import BatchNormalization, LayerNormalization
+from minicnn.layers.pooling import (
+    AveragePooling2D,
+    GlobalAveragePooling2D,
+    GlobalMaxPooling2D,
+    MaxPooling2D,
+)
+from minicnn.layers.random_affine import RandomRotation, RandomTranslation, RandomZoom
+from minicnn.layers.rescaling import Rescaling
+from minicnn.layers.reshaping import Flatten, Reshape, ZeroPadding2D
+
+AvgPool2D = AveragePooling2D
+Convolution2D = Conv2D
+GlobalAvgPool2D = GlobalAveragePooling2D
+GlobalMaxPool2D = GlobalMaxPooling2D
+MaxPool2D = MaxPooling2D
+
+__all__ = [
+    "Activation", "Add", "AveragePooling2D", "AvgPool2D", "BatchNormalization", "Concatenate",
+    "Conv2D", "Convolution2D", "Dense", "DepthwiseConv2D", "Dropout", "ELU", "Flatten", "GELU",
+    "GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D", "GlobalMaxPooling2D", "Input",
+    "InputLayer", "LAYERS", "Layer", "LayerNormalization", "LeakyReLU", "MaxPool2D",
+    "MaxPooling2D", "Multiply", "RandomBrightness", "RandomContrast", "RandomCrop", "RandomFlip",
+    "RandomRotation", "RandomTranslation", "RandomZoom", "ReLU", "Rescaling", "Reshape",
+    "SeparableConv2D", "Softmax", "Weight", "ZeroPadding2D", "add", "concatenate", "multiply",
+]  # fmt: skip

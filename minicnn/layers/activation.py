@@ -1,0 +1,157 @@
+"""Activation functions as layers of their own."""
+
+from typing import Any
+
+from minicnn import activations
+from minicnn.activations import ACTIVATIONS
+from minicnn.context import Context
+from minicnn.layers.base import LAYERS, Layer
+
+
+@LAYERS.register()
+class Activation(Layer):
+    """y = f(x), number by number (softmax: along the last axis).
+
+    Args:
+        activation: name or object.
+
+    Shape:
+        any, kept.
+    """
+
+    def __init__(self, activation: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.activation = ACTIVATIONS.get(activation or "linear")
+
+    @property
+    def closing_softmax(self) -> bool:
+        return bool(self.activation.is_softmax)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return tuple(input_shape)
+
+    def forward(self, x: Any, ctx: Context) -> Any:
+        if self.activation.is_linear or (ctx.wants_logits and self.closing_softmax):
+            return x
+        y = self.activation.forward(x)
+        ctx.save(y if self.activation.saves == "output" else x)
+        return y
+
+    def backward(self, dy: Any, ctx: Context) -> Any:
+        if not ctx.saved:  # forward handed x through
+            return dy
+        (kept,) = ctx.saved
+        return self.activation.backward(dy, kept)
+
+
+class _FixedActivation(Activation):
+    """An activation layer named after its function; its arguments are its own."""
+
+    def __init__(self, activation: Any, **kwargs: Any):
+        super().__init__(activation, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["activation"]
+        return config
+
+
+@LAYERS.register()
+class ReLU(_FixedActivation):
+    """y = x where x >= threshold (at most max_value), negative_slope (x - threshold) below.
+
+    Args:
+        max_value: upper limit, or None.
+        negative_slope: slope below the threshold.
+        threshold: where the function leaves the lower branch.
+
+    Shape:
+        any, kept.
+
+    Source: Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines" (2010).
+    """
+
+    def __init__(
+        self,
+        max_value: float | None = None,
+        negative_slope: float = 0.0,
+        threshold: float = 0.0,
+        **kwargs: Any,
+    ):
+        function = activations.ReLU(
+            negative_slope=negative_slope, max_value=max_value, threshold=threshold
+        )
+        super().__init__(function, **kwargs)
+        self.max_value, self.negative_slope, self.threshold = max_value, negative_slope, threshold
+
+
+@LAYERS.register()
+class LeakyReLU(_FixedActivation):
+    """y = x where x >= 0, negative_slope x below.
+
+    Args:
+        negative_slope: 0.3 as in Keras (older name: alpha).
+
+    Shape:
+        any, kept.
+
+    Source: Maas, Hannun, Ng, "Rectifier nonlinearities improve neural network acoustic models"
+    (2013).
+    """
+
+    def __init__(self, negative_slope: float = 0.3, **kwargs: Any):
+        negative_slope = kwargs.pop("alpha", negative_slope)
+        super().__init__(activations.LeakyReLU(negative_slope=negative_slope), **kwargs)
+        self.negative_slope = negative_slope
+
+
+@LAYERS.register()
+class ELU(_FixedActivation):
+    """y = x where x > 0, alpha (exp(x) - 1) below.
+
+    Args:
+        alpha: minus the limit for x to minus infinity.
+
+    Shape:
+        any, kept.
+
+    Source: Clevert, Unterthiner, Hochreiter (2015), arXiv:1511.07289.
+    """
+
+    def __init__(self, alpha: float = 1.0, **kwargs: Any):
+        super().__init__(activations.ELU(alpha=alpha), **kwargs)
+        self.alpha = alpha
+
+
+@LAYERS.register()
+class GELU(_FixedActivation):
+    """y = x P(X <= x) for a standard normal X.
+
+    Args:
+        approximate: use the formula with tanh.
+
+    Shape:
+        any, kept.
+
+    Source: Hendrycks and Gimpel (2016), arXiv:1606.08415.
+    """
+
+    def __init__(self, approximate: bool = False, **kwargs: Any):
+        super().__init__(activations.GELU(approximate=approximate), **kwargs)
+        self.approximate = approximate
+
+
+@LAYERS.register()
+class Softmax(_FixedActivation):
+    """y_k = exp(x_k) / sum_j exp(x_j) along an axis.
+
+    Args:
+        axis: -1, the last.
+
+    Shape:
+        any, kept.
+    """
+
+    def __init__(self, axis: int = -1, **kwargs: Any):
+        super().__init__(activations.Softmax(axis=axis), **kwargs)
+        self.axis = axis

@@ -1,0 +1,283 @@
+"""Augmentation without interpolation: flips, crops, brightness and contrast.
+
+Each image gets a change of its own in training and none outside it. The gradient goes back through
+the change, for the few models in which something before it learns.
+"""
+
+from typing import Any
+
+from minicnn import backend, random
+from minicnn.backend import array_module
+from minicnn.context import Context
+from minicnn.graph import Shape
+from minicnn.kernels import affine
+from minicnn.layers import arguments
+from minicnn.layers.base import LAYERS, Layer, require_rank
+from minicnn.registry import near_matches
+
+
+class RandomImageLayer(Layer):
+    """Base of the augmentation layers: images (N, H, W, C) in, images out.
+
+    Args:
+        seed: where given, the layer draws from a generator of its own that starts from this
+            number and goes on from call to call, instead of the generator of the pass, which
+            `minicnn.utils.set_random_seed` governs.
+        data_format: "channels_last".
+    """
+
+    def __init__(self, seed: int | None = None, data_format: str | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.data_format = arguments.channels_last(self, data_format)
+        self._generators: dict[tuple[str, int], Any] = {}
+
+    def build(self, input_shape: Shape) -> None:
+        require_rank(self, input_shape, 4, "(N, height, width, channels)")
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        require_rank(self, input_shape, 4, "(N, height, width, channels)")
+        return tuple(input_shape)
+
+    def reseed(self) -> None:
+        """Start the layer's own generator from `seed` again."""
+        self._generators.clear()
+
+    def draw(self, ctx: Context, *shape: int) -> Any:
+        """Uniform numbers from 0 to 1, float32, on the device."""
+        return self._generator(ctx).random(shape, dtype="float32")
+
+    def _generator(self, ctx: Context) -> Any:
+        if self.seed is None:
+            return ctx.rng if ctx.rng is not None else random.device_generator()
+        # one for each shard, or the order in which the shards draw would change the numbers
+        key = (backend.get_backend(), ctx.comm.rank)
+        if key not in self._generators:
+            self._generators[key] = backend.random_generator([self.seed, ctx.comm.rank])
+        return self._generators[key]
+
+
+def factor_range(
+    layer: Layer, argument: str, value: Any, low: float = -1.0, high: float = 1.0
+) -> tuple[float, float]:
+    """(lower, upper) from a number f, for (-f, f), or from two of them.
+
+    Raises:
+        ValueError: not one or two numbers from `low` to `high`.
+    """
+    values = value if isinstance(value, (tuple, list)) else (-abs(value), abs(value))
+    if len(values) != 2 or not all(low <= v <= high for v in values):
+        raise ValueError(
+            f"{layer.described}: {argument} is a number, or a tuple (lower, upper), from "
+            f"{low:g} to {high:g}; got {value!r}"
+        )
+    return float(min(values)), float(max(values))
+
+
+def value_bounds(layer: Layer, value_range: Any) -> tuple[float, float]:
+    """The smallest and the largest value of a pixel."""
+    values = tuple(value_range) if isinstance(value_range, (tuple, list)) else ()
+    if len(values) != 2 or not values[0] < values[1]:
+        raise ValueError(
+            f"{layer.described}: value_range is (smallest, largest) value of a pixel, such as "
+            f"(0, 255) or (0, 1); got {value_range!r}"
+        )
+    return float(values[0]), float(values[1])
+
+
+@LAYERS.register()
+class RandomFlip(RandomImageLayer):
+    """In training, mirrors each image with probability 1/2.
+
+    With "horizontal_and_vertical" the two directions are drawn independently.
+
+    Args:
+        mode: "horizontal" (left and right swap), "vertical" or "horizontal_and_vertical".
+
+    Shape:
+        (N, H, W, C), kept.
+    """
+
+    MODES = ("horizontal", "vertical", "horizontal_and_vertical")
+
+    def __init__(
+        self,
+        mode: str = "horizontal_and_vertical",
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(seed, data_format, **kwargs)
+        if mode not in self.MODES:
+            raise ValueError(
+                f"{self.described}: unknown mode {mode!r}; {near_matches(mode, self.MODES)}"
+            )
+        self.mode = mode
+
+    def forward(self, x: Any, ctx: Context) -> Any:
+        if not ctx.training:
+            return x
+        draws = self.draw(ctx, x.shape[0], 2) < 0.5
+        index = self._pixels(x.shape, draws)
+        ctx.save(index)
+        return _gather(x, index)
+
+    def backward(self, dy: Any, ctx: Context) -> Any:
+        # a flip is its own inverse
+        return _gather(dy, ctx.saved[0]) if ctx.saved else dy
+
+    def _pixels(self, shape: tuple[int, ...], draws: Any) -> Any:
+        """For each pixel the number, among all N*H*W, of the one that takes its place."""
+        xp = array_module(draws)
+        n, h, w, _ = shape
+        rows = xp.arange(h)
+        if self.mode != "horizontal":
+            rows = xp.where(draws[:, :1], h - 1 - rows, rows)  # (N, H)
+        columns = xp.arange(w)
+        if self.mode != "vertical":
+            columns = xp.where(draws[:, 1:], w - 1 - columns, columns)  # (N, W)
+        first = xp.arange(0, n * h * w, h * w).reshape(n, 1, 1)
+        return first + rows.reshape(-1, h, 1) * w + columns.reshape(-1, 1, w)
+
+
+def _gather(x: Any, index: Any) -> Any:
+    """Pixels of x (N, H, W, C) by their numbers (N, H, W)."""
+    return x.reshape(-1, x.shape[-1]).take(index.ravel(), axis=0).reshape(x.shape)
+
+
+@LAYERS.register()
+class RandomCrop(RandomImageLayer):
+    """In training, cuts a window out of each image at a place of its own; else out of the middle.
+
+    After `ZeroPadding2D(4)` it is the usual "pad and crop" of CIFAR-10.
+
+    Args:
+        height, width: size of the window, at most that of the image.
+
+    Shape:
+        (N, H, W, C) to (N, height, width, C).
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(seed, data_format, **kwargs)
+        self.height = arguments.positive_int(self, "height", height)
+        self.width = arguments.positive_int(self, "width", width)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        n, h, w, c = super().compute_output_shape(input_shape)
+        if h is not None and h < self.height or w is not None and w < self.width:
+            raise ValueError(
+                f"{self.described} cannot cut {self.height}x{self.width} pixels out of an image "
+                f"of {h}x{w}; pad it first (ZeroPadding2D) or ask for less"
+            )
+        return (n, self.height, self.width, c)
+
+    def forward(self, x: Any, ctx: Context) -> Any:
+        n, h, w, _ = x.shape
+        down, right = h - self.height, w - self.width  # places for the window, less one
+        if not ctx.training:
+            top, left = down // 2, right // 2
+            ctx.save(x.shape, top, left)
+            return x[:, top : top + self.height, left : left + self.width]
+        draws = self.draw(ctx, n, 2)
+        rows = (draws[:, 0] * (down + 1)).astype("int64")
+        columns = (draws[:, 1] * (right + 1)).astype("int64")
+        ctx.save(x.shape, rows, columns)
+        x = array_module(x).ascontiguousarray(x)
+        return affine.windows(x, rows, columns, self.height, self.width)
+
+    def backward(self, dy: Any, ctx: Context) -> Any:
+        x_shape, rows, columns = ctx.saved
+        if ctx.training:
+            return affine.windows_gradient(dy, x_shape, rows, columns, self.height, self.width)
+        dx = array_module(dy).zeros(x_shape, dy.dtype)
+        dx[:, rows : rows + self.height, columns : columns + self.width] = dy
+        return dx
+
+
+@LAYERS.register()
+class RandomBrightness(RandomImageLayer):
+    """In training, adds to each image a number drawn from factor x the width of value_range.
+
+    Args:
+        factor: f for (-f, f), or (lower, upper), from -1 (black) to 1 (white).
+        value_range: smallest and largest value of a pixel; the result is cut off there.
+
+    Shape:
+        (N, H, W, C), kept.
+    """
+
+    def __init__(
+        self, factor: Any, value_range: Any = (0, 255), seed: int | None = None, **kwargs: Any
+    ):
+        super().__init__(seed, **kwargs)
+        self.factor = factor_range(self, "factor", factor)
+        self.value_range = value_bounds(self, value_range)
+
+    def forward(self, x: Any, ctx: Context) -> Any:
+        if not ctx.training:
+            return x
+        low, high = self.value_range
+        lower, upper = (f * (high - low) for f in self.factor)
+        delta = lower + (upper - lower) * self.draw(ctx, x.shape[0], 1, 1, 1)
+        y = x + delta.astype(x.dtype, copy=False)
+        ctx.save((y >= low) & (y <= high))
+        return array_module(x).clip(y, low, high)
+
+    def backward(self, dy: Any, ctx: Context) -> Any:
+        return dy * ctx.saved[0] if ctx.saved else dy
+
+
+@LAYERS.register()
+class RandomContrast(RandomImageLayer):
+    """In training, spreads each image around the mean of each of its channels:
+    y = (x - mean) * f + mean.
+
+    Args:
+        factor: f is drawn from 1 - lower to 1 + upper; (lower, upper), or one number for both,
+            from 0 to 1.
+        value_range: smallest and largest value of a pixel; the result is cut off there.
+
+    Shape:
+        (N, H, W, C), kept.
+    """
+
+    def __init__(
+        self, factor: Any, value_range: Any = (0, 255), seed: int | None = None, **kwargs: Any
+    ):
+        super().__init__(seed, **kwargs)
+        values = tuple(factor) if isinstance(factor, (tuple, list)) else (factor, factor)
+        if len(values) != 2 or not all(0 <= f <= 1 for f in values):
+            raise ValueError(
+                f"{self.described}: factor is a number, or a tuple (lower, upper), from 0 to 1; "
+                f"got {factor!r}"
+            )
+        self.factor = (float(values[0]), float(values[1]))
+        self.value_range = value_bounds(self, value_range)
+
+    def forward(self, x: Any, ctx: Context) -> Any:
+        if not ctx.training:
+            return x
+        lower, upper = self.factor
+        f = (1 - lower) + (lower + upper) * self.draw(ctx, x.shape[0], 1, 1, 1)
+        f = f.astype(x.dtype, copy=False)
+        mean = x.mean((1, 2), keepdims=True)
+        y = (x - mean) * f + mean
+        low, high = self.value_range
+        ctx.save(f, (y >= low) & (y <= high))
+        return array_module(x).clip(y, low, high)
+
+    def backward(self, dy: Any, ctx: Context) -> Any:
+        if not ctx.saved:
+            return dy
+        f, inside = ctx.saved
+        dy = dy * inside
+        # dx = f dy + (1 - f) mean(dy): the mean reads every pixel of the channel
+        return f * dy + (1 - f) * dy.mean((1, 2), keepdims=True)

@@ -1,0 +1,315 @@
+"""What every layer is: weights, a forward pass and a backward pass."""
+
+from typing import Any, Sequence
+
+import numpy as np
+
+from minicnn import backend, random
+from minicnn.context import Context
+from minicnn.graph import Node, Shape, SymbolicTensor
+from minicnn.initializers import INITIALIZERS
+from minicnn.registry import Configurable, Registry, near_matches, snake_case, unique_name
+
+LAYERS = Registry("layer")
+
+
+class Weight:
+    """An array a layer owns.
+
+    Attributes:
+        value: the array, on the backend it was built on.
+        layer: the layer it belongs to.
+        learned: whether training ever changes it by gradients (moving averages: no).
+        regularizer: penalty on it, or None.
+    """
+
+    def __init__(self, name: str, value: Any, layer: "Layer", learned: bool, regularizer: Any):
+        self.name = name
+        self.value = value
+        self.layer = layer
+        self.learned = learned
+        self.regularizer = regularizer
+
+    @property
+    def trainable(self) -> bool:
+        """Whether it learns now: `layer.trainable` is read at every step."""
+        return self.learned and self.layer.trainable
+
+    @property
+    def path(self) -> str:
+        return f"{self.layer.name}/{self.name}"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.value.shape)
+
+    @property
+    def dtype(self) -> Any:
+        return self.value.dtype
+
+    def numpy(self) -> np.ndarray:
+        """A copy on the host."""
+        return np.array(backend.to_numpy(self.value))
+
+    def assign(self, value: Any) -> None:
+        """Take over `value`, keeping this weight's dtype.
+
+        Raises:
+            ValueError: the shape differs.
+        """
+        value = backend.asarray(value, self.value.dtype)
+        if value.shape != self.value.shape:
+            raise ValueError(
+                f"{self.path} has shape {self.shape}; cannot assign an array of shape "
+                f"{tuple(value.shape)}"
+            )
+        self.value = value.copy()
+
+    def __repr__(self) -> str:
+        return f"<Weight {self.path} shape={self.shape} dtype={self.dtype}>"
+
+
+class Layer(Configurable):
+    """A differentiable function with weights.
+
+    A layer of one's own defines `forward` and `backward`, and `build` if it has weights:
+
+        build(input_shape)      make the weights with `add_weight`; input_shape[0] is None
+        forward(x, ctx) -> y    what backward needs goes to `ctx.save(...)`
+        backward(dy, ctx) -> dx reads `ctx.saved`, hands gradients to `ctx.add_gradient(w, dw)`
+
+    Layers that merge several inputs get and return lists.
+
+    Args:
+        name: "conv2d", "conv2d_1", ... where not given.
+        dtype: "float32" or "float64"; `minicnn.backend.floatx()` where not given.
+        trainable: whether its weights learn; may be changed at any time.
+        input_shape: on the first layer of a Sequential, the shape of one image.
+
+    Attributes:
+        whole_batch: whether forward looks across images (BatchNormalization); such a layer reduces
+            through `ctx.comm`, everything else may be cut along the batch at will.
+    """
+
+    whole_batch = False
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        dtype: str | None = None,
+        trainable: bool = True,
+        input_shape: Sequence[int | None] | None = None,
+        **unknown: Any,
+    ):
+        if unknown:
+            argument = next(iter(unknown))
+            known = [k for k in self._argument_names() if k != "self"]
+            raise TypeError(
+                f"{type(self).__name__} has no argument {argument!r}; "
+                f"{near_matches(argument, known)}"
+            )
+        self.name = name or unique_name(snake_case(type(self).__name__))
+        self.dtype = str(np.dtype(dtype or backend.floatx()))
+        if self.dtype not in ("float32", "float64"):
+            raise ValueError(f"{self.described} computes in float32 or float64, not {dtype!r}")
+        self._trainable = trainable
+        self.built = False
+        self.input_shape: Any = None if input_shape is None else (None, *input_shape)
+        self.output_shape: Any = None
+        self.given_input_shape = None if input_shape is None else tuple(input_shape)
+        self._weights: list[Weight] = []
+
+    @classmethod
+    def _argument_names(cls) -> list[str]:
+        import inspect
+
+        names: list[str] = []
+        for c in cls.__mro__:
+            if "__init__" in vars(c) and c is not object:
+                names += [
+                    n
+                    for n, p in inspect.signature(vars(c)["__init__"]).parameters.items()
+                    if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+                ]
+        return names
+
+    # What a layer defines
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights for inputs of `input_shape`, (None, height, width, channels)."""
+
+    def forward(self, x: Any, ctx: Context) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not define forward(x, ctx)")
+
+    def backward(self, dy: Any, ctx: Context) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not define backward(dy, ctx)")
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Shape of the output, None for the batch. Where a layer does not say, it is tried out
+        on one image of zeros."""
+        shapes = input_shape if _is_shape_list(input_shape) else [input_shape]
+        zeros = [backend.current_module().zeros((1, *s[1:]), self.dtype) for s in shapes]
+        y = self.forward(zeros if _is_shape_list(input_shape) else zeros[0], Context())
+        return (None, *y.shape[1:])
+
+    def multiply_adds(self, input_shape: Any) -> int:
+        """Multiply-adds of one forward pass over one image; 0 for layers without products."""
+        return 0
+
+    # What a layer is given
+
+    def add_weight(
+        self,
+        name: str,
+        shape: Sequence[int],
+        initializer: Any = "glorot_uniform",
+        regularizer: Any = None,
+        trainable: bool = True,
+    ) -> Weight:
+        """Make a weight of `shape` in the layer's dtype."""
+        initializer = INITIALIZERS.get(initializer)
+        value = initializer(tuple(shape), dtype=self.dtype)
+        weight = Weight(name, backend.asarray(value), self, trainable, regularizer)
+        self._weights.append(weight)
+        return weight
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the weights learn; read at every step."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+
+    @property
+    def weights(self) -> list[Weight]:
+        return list(self._weights)
+
+    @property
+    def trainable_weights(self) -> list[Weight]:
+        return [w for w in self.weights if w.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Weight]:
+        return [w for w in self.weights if not w.trainable]
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all weights as NumPy arrays."""
+        return [w.numpy() for w in self.weights]
+
+    def set_weights(self, values: Sequence[Any]) -> None:
+        """Assign what `get_weights` returned.
+
+        Raises:
+            ValueError: another number of arrays, or another shape; nothing is assigned then.
+        """
+        weights = self.weights
+        if len(values) != len(weights):
+            raise ValueError(
+                f"{self.described} has {len(weights)} weights; got {len(values)} arrays"
+            )
+        for weight, value in zip(weights, values, strict=True):
+            if tuple(np.shape(value)) != weight.shape:
+                raise ValueError(
+                    f"{weight.path} has shape {weight.shape}; got an array of shape "
+                    f"{tuple(np.shape(value))}"
+                )
+        for weight, value in zip(weights, values, strict=True):
+            weight.assign(value)
+
+    def count_params(self) -> int:
+        return sum(int(np.prod(w.shape)) for w in self.weights)
+
+    @property
+    def closing_softmax(self) -> bool:
+        """Whether the layer ends in a softmax that a loss on logits could take over."""
+        return False
+
+    @property
+    def described(self) -> str:
+        """How error messages call the layer: Conv2D 'conv2d_1'."""
+        return f"{type(self).__name__} {self.name!r}"
+
+    def build_for(self, input_shape: Any) -> None:
+        """Build once; the weights stay when the layer is called again."""
+        if not self.built:
+            self.build(input_shape)
+            self.built = True
+            self.input_shape = input_shape
+
+    def __call__(self, x: Any, training: bool = False) -> Any:
+        """On symbolic tensors: a place in a model. On arrays: the result, nothing recorded."""
+        many = isinstance(x, (list, tuple))
+        tensors = list(x) if many else [x]
+        if tensors and all(isinstance(t, SymbolicTensor) for t in tensors):
+            return self._call_symbolic(tensors, many)
+        arrays = [backend.asarray(t).astype(self.dtype, copy=False) for t in tensors]
+        shapes = [(None, *a.shape[1:]) for a in arrays]
+        self.build_for(shapes if many else shapes[0])
+        self.compute_output_shape(shapes if many else shapes[0])  # says what is wrong with a shape
+        ctx = Context(training, record=False, rng=random.device_generator() if training else None)
+        y = self.forward(arrays if many else arrays[0], ctx)
+        for weight, value in ctx.updates.items():
+            weight.assign(value)
+        return y
+
+    def _call_symbolic(self, tensors: list[SymbolicTensor], many: bool) -> Any:
+        shapes = [t.shape for t in tensors]
+        self.build_for(shapes if many else shapes[0])
+        node = Node(self, tensors, many)
+        shape = self.compute_output_shape(shapes if many else shapes[0])
+        node.many_outputs = _is_shape_list(shape)
+        node.outputs = tuple(SymbolicTensor(s, node) for s in (shape if node.many_outputs else [shape]))
+        self.output_shape = shape
+        return list(node.outputs) if node.many_outputs else node.outputs[0]
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.pop("input_shape", None)
+        return config
+
+    def __repr__(self) -> str:
+        return f"<{self.described}>"
+
+
+def _is_shape_list(shape: Any) -> bool:
+    return isinstance(shape, list) or (
+        isinstance(shape, tuple) and bool(shape) and isinstance(shape[0], (tuple, list))
+    )
+
+
+def require_rank(layer: Layer, input_shape: Shape, rank: int, meaning: str) -> None:
+    """Raise unless an input has `rank` axes; `meaning` names them in the message."""
+    if len(input_shape) != rank:
+        raise ValueError(
+            f"{layer.described} expects inputs of {rank} axes, {meaning}; "
+            f"got {len(input_shape)} axes, shape {tuple(input_shape)}"
+        )
+
+
+class ActivatedLayer(Layer):
+    """A layer that ends in an activation function: y = f(z)."""
+
+    activation: Any
+
+    @property
+    def closing_softmax(self) -> bool:
+        return getattr(self.activation, "is_softmax", False)
+
+    def activate(self, z: Any, ctx: Context) -> tuple[Any, Any]:
+        """y = f(z), and whichever of the two the derivative is written in.
+
+        z is given up: f may write over it.
+        """
+        if self.activation.is_linear or (ctx.wants_logits and self.closing_softmax):
+            return z, None
+        if self.activation.saves == "output":
+            y = self.activation.forward(z, out=z)
+            return y, y
+        return self.activation.forward(z), z
+
+    def activation_gradient(self, dy: Any, kept: Any) -> Any:
+        """dz from dy; `kept` is the second value of `activate`."""
+        return dy if kept is None else self.activation.backward(dy, kept)

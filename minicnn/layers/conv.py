@@ -1,0 +1,133 @@
+"""Two-dimensional convolution."""
+
+from typing import Any
+
+from minicnn.activations import ACTIVATIONS
+from minicnn.context import Context
+from minicnn.initializers import INITIALIZERS
+from minicnn.kernels import conv
+from minicnn.kernels.windows import Window
+from minicnn.layers import arguments
+from minicnn.layers.base import LAYERS, ActivatedLayer, require_rank
+from minicnn.regularizers import REGULARIZERS
+
+
+@LAYERS.register("Convolution2D")
+class Conv2D(ActivatedLayer):
+    """A bank of filters slid over an image.
+
+    y[n, p, q, f] = act(sum_{i, j, c} x[n, p sh + i dh, q sw + j dw, c] w[i, j, c, f] + b[f])
+
+    Args:
+        filters: number of filters F, the channels of the output.
+        kernel_size: (kh, kw), or one integer for both.
+        strides: (sh, sw): pixels from one window to the next.
+        padding: "valid" (none) or "same" (zeros, so that the output has ceil(H / sh) rows).
+        data_format: "channels_last".
+        dilation_rate: (dh, dw): pixels between the taps of a filter.
+        groups: channels and filters are cut into so many parts that do not see each other.
+        activation: applied at the end; None for none.
+        use_bias: whether there is a b.
+        kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer: names or
+            objects.
+
+    Shape:
+        (N, H, W, C) to (N, OH, OW, F); kernel (kh, kw, C / groups, F), bias (F,).
+
+    Raises:
+        ValueError: a bad argument; an input that is no batch of images, whose channels are not
+            divided by groups, or that is smaller than the window.
+
+    Source: LeCun et al., "Gradient-based learning applied to document recognition" (1998).
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = (1, 1),
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = (1, 1),
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.filters = arguments.positive_int(self, "filters", filters)
+        self.kernel_size = arguments.pair(self, "kernel_size", kernel_size)
+        self.strides = arguments.pair(self, "strides", strides)
+        self.padding = arguments.padding_name(self, padding)
+        self.data_format = arguments.channels_last(self, data_format)
+        self.dilation_rate = arguments.pair(self, "dilation_rate", dilation_rate)
+        self.groups = arguments.positive_int(self, "groups", groups)
+        if self.filters % self.groups:
+            raise ValueError(
+                f"{self.described}: {filters} filters cannot be cut into {groups} groups; "
+                f"choose filters as a multiple of groups"
+            )
+        self.activation = ACTIVATIONS.get(activation or "linear")
+        self.use_bias = use_bias
+        self.kernel_initializer = INITIALIZERS.get(kernel_initializer)
+        self.bias_initializer = INITIALIZERS.get(bias_initializer)
+        self.kernel_regularizer = REGULARIZERS.get(kernel_regularizer)
+        self.bias_regularizer = REGULARIZERS.get(bias_regularizer)
+        self.window = Window(self.kernel_size, self.strides, self.padding, self.dilation_rate)
+
+    def build(self, input_shape: Any) -> None:
+        require_rank(self, input_shape, 4, "(batch, height, width, channels)")
+        channels = input_shape[-1]
+        if channels % self.groups:
+            raise ValueError(
+                f"{self.described}: {channels} input channels cannot be cut into "
+                f"{self.groups} groups"
+            )
+        shape = (*self.kernel_size, channels // self.groups, self.filters)
+        self.kernel = self.add_weight(
+            "kernel", shape, self.kernel_initializer, self.kernel_regularizer
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                "bias", (self.filters,), self.bias_initializer, self.bias_regularizer
+            )
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        require_rank(self, input_shape, 4, "(batch, height, width, channels)")
+        channels = self.kernel.shape[2] * self.groups
+        if input_shape[-1] != channels:
+            raise ValueError(
+                f"{self.described} was built for {channels} channels; got images of "
+                f"{input_shape[-1]}, shape {tuple(input_shape)}"
+            )
+        size = arguments.window_output_size(self, self.window, *input_shape[1:3])
+        return (input_shape[0], *size, self.filters)
+
+    def forward(self, x: Any, ctx: Context) -> Any:
+        bias = None if self.bias is None else self.bias.value
+        z = conv.conv2d(x, self.kernel.value, bias, self.window, self.groups)
+        y, kept = self.activate(z, ctx)
+        ctx.save(x, kept)
+        return y
+
+    def backward(self, dy: Any, ctx: Context) -> Any:
+        x, kept = ctx.saved
+        dz = self.activation_gradient(dy, kept)
+        if self.kernel.trainable:
+            dw = conv.conv2d_kernel_gradient(x, dz, self.kernel.shape, self.window, self.groups)
+            ctx.add_gradient(self.kernel, dw)
+            if self.bias is not None:
+                ctx.add_gradient(self.bias, conv.conv2d_bias_gradient(dz))
+        if not ctx.needs_dx:
+            return None
+        return conv.conv2d_input_gradient(dz, self.kernel.value, x.shape, self.window, self.groups)
+
+    def multiply_adds(self, input_shape: Any) -> int:
+        _, oh, ow, filters = self.compute_output_shape(input_shape)
+        kh, kw = self.kernel_size
+        return oh * ow * filters * kh * kw * input_shape[-1] // self.groups

@@ -1,0 +1,55 @@
+"""Dropout."""
+
+from typing import Any
+
+from minicnn import random
+from minicnn.context import Context
+from minicnn.layers import arguments
+from minicnn.layers.base import LAYERS, Layer
+
+
+@LAYERS.register()
+class Dropout(Layer):
+    """In training, each number is zeroed with probability `rate`, the others divided by 1 - rate.
+
+    The mean stays, so nothing has to be done outside training.
+
+    Args:
+        rate: probability, at least 0 and below 1.
+        noise_shape: shape of the mask, to be broadcast; 1 where numbers fall together
+            ((None, 1, 1, None) drops whole channels), None for the input's own size.
+
+    Shape:
+        any, kept.
+
+    Source: Srivastava et al., "Dropout" (2014).
+    """
+
+    def __init__(self, rate: float, noise_shape: Any = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.rate = arguments.fraction(self, "rate", rate)
+        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return tuple(input_shape)
+
+    def forward(self, x: Any, ctx: Context) -> Any:
+        if not ctx.training or self.rate == 0:
+            return x
+        rng = ctx.rng if ctx.rng is not None else random.device_generator()
+        shape = x.shape
+        if self.noise_shape is not None:
+            shape = tuple(
+                given or own for given, own in zip(self.noise_shape, x.shape, strict=True)
+            )
+        kept = rng.random(shape, dtype="float32") >= self.rate
+        mask = kept.astype(x.dtype)
+        mask *= 1 / (1 - self.rate)
+        ctx.save(mask)
+        return x * mask
+
+    def backward(self, dy: Any, ctx: Context) -> Any:
+        if not ctx.saved:
+            return dy
+        (mask,) = ctx.saved
+        return dy * mask

@@ -1,0 +1,239 @@
+"""Normalization over the batch, or over each image's channels."""
+
+from typing import Any
+
+from minicnn.context import Context
+from minicnn.initializers import INITIALIZERS
+from minicnn.kernels.reduce import channel_sum
+from minicnn.layers.base import LAYERS, Layer
+from minicnn.regularizers import REGULARIZERS
+
+
+@LAYERS.register()
+class BatchNormalization(Layer):
+    """Each channel to mean 0 and variance 1 over the batch, then scaled and shifted.
+
+    In training, with the mean m and variance v of the channel over batch, rows and columns:
+
+        xhat = (x - m) / sqrt(v + epsilon)        y = gamma xhat + beta
+        moving = momentum moving + (1 - momentum) (m or v)
+
+    Otherwise, and where `trainable` is False, the moving mean and variance stand for m and v, and
+    stay as they are.
+
+    Args:
+        axis: -1, the channels.
+        momentum, epsilon: as above.
+        center, scale: whether there is a beta, a gamma.
+        beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer,
+        beta_regularizer, gamma_regularizer: names or objects.
+
+    Shape:
+        (N, ..., C), kept; all four weights (C,).
+
+    Source: Ioffe and Szegedy (2015), arXiv:1502.03167; the gradient from its section 3.
+    """
+
+    whole_batch = True
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.center = center
+        self.scale = scale
+        self.beta_initializer = INITIALIZERS.get(beta_initializer)
+        self.gamma_initializer = INITIALIZERS.get(gamma_initializer)
+        self.moving_mean_initializer = INITIALIZERS.get(moving_mean_initializer)
+        self.moving_variance_initializer = INITIALIZERS.get(moving_variance_initializer)
+        self.beta_regularizer = REGULARIZERS.get(beta_regularizer)
+        self.gamma_regularizer = REGULARIZERS.get(gamma_regularizer)
+
+    def build(self, input_shape: Any) -> None:
+        if self.axis not in (-1, len(input_shape) - 1):
+            raise ValueError(
+                f"{self.described} normalizes the last axis, the channels: axis must be -1, "
+                f"not {self.axis}, for inputs of shape {tuple(input_shape)}"
+            )
+        shape = (input_shape[-1],)
+        self.gamma = self.beta = None
+        if self.scale:
+            self.gamma = self.add_weight(
+                "gamma", shape, self.gamma_initializer, self.gamma_regularizer
+            )
+        if self.center:
+            self.beta = self.add_weight("beta", shape, self.beta_initializer, self.beta_regularizer)
+        self.moving_mean = self.add_weight(
+            "moving_mean", shape, self.moving_mean_initializer, trainable=False
+        )
+        self.moving_variance = self.add_weight(
+            "moving_variance", shape, self.moving_variance_initializer, trainable=False
+        )
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        channels = self.moving_mean.shape[0]
+        if input_shape[-1] != channels:
+            raise ValueError(
+                f"{self.described} was built for {channels} channels; got inputs of "
+                f"{input_shape[-1]}, shape {tuple(input_shape)}"
+            )
+        return tuple(input_shape)
+
+    def forward(self, x: Any, ctx: Context) -> Any:
+        if ctx.training and self.trainable:
+            count = ctx.comm.allreduce(x.size // x.shape[-1])
+            mean = ctx.comm.allreduce(channel_sum(x)) / count
+            centered = x - mean
+            variance = ctx.comm.allreduce(channel_sum(centered * centered)) / count
+            keep, take = self.momentum, 1 - self.momentum
+            ctx.update(self.moving_mean, keep * self.moving_mean.value + take * mean)
+            ctx.update(self.moving_variance, keep * self.moving_variance.value + take * variance)
+        else:
+            count = None  # statistics do not depend on x
+            variance = self.moving_variance.value
+            centered = x - self.moving_mean.value
+        inverse = 1 / (variance + self.epsilon) ** 0.5
+        xhat = centered
+        xhat *= inverse
+        ctx.save(xhat, inverse, count)
+        y = xhat * self.gamma.value if self.gamma is not None else xhat.copy()
+        if self.beta is not None:
+            y += self.beta.value
+        return y
+
+    def backward(self, dy: Any, ctx: Context) -> Any:
+        xhat, inverse, count = ctx.saved
+        dbeta = channel_sum(dy)  # of this shard; (C,)
+        dgamma = channel_sum(dy * xhat)
+        if self.gamma is not None and self.gamma.trainable:
+            ctx.add_gradient(self.gamma, dgamma)
+        if self.beta is not None and self.beta.trainable:
+            ctx.add_gradient(self.beta, dbeta)
+        factor = inverse if self.gamma is None else inverse * self.gamma.value
+        if not ctx.needs_dx:
+            return None
+        if count is None:
+            return dy * factor
+        # dx = gamma / sqrt(v + eps) (dy - mean(dy) - xhat mean(dy xhat)), means over all shards
+        mean_dy = ctx.comm.allreduce(dbeta) / count
+        mean_dy_xhat = ctx.comm.allreduce(dgamma) / count
+        dx = xhat * -mean_dy_xhat
+        dx += dy
+        dx -= mean_dy
+        dx *= factor
+        return dx
+
+
+@LAYERS.register()
+class LayerNormalization(Layer):
+    """Each image, position by position, to mean 0 and variance 1 over its own last axis.
+
+    xhat = (x - m) / sqrt(v + epsilon)        y = gamma xhat + beta
+
+    Args:
+        axis: the axis, or trailing axes, over which m and v are taken and gamma and beta run.
+        epsilon: as above.
+        center, scale: whether there is a beta, a gamma.
+        beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer: names or objects.
+
+    Shape:
+        (N, ..., C), kept; gamma and beta have the shape of the axes.
+
+    Source: Ba, Kiros, Hinton (2016), arXiv:1607.06450.
+    """
+
+    def __init__(
+        self,
+        axis: Any = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.axis = list(axis) if isinstance(axis, (list, tuple)) else axis
+        self.epsilon = epsilon
+        self.center = center
+        self.scale = scale
+        self.beta_initializer = INITIALIZERS.get(beta_initializer)
+        self.gamma_initializer = INITIALIZERS.get(gamma_initializer)
+        self.beta_regularizer = REGULARIZERS.get(beta_regularizer)
+        self.gamma_regularizer = REGULARIZERS.get(gamma_regularizer)
+
+    def build(self, input_shape: Any) -> None:
+        rank = len(input_shape)
+        given = self.axis if isinstance(self.axis, list) else [self.axis]
+        axes = sorted(a % rank for a in given)
+        if axes != list(range(rank - len(axes), rank)) or 0 in axes:
+            raise ValueError(
+                f"{self.described} normalizes trailing axes, without the batch: axis {self.axis} "
+                f"does not fit inputs of shape {tuple(input_shape)}"
+            )
+        self.trailing = len(axes)
+        shape = tuple(input_shape[-self.trailing :])
+        self.gamma = self.beta = None
+        if self.scale:
+            self.gamma = self.add_weight(
+                "gamma", shape, self.gamma_initializer, self.gamma_regularizer
+            )
+        if self.center:
+            self.beta = self.add_weight("beta", shape, self.beta_initializer, self.beta_regularizer)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return tuple(input_shape)
+
+    def forward(self, x: Any, ctx: Context) -> Any:
+        axes = tuple(range(-self.trailing, 0))
+        xhat = x - x.mean(axis=axes, keepdims=True)
+        inverse = 1 / ((xhat * xhat).mean(axis=axes, keepdims=True) + self.epsilon) ** 0.5
+        xhat *= inverse
+        ctx.save(xhat, inverse)
+        y = xhat * self.gamma.value if self.gamma is not None else xhat.copy()
+        if self.beta is not None:
+            y += self.beta.value
+        return y
+
+    def backward(self, dy: Any, ctx: Context) -> Any:
+        xhat, inverse = ctx.saved
+        axes = tuple(range(-self.trailing, 0))
+        leading = xhat.ndim - self.trailing
+        shape = xhat.shape[leading:]
+        rows = xhat.shape[:leading]
+
+        def batch_sum(a: Any) -> Any:
+            size = a.size
+            for r in rows:
+                size //= r
+            return channel_sum(a.reshape(-1, size)).reshape(shape)
+
+        if self.gamma is not None and self.gamma.trainable:
+            ctx.add_gradient(self.gamma, batch_sum(dy * xhat))
+        if self.beta is not None and self.beta.trainable:
+            ctx.add_gradient(self.beta, batch_sum(dy))
+        if not ctx.needs_dx:
+            return None
+        dxhat = dy if self.gamma is None else dy * self.gamma.value
+        # dx = (dxhat - mean(dxhat) - xhat mean(dxhat xhat)) / sqrt(v + eps)
+        dx = dxhat - dxhat.mean(axis=axes, keepdims=True)
+        dx -= xhat * (dxhat * xhat).mean(axis=axes, keepdims=True)
+        dx *= inverse
+        return dx

@@ -1,0 +1,122 @@
+"""The share of predictions that are right."""
+
+from typing import Any
+
+from minicnn.backend import array_module
+from minicnn.metrics.base import METRICS, MeanMetric, class_numbers
+
+
+class _Accuracy(MeanMetric):
+    direction = "up"
+
+
+@METRICS.register()
+class Accuracy(_Accuracy):
+    """How often a prediction equals its target: labels against labels, any equal shapes."""
+
+    def __init__(self, name: str = "accuracy"):
+        super().__init__(name)
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        if y_true.shape != y_pred.shape:
+            raise ValueError(
+                f"Accuracy compares entry by entry, but y_true has shape {tuple(y_true.shape)} and "
+                f"y_pred {tuple(y_pred.shape)}; use SparseCategoricalAccuracy for class numbers "
+                "against probabilities"
+            )
+        return y_true == y_pred
+
+
+@METRICS.register()
+class BinaryAccuracy(_Accuracy):
+    """How often an output lies on its target's side of `threshold`; targets 0 or 1."""
+
+    def __init__(self, name: str = "binary_accuracy", threshold: float = 0.5):
+        super().__init__(name)
+        if not 0 < threshold < 1:
+            raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
+        self.threshold = threshold
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        return y_true.reshape(y_pred.shape) == (y_pred > self.threshold)
+
+
+@METRICS.register()
+class SparseCategoricalAccuracy(_Accuracy):
+    """How often the likeliest class is the target: targets (N,) or (N, 1), outputs (N, C)."""
+
+    order_only = True
+
+    def __init__(self, name: str = "sparse_categorical_accuracy"):
+        super().__init__(name)
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        return y_pred.argmax(axis=-1) == class_numbers(y_true, y_pred)
+
+
+@METRICS.register()
+class CategoricalAccuracy(_Accuracy):
+    """How often the likeliest class is the target: one-hot targets (N, C), outputs (N, C)."""
+
+    order_only = True
+
+    def __init__(self, name: str = "categorical_accuracy"):
+        super().__init__(name)
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        return y_pred.argmax(axis=-1) == _from_one_hot(y_true, y_pred)
+
+
+@METRICS.register()
+class SparseTopKCategoricalAccuracy(_Accuracy):
+    """How often the target is among the k likeliest classes: targets (N,) or (N, 1)."""
+
+    order_only = True
+
+    def __init__(self, k: int = 5, name: str = "sparse_top_k_categorical_accuracy"):
+        super().__init__(name)
+        self.k = _checked_k(k)
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        return in_top_k(class_numbers(y_true, y_pred), y_pred, self.k)
+
+
+@METRICS.register()
+class TopKCategoricalAccuracy(_Accuracy):
+    """How often the target is among the k likeliest classes: one-hot targets (N, C)."""
+
+    order_only = True
+
+    def __init__(self, k: int = 5, name: str = "top_k_categorical_accuracy"):
+        super().__init__(name)
+        self.k = _checked_k(k)
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        return in_top_k(_from_one_hot(y_true, y_pred), y_pred, self.k)
+
+
+def in_top_k(labels: Any, y_pred: Any, k: int) -> Any:
+    """Whether fewer than k classes score higher than the target: (N,), (N, C) -> (N,) bool.
+
+    No sort is needed; classes that tie with the target do not push it out (TensorFlow's
+    `in_top_k`). A target whose score is not finite does not count.
+    """
+    xp = array_module(y_pred)
+    score = xp.take_along_axis(y_pred, labels[..., None], axis=-1)
+    ahead = (y_pred > score).sum(axis=-1)
+    return (ahead < k) & xp.isfinite(score[..., 0])
+
+
+def _from_one_hot(y_true: Any, y_pred: Any) -> Any:
+    if y_true.shape != y_pred.shape:
+        raise ValueError(
+            f"one-hot targets have the shape of the predictions, {tuple(y_pred.shape)}; got "
+            f"{tuple(y_true.shape)}. For class numbers use the Sparse... metric"
+        )
+    return y_true.argmax(axis=-1)
+
+
+def _checked_k(k: int) -> int:
+    if int(k) != k or k < 1:
+        raise ValueError(f"k must be a whole number of at least 1, got {k!r}")
+    return int(k)

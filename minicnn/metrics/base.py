@@ -1,0 +1,193 @@
+"""What every metric is: sums that grow batch by batch, and a figure made of them at the end."""
+
+from typing import Any, Callable
+
+import numpy as np
+
+from minicnn.backend import array_module, is_array, to_numpy
+from minicnn.registry import Configurable, Registry, snake_case, unique_name
+
+METRICS = Registry("metric")
+
+
+class Metric(Configurable):
+    """A figure over all the batches seen since `reset_state`.
+
+    The sums live where the predictions live and are float64, so that counts stay exact;
+    `update_state` only starts work there, and `result` waits for it. A metric of one's own defines
+    those two:
+
+        class MeanConfidence(Metric):
+            direction = "up"
+
+            def update_state(self, y_true, y_pred, sample_weight=None):
+                self.add("confidence", y_pred.max(axis=-1).sum())
+                self.add("images", len(y_pred))
+
+            def result(self):
+                return float(self.total("confidence") / self.total("images"))
+
+    Args:
+        name: key in the logs and in `History`; the class's name in snake case where not given.
+
+    Attributes:
+        direction: "up" if more is better, "down" if less is, None if it is no scale.
+        order_only: whether only the order of a prediction's entries counts, so that logits do as
+            well as the probabilities made of them.
+    """
+
+    direction: str | None = None
+    order_only = False
+
+    def __init__(self, name: str | None = None):
+        self.name = name or unique_name(snake_case(type(self).__name__))
+        self._sums: dict[str, Any] = {}
+
+    def reset_state(self) -> None:
+        """Forget all batches."""
+        self._sums = {}
+
+    def update_state(self, *args: Any, **kwargs: Any) -> None:
+        """Take in one batch: `update_state(y_true, y_pred, sample_weight=None)`."""
+        raise NotImplementedError(f"{type(self).__name__} does not define update_state")
+
+    def result(self) -> Any:
+        """The figure over all batches so far: a Python float, or an array."""
+        raise NotImplementedError(f"{type(self).__name__} does not define result")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Take in one batch and return the result so far."""
+        self.update_state(*args, **kwargs)
+        return self.result()
+
+    def add(self, key: str, part: Any) -> None:
+        """Add `part`, a number or an array on the device, to the sum called `key`."""
+        present = self._sums.get(key)
+        self._sums[key] = part if present is None else present + part
+
+    def total(self, key: str) -> np.ndarray:
+        """The sum called `key` on the host, in float64; 0 if nothing was added."""
+        return np.asarray(to_numpy(self._sums.get(key, 0.0)), dtype=np.float64)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+
+@METRICS.register()
+class Mean(Metric):
+    """Mean of values, weighted by `sample_weight` where it is given; 0 before the first one."""
+
+    def __init__(self, name: str = "mean"):
+        super().__init__(name)
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        """`values` of any shape; `sample_weight` one for each entry of their first axis, or of
+        their own shape."""
+        if not is_array(values):
+            values = np.asarray(values)
+        if sample_weight is None:
+            self.add("total", values.sum(dtype="float64"))
+            self.add("weight", values.size)
+            return
+        weight = expand_weight(sample_weight, values)
+        self.add("total", (values * weight).sum(dtype="float64"))
+        self.add("weight", weight.sum(dtype="float64") * (values.size // weight.size))
+
+    def result(self) -> float:
+        return ratio(self.total("total"), self.total("weight")).item()
+
+
+class MeanMetric(Mean):
+    """Mean over the samples of a value that each of them gets.
+
+    A subclass defines `values(y_true, y_pred)`, (N, ...) arrays to an (N,) array.
+    """
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not define values(y_true, y_pred)")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+        y_true, y_pred = as_arrays(y_true, y_pred)
+        super().update_state(self.values(y_true, y_pred), sample_weight)
+
+
+class MeanMetricWrapper(MeanMetric):
+    """Mean of what a function `fn(y_true, y_pred, **kwargs)` gives for each sample."""
+
+    def __init__(self, fn: Callable[..., Any], name: str | None = None, **kwargs: Any):
+        super().__init__(name or getattr(fn, "__name__", type(fn).__name__))
+        self.fn = fn
+        self.kwargs = kwargs
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        return self.fn(y_true, y_pred, **self.kwargs)
+
+
+def as_arrays(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    """Both as arrays, the targets on the device of the predictions."""
+    y_pred = y_pred if is_array(y_pred) else np.asarray(y_pred)
+    return beside(y_true, y_pred), y_pred
+
+
+def beside(x: Any, y_pred: Any) -> Any:
+    """`x` as an array on the device of `y_pred`."""
+    xp = array_module(y_pred)
+    if is_array(x) and array_module(x) is xp:
+        return x
+    return xp.asarray(to_numpy(x))
+
+
+def expand_weight(sample_weight: Any, values: Any) -> Any:
+    """Weights (N,) or (N, 1), one a sample, so that they broadcast over `values` (N, ...).
+
+    Raises:
+        ValueError: there are more or fewer weights than samples.
+    """
+    weight = beside(sample_weight, values)
+    if weight.ndim == 0 or weight.shape == values.shape:
+        return weight
+    if weight.shape[0] != values.shape[0]:
+        raise ValueError(
+            f"sample_weight has shape {tuple(weight.shape)} for values of shape "
+            f"{tuple(values.shape)}; give one weight for each of the {values.shape[0]} samples"
+        )
+    while weight.ndim > 1 and weight.ndim > values.ndim and weight.shape[-1] == 1:
+        weight = weight[..., 0]
+    return weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
+
+
+def ratio(numerator: Any, denominator: Any) -> np.ndarray:
+    """numerator / denominator on the host, 0 where the denominator is 0."""
+    numerator, denominator = np.asarray(numerator), np.asarray(denominator)
+    empty = denominator == 0
+    return np.where(empty, 0.0, numerator / np.where(empty, 1.0, denominator))
+
+
+def is_sparse(y_true_shape: Any, y_pred_shape: Any) -> bool:
+    """Whether targets are class numbers, (N,) or (N, 1), for predictions (N, classes)."""
+    if len(y_true_shape) < len(y_pred_shape):
+        return True
+    return y_true_shape[-1] == 1 and y_pred_shape[-1] > 1
+
+
+def class_numbers(y_true: Any, y_pred: Any) -> Any:
+    """Sparse targets (N,) or (N, 1) as integers (N,), for predictions (N, classes).
+
+    Raises:
+        ValueError: the shapes do not belong together.
+    """
+    if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
+        y_true = y_true[..., 0]
+    if y_true.shape != y_pred.shape[:-1]:
+        raise ValueError(
+            f"targets of shape {tuple(y_true.shape)} are no class numbers for predictions of shape "
+            f"{tuple(y_pred.shape)}; give shape {tuple(y_pred.shape[:-1])}, or use the categorical "
+            "metric for one-hot targets"
+        )
+    return y_true.astype("int64", copy=False)
+
+
+def one_hot(labels: Any, width: int, dtype: Any = "float64") -> Any:
+    """Labels (...) to (..., width); a label outside 0 ... width - 1 gives a row of zeros."""
+    xp = array_module(labels)
+    return (labels[..., None] == xp.arange(width)).astype(dtype)

@@ -1,0 +1,120 @@
+"""How far predictions are from their targets, and losses read as metrics."""
+
+from typing import Any
+
+from minicnn.backend import array_module, floatx
+from minicnn.losses import LOSSES
+from minicnn.metrics.base import METRICS, MeanMetric, Metric, as_arrays, beside, ratio
+from minicnn.registry import snake_case
+
+
+@METRICS.register("mse")
+class MeanSquaredError(MeanMetric):
+    """Mean of (y_true - y_pred)^2 over all entries."""
+
+    direction = "down"
+
+    def __init__(self, name: str = "mean_squared_error"):
+        super().__init__(name)
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        return _by_sample((_fitting(y_true, y_pred) - y_pred) ** 2)
+
+
+@METRICS.register("mae")
+class MeanAbsoluteError(MeanMetric):
+    """Mean of |y_true - y_pred| over all entries."""
+
+    direction = "down"
+
+    def __init__(self, name: str = "mean_absolute_error"):
+        super().__init__(name)
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        return _by_sample(array_module(y_pred).abs(_fitting(y_true, y_pred) - y_pred))
+
+
+@METRICS.register()
+class LossValue(Metric):
+    """A loss as a metric: its mean over all samples seen, by weight where they have weights.
+
+    Args:
+        loss: a loss, its name or its configuration.
+        name: key in the logs; the loss's own name where not given.
+    """
+
+    direction = "down"
+
+    def __init__(self, loss: Any, name: str | None = None):
+        self.loss = LOSSES.get(loss)
+        super().__init__(name or self.loss.name or snake_case(type(self.loss).__name__))
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        y_true, y_pred = as_arrays(y_true, y_pred)
+        if y_pred.dtype.kind != "f":
+            y_pred = y_pred.astype(floatx())
+        if sample_weight is None:
+            self.add("weight", y_pred.shape[0])
+        else:
+            sample_weight = beside(sample_weight, y_pred).astype(y_pred.dtype, copy=False)
+            self.add("weight", sample_weight.sum(dtype="float64"))
+        value, _ = self.loss.forward(y_true, y_pred, sample_weight, total=1)  # the sum, no mean
+        self.add("total", value.astype("float64"))
+
+    def result(self) -> float:
+        return ratio(self.total("total"), self.total("weight")).item()
+
+
+@METRICS.register()
+class SparseCategoricalCrossentropy(LossValue):
+    """Mean of -log p[target]; targets (N,) or (N, 1) class numbers."""
+
+    def __init__(
+        self, name: str = "sparse_categorical_crossentropy", *, from_logits: bool = False
+    ):
+        config = {"from_logits": from_logits}
+        super().__init__({"class_name": "SparseCategoricalCrossentropy", "config": config}, name)
+        self.from_logits = from_logits
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "from_logits": self.from_logits}
+
+
+@METRICS.register()
+class CategoricalCrossentropy(LossValue):
+    """Mean of -sum(target * log p); targets (N, C) one-hot."""
+
+    def __init__(
+        self,
+        name: str = "categorical_crossentropy",
+        *,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+    ):
+        config = {"from_logits": from_logits, "label_smoothing": label_smoothing}
+        super().__init__({"class_name": "CategoricalCrossentropy", "config": config}, name)
+        self.from_logits = from_logits
+        self.label_smoothing = label_smoothing
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "from_logits": self.from_logits,
+            "label_smoothing": self.label_smoothing,
+        }
+
+
+def _fitting(y_true: Any, y_pred: Any) -> Any:
+    """The targets in the dtype and shape of the predictions."""
+    if y_true.shape != y_pred.shape:
+        if y_true.size != y_pred.size:
+            raise ValueError(
+                f"targets of shape {tuple(y_true.shape)} do not fit predictions of shape "
+                f"{tuple(y_pred.shape)}; give one number for each output"
+            )
+        y_true = y_true.reshape(y_pred.shape)
+    return y_true.astype(y_pred.dtype, copy=False)
+
+
+def _by_sample(values: Any) -> Any:
+    return values.reshape(values.shape[0], -1).mean(axis=1, dtype="float64")

@@ -1,0 +1,80 @@
+"""What users may write in `compile(metrics=[...])`, as metrics."""
+
+from typing import Any, Sequence
+
+from minicnn.losses import LOSSES
+from minicnn.metrics.accuracy import (
+    BinaryAccuracy,
+    CategoricalAccuracy,
+    SparseCategoricalAccuracy,
+)
+from minicnn.metrics.base import METRICS, MeanMetricWrapper, Metric, is_sparse
+from minicnn.metrics.errors import LossValue
+from minicnn.registry import near_matches
+
+
+def get(identifier: Any) -> Any:
+    """A metric by name ("f1_score", "mse", the name of a loss), class, configuration or instance;
+    a function `f(y_true, y_pred)` that gives a value for each sample becomes its mean.
+
+    Raises:
+        ValueError: the name is unknown; the message lists near matches.
+    """
+    if identifier is None or isinstance(identifier, Metric):
+        return identifier
+    if isinstance(identifier, str):
+        return _by_name(identifier)
+    if isinstance(identifier, dict) and identifier.get("class_name") in LOSSES.names():
+        if identifier["class_name"] not in METRICS.names():
+            return LossValue(identifier)
+    if not isinstance(identifier, type) and isinstance(identifier, _loss_classes()):
+        return LossValue(identifier)
+    if callable(identifier) and not isinstance(identifier, type):
+        return MeanMetricWrapper(identifier)
+    return METRICS.get(identifier)
+
+
+def resolve(
+    identifier: Any,
+    y_true_shape: Sequence[int | None] | None,
+    y_pred_shape: Sequence[int | None],
+    loss: Any = None,
+) -> Metric:
+    """`get`, and what depends on the targets: "accuracy" (or "acc") is binary for one output,
+    sparse for class numbers and categorical for one-hot targets. A name stays as it was written.
+
+    Args:
+        identifier: what `get` takes, or "accuracy".
+        y_true_shape: shape of the targets; where it is not known yet, None, and `loss` decides.
+        y_pred_shape: shape of the model's output, (None, classes).
+        loss: the loss the model was compiled with.
+    """
+    if not isinstance(identifier, str):
+        return get(identifier)
+    if identifier.lower() not in ("accuracy", "acc"):
+        metric = _by_name(identifier)
+        metric.name = identifier
+        return metric
+    if y_pred_shape[-1] == 1:
+        return BinaryAccuracy(name=identifier)
+    if y_true_shape is not None:
+        sparse = is_sparse(y_true_shape, y_pred_shape)
+    else:
+        sparse = "sparse" in type(loss).__name__.lower() or "sparse" in str(loss).lower()
+    return (SparseCategoricalAccuracy if sparse else CategoricalAccuracy)(name=identifier)
+
+
+def _by_name(name: str) -> Metric:
+    # "acc" outside a model cannot be told from the targets: equal labels are all it can count
+    for registry in (METRICS, LOSSES):
+        try:
+            found = registry.find("accuracy" if name == "acc" else name)
+        except ValueError:
+            continue
+        return found() if registry is METRICS else LossValue(found())
+    known = sorted({*METRICS.names(), *LOSSES.names()})
+    raise ValueError(f"unknown metric {name!r}; {near_matches(name, known)}")
+
+
+def _loss_classes() -> tuple[type, ...]:
+    return tuple({LOSSES.find(name) for name in LOSSES.names()})

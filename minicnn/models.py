@@ -1,0 +1,452 @@
+"""Models: layers put together, `Sequential` in a chain or `Model` in any graph."""
+
+import os
+from typing import Any, Sequence
+
+from minicnn.context import Context
+from minicnn.graph import Graph, Shape, SymbolicTensor
+from minicnn.layers.base import LAYERS, Layer, Weight
+from minicnn.layers.input import InputLayer
+from minicnn.registry import serialize
+from minicnn.training import Trainer
+
+
+@LAYERS.register("Functional")
+class Model(Trainer):
+    """A graph of layers between symbolic inputs and outputs.
+
+        x = inputs = Input((32, 32, 3))
+        x = Conv2D(16, 3, activation="relu")(x)
+        outputs = Dense(10)(GlobalAveragePooling2D()(x))
+        model = Model(inputs, outputs)
+
+    A model is a layer: it can be called on the tensors of another one, and frozen as a whole.
+
+    Args:
+        inputs: what `Input` returned, or a list of such.
+        outputs: symbolic tensors that depend on the inputs alone.
+        name: "model", "model_1" ... where not given.
+
+    Attributes:
+        layers: all layers, inputs first, each once.
+        input_shape, output_shape: with None for the batch; lists where there are several.
+    """
+
+    def __init__(
+        self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any
+    ):
+        super().__init__(name=name, **kwargs)
+        for what, given in (("inputs", inputs), ("outputs", outputs)):
+            tensors = given if isinstance(given, (list, tuple)) else [given]
+            if not tensors or not all(isinstance(t, SymbolicTensor) for t in tensors):
+                raise TypeError(
+                    f"Model({what}=...) takes what Input(...) or a layer called on it returns, "
+                    f"not {given!r}; a network that is no fixed graph is a Layer of one's own"
+                )
+        self._set_graph(inputs, outputs)
+
+    def _set_graph(self, inputs: Any, outputs: Any) -> None:
+        self._many_inputs = isinstance(inputs, (list, tuple))
+        self._many_outputs = isinstance(outputs, (list, tuple)) and len(outputs) > 1
+        ins = list(inputs) if self._many_inputs else [inputs]
+        outs = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+        self.graph = Graph(ins, outs)
+        sources = [t.source for t in ins if t.source is not None]
+        self._layers = [*sources, *(la for la in self.graph.layers if la not in sources)]
+        _check_names(self._layers, self.described)
+        self.inputs, self.outputs = ins, outs
+        self.input_shape = [t.shape for t in ins] if self._many_inputs else ins[0].shape
+        self.output_shape = [t.shape for t in outs] if self._many_outputs else outs[0].shape
+        self.built = True
+
+    @property
+    def layers(self) -> list[Layer]:
+        return list(self._layers)
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """A layer by name or by its place in `layers`.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if index is not None:
+            if not -len(self.layers) <= index < len(self.layers):
+                raise ValueError(
+                    f"{self.described} has {len(self.layers)} layers; no index {index}"
+                )
+            return self.layers[index]
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        names = ", ".join(layer.name for layer in self.layers)
+        raise ValueError(f"{self.described} has no layer {name!r}; it has {names}")
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the model learns; setting it sets it on every layer inside."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for layer in self._layers:
+            layer.trainable = value
+
+    @property
+    def weights(self) -> list[Weight]:
+        return [w for layer in self.layers for w in layer.weights]
+
+    @property
+    def closing_softmax(self) -> bool:
+        closing = self.graph.closing_layer() if self.built else None
+        return closing is not None and closing.closing_softmax
+
+    @property
+    def whole_batch(self) -> bool:  # type: ignore[override]
+        return any(layer.whole_batch for layer in self.layers)
+
+    def weight_keys(self, prefix: str = "") -> dict[Weight, str]:
+        """A name for every weight: layer/weight, with the names of inner models before it."""
+        keys: dict[Weight, str] = {}
+        for layer in self.layers:
+            path = f"{prefix}{layer.name}/"
+            if isinstance(layer, Model):
+                keys.update(layer.weight_keys(path))
+            else:
+                keys.update((w, path + w.name) for w in layer.weights)
+        return keys
+
+    # As a layer
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Output shape(s) for another input shape; each layer in turn says what does not fit."""
+        shapes = list(input_shape) if isinstance(input_shape, list) else [input_shape]
+        if len(shapes) != len(self.inputs):
+            raise ValueError(
+                f"{self.described} has {len(self.inputs)} inputs; got {len(shapes)}"
+            )
+        known: dict[SymbolicTensor, Any] = dict(zip(self.inputs, shapes, strict=True))
+        for node in self.graph.nodes:
+            given = [known[t] for t in node.inputs]
+            result = node.layer.compute_output_shape(given if node.many_inputs else given[0])
+            results = result if node.many_outputs else [result]
+            known.update(zip(node.outputs, results, strict=True))
+        outputs = [known[t] for t in self.outputs]
+        return outputs if self._many_outputs else outputs[0]
+
+    def forward(self, x: Any, ctx: Context) -> Any:
+        outputs = self.graph.forward(x if isinstance(x, (list, tuple)) else [x], ctx)
+        return outputs if self._many_outputs else outputs[0]
+
+    def backward(self, dy: Any, ctx: Context) -> Any:
+        dx = self.graph.backward(dy if self._many_outputs else [dy], ctx)
+        return dx if self._many_inputs else dx[0]
+
+    def multiply_adds(self, input_shape: Any = None) -> int:
+        """Multiply-adds of one forward pass over one image."""
+        total = 0
+        for node in self.graph.nodes:
+            shapes = [t.shape for t in node.inputs]
+            total += node.layer.multiply_adds(shapes if node.many_inputs else shapes[0])
+        return total
+
+    def _check_inputs(self, xs: Sequence[Any]) -> None:
+        if not self.built:
+            self.build((None, *xs[0].shape[1:]))
+        if len(xs) != len(self.inputs):
+            raise ValueError(f"{self.described} has {len(self.inputs)} inputs; got {len(xs)}")
+        for x, tensor in zip(xs, self.inputs, strict=True):
+            expected, given = tensor.shape[1:], tuple(x.shape[1:])
+            if expected == given:
+                continue
+            hint = ""
+            if tuple(x.shape) == expected:
+                hint = "; a single image needs a batch axis in front: x[None]"
+            elif len(expected) == 3 and len(given) == 2:
+                hint = "; grey images need a channel axis at the end: x[..., None]"
+            elif len(given) == 3 and given == (expected[-1], *expected[:-1]):
+                hint = "; channels come last here: x.transpose(0, 2, 3, 1)"
+            raise ValueError(
+                f"{self.described} takes inputs of shape {_batch_shape(expected)}; got "
+                f"{tuple(x.shape)}{hint}"
+            )
+
+    # Description
+
+    def summary(self, line_length: int | None = None, print_fn: Any = None) -> None:
+        """Print a table: each layer's output shape, parameters, multiply-adds an image and, in a
+        graph with branches, what it reads."""
+        from minicnn.summary import model_summary
+
+        (print_fn or print)(model_summary(self, line_length))
+
+    def get_config(self) -> dict[str, Any]:
+        """The graph in terms of JSON: layers once, then calls in order.
+
+        Tensors are numbered: the inputs first, then the outputs of the calls.
+        """
+        number = {tensor: i for i, tensor in enumerate(self.inputs)}
+        layers = list(self.graph.layers)
+        calls = []
+        for node in self.graph.nodes:
+            calls.append(
+                {
+                    "layer": layers.index(node.layer),
+                    "inputs": [number[t] for t in node.inputs],
+                    "many_inputs": node.many_inputs,
+                }
+            )
+            for tensor in node.outputs:
+                number[tensor] = len(number)
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            "trainable": self.trainable,
+            "inputs": [
+                {"name": t.source.name if t.source else None, "shape": list(t.shape[1:])}
+                for t in self.inputs
+            ],
+            "many_inputs": self._many_inputs,
+            "layers": [serialize(layer) for layer in layers],
+            "calls": calls,
+            "outputs": [number[t] for t in self.outputs],
+            "many_outputs": self._many_outputs,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, type] | None = None
+    ) -> "Model":
+        """A model, untrained, from what `get_config` returned."""
+        tensors = [InputLayer(i["shape"], name=i["name"]).tensor for i in config["inputs"]]
+        inputs = list(tensors)
+        layers = [layer_from_config(c, custom_objects) for c in config["layers"]]
+        for call in config["calls"]:
+            given = [tensors[i] for i in call["inputs"]]
+            result = layers[call["layer"]](given if call["many_inputs"] else given[0])
+            tensors += result if isinstance(result, list) else [result]
+        outputs = [tensors[i] for i in config["outputs"]]
+        model = Model(
+            inputs if config["many_inputs"] else inputs[0],
+            outputs if config["many_outputs"] else outputs[0],
+            name=config["name"],
+            dtype=config["dtype"],
+        )
+        model._trainable = config["trainable"]
+        return model
+
+    # Files
+
+    def save(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
+        """Write architecture, weights and the optimizer's state to one file.
+
+        Args:
+            filepath: ending in .safetensors, or in .keras or .h5 as Keras 3 writes them.
+            overwrite: whether an existing file may be replaced.
+        """
+        from minicnn.saving import save_model
+
+        save_model(self, filepath, overwrite)
+
+    def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
+        """Write the weights alone to a .safetensors file."""
+        from minicnn.saving import save_weights
+
+        save_weights(self, filepath, overwrite)
+
+    def load_weights(self, filepath: str | os.PathLike[str]) -> None:
+        """Take over the weights of a file that `save` or `save_weights` wrote."""
+        from minicnn.saving import load_weights
+
+        load_weights(self, filepath)
+
+
+@LAYERS.register()
+class Sequential(Model):
+    """Layers one after the other.
+
+        model = Sequential([Input((32, 32, 3)), Conv2D(32, 3, activation="relu"), Flatten(),
+                            Dense(10, activation="softmax")])
+
+    The weights are made once the input's shape is known: from an `Input` in front, `input_shape=`
+    on the first layer, `build`, or the first data.
+
+    Args:
+        layers: a list of layers, models among them.
+        name: "sequential", "sequential_1" ... where not given.
+    """
+
+    def __init__(
+        self, layers: Sequence[Any] | None = None, name: str | None = None, **kwargs: Any
+    ):
+        Layer.__init__(self, name=name, **kwargs)
+        self._layers: list[Layer] = []
+        self._many_inputs = self._many_outputs = False
+        for layer in layers or []:
+            self._append(layer)
+        self._rebuild()
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, without an `Input` in front, as Keras counts them."""
+        return [layer for layer in self._layers if not isinstance(layer, InputLayer)]
+
+    def add(self, layer: Any) -> None:
+        """Put a layer at the end."""
+        self._append(layer)
+        try:
+            self._rebuild()
+        except Exception:
+            self._layers.pop()
+            raise
+
+    def pop(self) -> Layer:
+        """Take the last layer off.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if not self.layers:
+            raise ValueError(f"{self.described} has no layers to take off")
+        layer = self._layers.pop()
+        self._rebuild()
+        return layer
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the weights for inputs of `input_shape`, (None, height, width, channels)."""
+        if input_shape is None or self.built:
+            return
+        self._build_chain(tuple(input_shape)[1:])
+
+    def build_for(self, input_shape: Any) -> None:
+        self.build(input_shape)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        self.build_for(input_shape)
+        return super().compute_output_shape(input_shape)
+
+    @property
+    def weights(self) -> list[Weight]:
+        return [w for layer in self.layers for w in layer.weights]
+
+    def _append(self, layer: Any) -> None:
+        if isinstance(layer, SymbolicTensor) and layer.source is not None:
+            layer = layer.source
+        if not isinstance(layer, Layer):
+            raise TypeError(
+                f"{self.described} is made of layers; got {layer!r} of type "
+                f"{type(layer).__name__}"
+                + ("; did you forget the brackets?" if isinstance(layer, type) else "")
+            )
+        if isinstance(layer, InputLayer) and self._layers:
+            raise ValueError(f"{self.described}: Input stands only at the beginning")
+        _check_names([*self._layers, layer], self.described)
+        self._layers.append(layer)
+
+    def _rebuild(self) -> None:
+        """Build as soon as the shape is known and there is something to build."""
+        shape = None
+        if self._layers:
+            first = self._layers[0]
+            if first.given_input_shape is not None:
+                shape = first.given_input_shape
+            elif self.input_shape is not None:
+                shape = self.input_shape[1:]
+            elif isinstance(first, Model) and first.built:
+                shape = first.input_shape[1:]
+        self.built = False
+        if shape is not None and self.layers:
+            self._build_chain(shape)
+
+    def _build_chain(self, shape: Shape) -> None:
+        if not self.layers:
+            raise ValueError(f"{self.described} has no layers")
+        first = self._layers[0]
+        source = first if isinstance(first, InputLayer) else None
+        tensor = source.tensor if source else InputLayer(shape, name=f"{self.name}_input").tensor
+        layers, end = self._layers, tensor
+        for layer in self.layers:
+            end = layer(end)
+            if isinstance(end, list):
+                raise ValueError(
+                    f"{self.described}: {layer.described} has several outputs; in a chain each "
+                    f"layer has one"
+                )
+        self._set_graph(tensor, end)
+        self._layers = layers  # the same layer may stand twice
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            "trainable": self.trainable,
+            "input_shape": list(self.input_shape[1:]) if self.input_shape else None,
+            "layers": [serialize(layer) for layer in self._layers],
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, type] | None = None
+    ) -> "Sequential":
+        """A model, untrained, from what `get_config` returned."""
+        model = cls(
+            [layer_from_config(c, custom_objects) for c in config["layers"]],
+            name=config["name"],
+            dtype=config["dtype"],
+        )
+        if config["input_shape"] is not None:
+            model.build((None, *config["input_shape"]))
+        model._trainable = config["trainable"]
+        return model
+
+
+def layer_from_config(
+    config: dict[str, Any], custom_objects: dict[str, type] | None = None
+) -> Layer:
+    """A layer from {"class_name", "config"}.
+
+    Args:
+        custom_objects: {class name: class} for layers that are not the library's.
+    """
+    cls = LAYERS.find(config["class_name"], custom_objects)
+    if issubclass(cls, Model):
+        return cls.from_config(config["config"], custom_objects)
+    return cls.from_config(config["config"])  # type: ignore[attr-defined, no-any-return]
+
+
+def clone_model(model: Model) -> Model:
+    """The same architecture with new weights."""
+    return type(model).from_config(model.get_config())
+
+
+def load_model(
+    filepath: str | os.PathLike[str],
+    custom_objects: dict[str, type] | None = None,
+    compile: bool = True,
+) -> Model:
+    """Read a model that `save` wrote, or a .keras or .h5 file of Keras 3.
+
+    Args:
+        custom_objects: {class name: class} for layers that are not the library's.
+        compile: take over optimizer, loss and metrics too, where the file has them.
+    """
+    from minicnn.saving import load_model as load
+
+    return load(filepath, custom_objects, compile)
+
+
+def _check_names(layers: Sequence[Layer], where: str) -> None:
+    seen: dict[str, Layer] = {}
+    for layer in layers:
+        other = seen.setdefault(layer.name, layer)
+        if other is not layer:
+            raise ValueError(
+                f"{where}: two layers are called {layer.name!r}; give each a name of its own"
+            )
+
+
+def _batch_shape(shape: Sequence[int | None]) -> str:
+    return "(" + ", ".join(["n", *(str(s) for s in shape)]) + ")"
+
+
+__all__ = ["Model", "Sequential", "clone_model", "layer_from_config", "load_model"]

@@ -1,0 +1,92 @@
+"""Adam and AdamW: momentum, scaled by the recent size of the gradient."""
+
+import math
+from typing import Any
+
+from minicnn.backend import array_module
+from minicnn.optimizers.base import OPTIMIZERS, Optimizer, check_fraction
+
+
+@OPTIMIZERS.register()
+class Adam(Optimizer):
+    """m ← m + (1 - beta_1)(g - m), v ← v + (1 - beta_2)(g² - v),
+    w ← w - lr · sqrt(1 - beta_2^t) / (1 - beta_1^t) · m / (sqrt(v) + epsilon) at step t = 1, 2, ...
+
+    Args:
+        beta_1: how slowly the average m of gradients forgets.
+        beta_2: how slowly the average v of their squares forgets.
+        epsilon: the "epsilon hat" of the paper's section 2: it is added before v's bias is
+            corrected (PyTorch adds it after).
+        amsgrad: use the largest v so far (Reddi et al. 2018, "On the convergence of Adam and
+            beyond").
+        **common: see `Optimizer`.
+
+    Source: Kingma, Ba 2014, arXiv:1412.6980.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        **common: Any,
+    ):
+        self.beta_1 = check_fraction(type(self).__name__, "beta_1", beta_1)
+        self.beta_2 = check_fraction(type(self).__name__, "beta_2", beta_2)
+        self.epsilon = epsilon
+        self.amsgrad = amsgrad
+        super().__init__(learning_rate, **common)
+
+    def slots(self) -> tuple[str, ...]:
+        return ("momentum", "velocity", *(("velocity_hat",) if self.amsgrad else ()))
+
+    def update(
+        self, w: Any, g: Any, slots: dict[str, Any], learning_rate: float, scratch: Any
+    ) -> None:
+        xp = array_module(w)
+        t = scratch
+        step = self.iterations + 1
+        rate = learning_rate * math.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+        m, v = slots["momentum"], slots["velocity"]
+        xp.subtract(g, m, out=t)
+        t *= 1.0 - self.beta_1
+        m += t
+        xp.multiply(g, g, out=t)
+        t -= v
+        t *= 1.0 - self.beta_2
+        v += t
+        if self.amsgrad:
+            v = xp.maximum(slots["velocity_hat"], v, out=slots["velocity_hat"])
+        xp.sqrt(v, out=t)
+        t += self.epsilon
+        xp.divide(m, t, out=t)
+        t *= rate
+        w -= t
+
+
+@OPTIMIZERS.register()
+class AdamW(Adam):
+    """Adam with weight decay by default.
+
+    Keras's decay of 0.004 is per unit of learning rate: weights shrink by 1 - 0.004 · lr a step.
+
+    Source: Loshchilov, Hutter 2017, arXiv:1711.05101, algorithm 2.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        **common: Any,
+    ):
+        if weight_decay is None:
+            raise ValueError("AdamW needs a weight_decay; without one, use Adam")
+        super().__init__(
+            learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **common
+        )

@@ -1,0 +1,288 @@
+"""What optimizers share: the learning rate, clipping, weight decay, the walk over the weights.
+
+An optimizer defines `slots` and `update`; the formulas of all of them are Keras 3's.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from minicnn import backend
+from minicnn.backend import array_module
+from minicnn.optimizers.schedules import SCHEDULES, LearningRateSchedule
+from minicnn.registry import Configurable, Registry, near_matches, serialize
+
+OPTIMIZERS = Registry("optimizer")
+
+# On the CPU an update runs over this many numbers at a time, so that the ten or so passes of a
+# formula find weight, gradient and slots in the cache and read main memory once.
+BLOCK = 32768
+
+# Averages of a gradient that has become 0 (a dead ReLU) decay into denormal numbers, which many
+# processors handle a hundred times as slowly. Below this they count as 0, looked at now and then.
+_TINY = 1e-30
+_FLUSH_EVERY = 100
+
+
+class Optimizer(Configurable):
+    """Base class. One of your own defines `slots` and `update`.
+
+    Args:
+        learning_rate: a float of 0 or above, or a `schedules.LearningRateSchedule`.
+        weight_decay: before each step, weights shrink by the factor
+            1 - weight_decay · learning_rate ("decoupled" decay: Loshchilov, Hutter 2017,
+            arXiv:1711.05101). None: they do not.
+        clipnorm: longest Euclidean norm of the gradient of one weight; longer ones are scaled.
+        clipvalue: largest magnitude of any number in a gradient.
+        global_clipnorm: longest norm of all gradients taken together.
+        name: "adam", "sgd" ... where not given.
+
+    Attributes:
+        iterations: steps taken so far.
+
+    Raises:
+        TypeError: an unknown argument.
+        ValueError: a value out of range, or more than one way of clipping.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
+        **unknown: Any,
+    ):
+        if unknown:
+            argument = next(iter(unknown))
+            known = [k for k in self.get_config() if k != argument] + list(_COMMON)
+            raise TypeError(
+                f"{type(self).__name__} has no argument {argument!r}; "
+                f"{near_matches(argument, dict.fromkeys(known))}"
+            )
+        clips = {
+            "clipnorm": clipnorm,
+            "clipvalue": clipvalue,
+            "global_clipnorm": global_clipnorm,
+        }
+        given = {k: v for k, v in clips.items() if v is not None}
+        if len(given) > 1:
+            raise ValueError(f"give one of clipnorm, clipvalue and global_clipnorm; got {given}")
+        for key, value in given.items():
+            if not value > 0:
+                raise ValueError(f"{key} must be above 0, or None; got {value!r}")
+        if weight_decay is not None and not weight_decay >= 0:
+            raise ValueError(f"weight_decay must be 0 or above, or None; got {weight_decay!r}")
+        self._learning_rate = _checked_learning_rate(learning_rate)
+        self.weight_decay = weight_decay
+        self.clipnorm = clipnorm
+        self.clipvalue = clipvalue
+        self.global_clipnorm = global_clipnorm
+        self.name = name or type(self).__name__.lower()
+        self.iterations = 0
+        self._slots: dict[Any, dict[str, Any]] = {}
+        self._undecayed: set[Any] = set()
+        self._undecayed_names: re.Pattern[str] | None = None
+
+    # What an optimizer defines
+
+    def slots(self) -> tuple[str, ...]:
+        """Names of the arrays kept beside each weight, zero at first."""
+        return ()
+
+    def update(
+        self, w: Any, g: Any, slots: dict[str, Any], learning_rate: float, scratch: Any
+    ) -> None:
+        """One step in place on a piece of a weight.
+
+        Args:
+            w: the weights, changed in place; 1-D.
+            g: their gradient, not to be changed.
+            slots: {name: array}, changed in place.
+            learning_rate: for this step, the one numbered `iterations` + 1.
+            scratch: an array to calculate in.
+        All arrays have w's shape and dtype.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define update")
+
+    # What training uses
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next step."""
+        if isinstance(self._learning_rate, LearningRateSchedule):
+            return float(self._learning_rate(self.iterations))
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        scheduled = isinstance(self._learning_rate, LearningRateSchedule)
+        if scheduled and not isinstance(value, LearningRateSchedule):
+            raise TypeError(
+                f"the learning rate of this {type(self).__name__} follows a "
+                f"{type(self._learning_rate).__name__} and cannot be set to {value!r}; give the "
+                "optimizer a float as learning_rate, or assign another schedule"
+            )
+        self._learning_rate = _checked_learning_rate(value)
+
+    def apply(self, gradients: Mapping[Any, Any]) -> None:
+        """One step, in place on the `value` of each weight: {weight: gradient}."""
+        rate = self.learning_rate
+        flush = self.iterations % _FLUSH_EVERY == _FLUSH_EVERY - 1
+        for weight, gradient in self._clipped(gradients).items():
+            self._step(weight, gradient, rate)
+            if flush:
+                for slot in self._slots[weight].values():
+                    slot *= array_module(slot).abs(slot) > _TINY
+        self.iterations += 1
+
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
+        """Leave weights out of weight decay: those in `var_list`, and those in whose name (such
+        as "bias" or "gamma") one of `var_names` occurs. Replaces what an earlier call said."""
+        self._undecayed = set(var_list or ())
+        names = list(var_names or ())
+        self._undecayed_names = re.compile("|".join(names)) if names else None
+
+    def _decays(self, weight: Any) -> bool:
+        return weight not in self._undecayed and not (
+            self._undecayed_names and self._undecayed_names.search(weight.name)
+        )
+
+    def _step(self, weight: Any, gradient: Any, rate: float) -> None:
+        xp = array_module(weight.value)
+        if not weight.value.flags.c_contiguous:
+            weight.value = xp.ascontiguousarray(weight.value)
+        if weight not in self._slots:
+            self._slots[weight] = {name: xp.zeros_like(weight.value) for name in self.slots()}
+        w = weight.value.reshape(-1)
+        g = gradient.astype(w.dtype, copy=False).reshape(-1)
+        slots = {name: slot.reshape(-1) for name, slot in self._slots[weight].items()}
+        block = max(1, min(BLOCK, w.size) if xp is np else w.size)
+        scratch = xp.empty(block, w.dtype)
+        decay = rate * self.weight_decay if self.weight_decay and self._decays(weight) else 0.0
+        for start in range(0, w.size, block):
+            piece = slice(start, min(start + block, w.size))
+            part = w[piece]
+            if decay:
+                part *= 1.0 - decay
+            pieces = {name: slot[piece] for name, slot in slots.items()}
+            self.update(part, g[piece], pieces, rate, scratch[: part.size])
+
+    def _clipped(self, gradients: Mapping[Any, Any]) -> Mapping[Any, Any]:
+        if self.clipvalue is not None:
+            limit = self.clipvalue
+            return {w: array_module(g).clip(g, -limit, limit) for w, g in gradients.items()}
+        if self.clipnorm is not None:
+            return {w: g * _shrink(_square(g), self.clipnorm) for w, g in gradients.items()}
+        if self.global_clipnorm is not None and gradients:
+            square = sum(_square(g) for g in gradients.values())
+            factor = _shrink(square, self.global_clipnorm)
+            return {w: g * factor.astype(g.dtype) for w, g in gradients.items()}
+        return gradients
+
+    # Configuration and state
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if "_learning_rate" in vars(self):
+            config["learning_rate"] = serialize(self._learning_rate)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        config = dict(config)
+        if isinstance(config.get("learning_rate"), dict):
+            config["learning_rate"] = SCHEDULES.get(config["learning_rate"])
+        return cls(**config)
+
+    def state_arrays(self, keys: Mapping[Any, str]) -> dict[str, np.ndarray]:
+        """All that a saved run needs to go on: "iterations" and "<slot>/<key of the weight>"."""
+        state: dict[str, np.ndarray] = {"iterations": np.array(self.iterations, np.int64)}
+        for weight, key in keys.items():
+            for name, slot in self._slots.get(weight, {}).items():
+                state[f"{name}/{key}"] = np.array(backend.to_numpy(slot))
+        return state
+
+    def load_state_arrays(self, arrays: Mapping[str, Any], keys: Mapping[Any, str]) -> None:
+        """Take over what `state_arrays` returned; weights without an entry start from zero.
+
+        Raises:
+            ValueError: no "iterations", a wrong shape, or some but not all slots of a weight;
+                nothing is taken over then.
+        """
+        if "iterations" not in arrays:
+            raise ValueError(
+                f"optimizer state without 'iterations'; it has {', '.join(sorted(arrays)) or None}"
+            )
+        loaded: dict[Any, dict[str, Any]] = {}
+        for weight, key in keys.items():
+            names = [name for name in self.slots() if f"{name}/{key}" in arrays]
+            if not names:
+                continue
+            if len(names) != len(self.slots()):
+                raise ValueError(
+                    f"optimizer state of {key} has {names}; {type(self).__name__} keeps "
+                    f"{list(self.slots())}"
+                )
+            for name in names:
+                shape = tuple(arrays[f"{name}/{key}"].shape)
+                if shape != tuple(weight.value.shape):
+                    raise ValueError(
+                        f"optimizer state {name}/{key} has shape {shape}; the weight has shape "
+                        f"{tuple(weight.value.shape)}"
+                    )
+            xp = array_module(weight.value)
+            loaded[weight] = {
+                n: xp.array(backend.to_numpy(arrays[f"{n}/{key}"]), dtype=weight.value.dtype)
+                for n in names
+            }
+        self._slots = loaded
+        self.iterations = int(arrays["iterations"])
+
+
+_COMMON = ("learning_rate", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "name")
+
+
+def _checked_learning_rate(value: Any) -> Any:
+    if isinstance(value, LearningRateSchedule):
+        return value
+    try:
+        rate = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            "learning_rate is a float or a minicnn.optimizers.schedules.LearningRateSchedule; "
+            f"got {value!r} of type {type(value).__name__}"
+        ) from None
+    if not 0 <= rate < float("inf"):
+        raise ValueError(f"learning_rate must be a finite number, 0 or above; got {value!r}")
+    return rate
+
+
+def _square(g: Any) -> Any:
+    """Sum of squares, a 0-d array."""
+    return array_module(g).vdot(g, g)
+
+
+def _shrink(square: Any, limit: float) -> Any:
+    """limit / max(norm, limit): 1 for gradients that are short enough."""
+    xp = array_module(square)
+    return limit / xp.maximum(xp.sqrt(square), limit)
+
+
+def check_fraction(owner: str, name: str, value: float, below_one: bool = True) -> float:
+    """`value` where 0 <= value < 1 (or <= 1); else a ValueError that names the argument."""
+    if not (0 <= value < 1 or (value == 1 and not below_one)):
+        raise ValueError(f"{owner} needs a {name} from 0 to 1; got {value!r}")
+    return value
+
+
+def get(identifier: Any) -> Optimizer:
+    """A name, a configuration or an instance as an optimizer."""
+    return OPTIMIZERS.get(identifier)

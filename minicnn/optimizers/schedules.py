@@ -1,0 +1,194 @@
+"""Learning rates that change with the number of steps taken.
+
+A schedule is called with the step, 0 before the first update, and returns a float. Steps count
+batches, not epochs.
+"""
+
+import bisect
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from minicnn.registry import Configurable, Registry
+
+SCHEDULES = Registry("learning-rate schedule")
+
+
+class LearningRateSchedule(Configurable):
+    """Base class; one of your own defines `__call__(step) -> float`."""
+
+    def __call__(self, step: int) -> float:
+        raise NotImplementedError(f"{type(self).__name__} does not define __call__(step)")
+
+
+def _positive_steps(owner: str, decay_steps: float) -> float:
+    if not decay_steps > 0:
+        raise ValueError(f"{owner} needs decay_steps above 0; got {decay_steps!r}")
+    return decay_steps
+
+
+@SCHEDULES.register()
+class ExponentialDecay(LearningRateSchedule):
+    """initial_learning_rate · decay_rate^(step / decay_steps).
+
+    Args:
+        staircase: round step / decay_steps down, so that the rate falls in steps.
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        decay_rate: float,
+        staircase: bool = False,
+        name: str = "ExponentialDecay",
+    ):
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = _positive_steps("ExponentialDecay", decay_steps)
+        self.decay_rate = decay_rate
+        self.staircase = staircase
+        self.name = name
+
+    def __call__(self, step: int) -> float:
+        periods = step / self.decay_steps
+        if self.staircase:
+            periods = math.floor(periods)
+        return self.initial_learning_rate * self.decay_rate**periods
+
+
+@SCHEDULES.register()
+class InverseTimeDecay(LearningRateSchedule):
+    """initial_learning_rate / (1 + decay_rate · step / decay_steps).
+
+    Args:
+        staircase: round step / decay_steps down.
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        decay_rate: float,
+        staircase: bool = False,
+        name: str = "InverseTimeDecay",
+    ):
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = _positive_steps("InverseTimeDecay", decay_steps)
+        self.decay_rate = decay_rate
+        self.staircase = staircase
+        self.name = name
+
+    def __call__(self, step: int) -> float:
+        periods = step / self.decay_steps
+        if self.staircase:
+            periods = math.floor(periods)
+        return self.initial_learning_rate / (1 + self.decay_rate * periods)
+
+
+@SCHEDULES.register()
+class PiecewiseConstantDecay(LearningRateSchedule):
+    """values[0] up to and including step boundaries[0], values[1] up to boundaries[1], ...
+
+    Raises:
+        ValueError: not exactly one value more than boundaries, or boundaries that do not rise.
+    """
+
+    def __init__(
+        self, boundaries: Sequence[float], values: Sequence[float], name: str = "PiecewiseConstant"
+    ):
+        if len(values) != len(boundaries) + 1:
+            raise ValueError(
+                "PiecewiseConstantDecay takes one value more than boundaries; "
+                f"got {len(values)} values and {len(boundaries)} boundaries"
+            )
+        if any(a >= b for a, b in zip(boundaries[:-1], boundaries[1:], strict=True)):
+            raise ValueError(f"boundaries must rise; got {list(boundaries)}")
+        self.boundaries = list(boundaries)
+        self.values = list(values)
+        self.name = name
+
+    def __call__(self, step: int) -> float:
+        return self.values[bisect.bisect_left(self.boundaries, step)]
+
+
+@SCHEDULES.register()
+class PolynomialDecay(LearningRateSchedule):
+    """From initial_learning_rate down to end_learning_rate over decay_steps, as
+    (1 - step / decay_steps)^power.
+
+    Args:
+        power: 1 is a straight line.
+        cycle: start again beyond decay_steps, with decay_steps doubled, trebled ...; without it
+            the rate stays at the end.
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        end_learning_rate: float = 0.0001,
+        power: float = 1.0,
+        cycle: bool = False,
+        name: str = "PolynomialDecay",
+    ):
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = _positive_steps("PolynomialDecay", decay_steps)
+        self.end_learning_rate = end_learning_rate
+        self.power = power
+        self.cycle = cycle
+        self.name = name
+
+    def __call__(self, step: int) -> float:
+        span = self.decay_steps
+        if self.cycle:
+            span *= max(1, math.ceil(step / span))
+        left = 1 - min(step, span) / span
+        drop = self.initial_learning_rate - self.end_learning_rate
+        return drop * left**self.power + self.end_learning_rate
+
+
+@SCHEDULES.register()
+class CosineDecay(LearningRateSchedule):
+    """Half a cosine from a peak down to alpha · peak over decay_steps, after a linear warm-up.
+
+    With warmup_target, the rate first climbs from initial_learning_rate to that target in
+    warmup_steps, and the target is the peak; without, initial_learning_rate is.
+
+    Args:
+        decay_steps: steps of the decay, not counting the warm-up.
+        alpha: the end, as a fraction of the peak.
+
+    Sources: Loshchilov, Hutter 2016, arXiv:1608.03983, equation 5; warm-up: Goyal et al. 2017,
+    arXiv:1706.02677.
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        alpha: float = 0.0,
+        name: str = "CosineDecay",
+        warmup_target: float | None = None,
+        warmup_steps: float = 0,
+    ):
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = _positive_steps("CosineDecay", decay_steps)
+        self.alpha = alpha
+        self.name = name
+        self.warmup_target = warmup_target
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step: int) -> float:
+        start = self.initial_learning_rate
+        peak = start if self.warmup_target is None else self.warmup_target
+        warmup_steps = 0 if self.warmup_target is None else self.warmup_steps
+        if step < warmup_steps:
+            return start + (peak - start) * step / warmup_steps
+        done = min(step - warmup_steps, self.decay_steps) / self.decay_steps
+        cosine = 0.5 * (1 + math.cos(math.pi * done))
+        return peak * ((1 - self.alpha) * cosine + self.alpha)
+
+
+def get(identifier: Any) -> LearningRateSchedule:
+    """A configuration or an instance as a schedule."""
+    return SCHEDULES.get(identifier)

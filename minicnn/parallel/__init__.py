@@ -1,0 +1,15 @@
+"""How a batch is split: the communicator between its shards, and threads that run them."""
+
+from minicnn.parallel.communicator import SOLO, Communicator
+from minicnn.parallel.threads import (
+    num_threads,
+    one_blas_thread,
+    run_shards,
+    shard_count,
+    shard_slices,
+)
+
+__all__ = [
+    "SOLO", "Communicator", "num_threads", "one_blas_thread", "run_shards", "shard_count",
+    "shard_slices",
+]  # fmt: skip

@@ -1,0 +1,139 @@
+"""A batch split over threads: one shard, and one BLAS thread, each.
+
+NumPy releases the interpreter's lock in its loops and products, so threads do run at the same
+time. One thread of ours with its own part of the batch keeps its data in its own core's cache;
+BLAS's own threads share each small product and mostly wait for each other.
+"""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any, Callable, TypeVar
+
+from threadpoolctl import ThreadpoolController
+
+from minicnn import backend
+from minicnn.parallel.communicator import SOLO, Communicator
+
+T = TypeVar("T")
+
+# Images a shard must have for a second thread to pay for its start, about 0.1 ms a step.
+MIN_IMAGES_PER_SHARD = 8
+
+
+def num_threads() -> int:
+    """Worker threads: MINICNN_NUM_THREADS, else the cores this process may use.
+
+    Raises:
+        ValueError: the variable is no integer above 0.
+    """
+    given = os.environ.get("MINICNN_NUM_THREADS")
+    if given:
+        if not given.isdigit() or int(given) < 1:
+            raise ValueError(f"MINICNN_NUM_THREADS must be an integer above 0, not {given!r}")
+        return int(given)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def shard_count(images: int) -> int:
+    """How many shards a batch of `images` is cut into; 1 on a GPU."""
+    if backend.get_backend() != "numpy":
+        return 1
+    return max(1, min(num_threads(), images // MIN_IMAGES_PER_SHARD))
+
+
+def shard_slices(images: int, shards: int) -> list[slice]:
+    """`images` cut into `shards` neighbouring parts, as even as possible."""
+    bounds = [images * i // shards for i in range(shards + 1)]
+    return [slice(a, b) for a, b in zip(bounds, bounds[1:])]
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Within the context BLAS uses one thread; afterwards as many as before."""
+    if backend.get_backend() != "numpy" or num_threads() == 1 and os.cpu_count() == 1:
+        return nullcontext()
+    return _blas().limit(limits=1, user_api="blas")
+
+
+class _Exchange:
+    """What the threads of one run share: a barrier and a place for each one's contribution."""
+
+    def __init__(self, size: int):
+        self.barrier = threading.Barrier(size)
+        self.slots: list[Any] = [None] * size
+
+
+class ThreadCommunicator(Communicator):
+    """The communicator of one thread among `size`."""
+
+    def __init__(self, rank: int, size: int, exchange: _Exchange):
+        self.rank = rank
+        self.size = size
+        self._exchange = exchange
+
+    def allreduce(self, x: Any) -> Any:
+        slots = self._exchange.slots
+        slots[self.rank] = x
+        self.barrier()
+        total = slots[0]
+        for part in slots[1:]:
+            total = total + part
+        self.barrier()  # nobody may write the next contribution before all have read this one
+        return total
+
+    def broadcast(self, x: Any) -> Any:
+        slots = self._exchange.slots
+        if self.rank == 0:
+            slots[0] = x
+        self.barrier()
+        received = slots[0]
+        self.barrier()
+        return received
+
+    def barrier(self) -> None:
+        self._exchange.barrier.wait()
+
+
+@cache
+def _executor(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, thread_name_prefix="minicnn")
+
+
+def run_shards(shards: int, work: Callable[[Communicator], T]) -> list[T]:
+    """`work(communicator)` once for each shard, at the same time; the results by rank.
+
+    The caller's thread runs rank 0. An error in one shard stops the others at their next exchange
+    and is raised here.
+    """
+    if shards == 1:
+        return [work(SOLO)]
+    exchange = _Exchange(shards)
+
+    def run(rank: int) -> T:
+        try:
+            return work(ThreadCommunicator(rank, shards, exchange))
+        except BaseException:
+            exchange.barrier.abort()
+            raise
+
+    futures = [_executor(shards - 1).submit(run, rank) for rank in range(1, shards)]
+    results: list[Any] = []
+    errors: list[BaseException] = []
+    for get in (lambda: run(0), *(f.result for f in futures)):
+        try:
+            results.append(get())
+        except BaseException as error:
+            errors.append(error)
+    if errors:
+        # a broken barrier is only the echo of the error that another shard met
+        raise next((e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0])
+    return results

@@ -1,0 +1,5 @@
+"""Getting images into shape for a network: reading, resizing, normalising, augmenting."""
+
+from minicnn.preprocessing import image
+
+__all__ = ["image"]

@@ -1,0 +1,244 @@
+"""What `ImageDataGenerator.flow` and `.flow_from_directory` return: endless batches.
+
+`len(iterator)` batches make an epoch; after the last one the iterator starts again, in a new
+order where it shuffles. Each batch draws from a generator of its own, seeded by the iterator's
+seed and the number of the batch, so that results do not depend on who asks for batches when, and
+two iterators with one seed (images and their masks, say) transform alike.
+"""
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minicnn import random
+from minicnn.preprocessing import files
+
+if TYPE_CHECKING:
+    from minicnn.preprocessing.image import ImageDataGenerator
+
+Batch = Any  # x, or (x, y), or (x, y, sample_weight)
+
+SUBSETS = ("training", "validation", None)
+
+
+class Iterator:
+    """Endless batches of `n` samples; subclasses say how a batch is made from indices."""
+
+    def __init__(
+        self,
+        n: int,
+        generator: "ImageDataGenerator",
+        batch_size: int = 32,
+        shuffle: bool = True,
+        seed: int | None = None,
+        save_to_dir: files.PathLike | None = None,
+        save_prefix: str = "",
+        save_format: str = "png",
+    ):
+        if n < 1:
+            raise ValueError("there are no images to make batches of")
+        if int(batch_size) != batch_size or batch_size < 1:
+            raise ValueError(f"batch_size should be an integer from 1 on, not {batch_size!r}")
+        if save_to_dir is not None and not os.path.isdir(save_to_dir):
+            raise FileNotFoundError(f"save_to_dir {str(save_to_dir)!r} is no directory")
+        self.n = n
+        self.batch_size = int(batch_size)
+        self.shuffle = shuffle
+        self.seed = seed
+        self.image_data_generator = generator
+        self.save_to_dir = save_to_dir
+        self.save_prefix = save_prefix
+        self.save_format = save_format
+        self.batch_index = 0
+        self.total_batches_seen = 0
+        self._root = int(random.host_generator().integers(2**63)) if seed is None else int(seed)
+        self._order: np.ndarray | None = None
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Batches in an epoch; the last may be smaller."""
+        return -(-self.n // self.batch_size)
+
+    def __iter__(self) -> "Iterator":
+        return self
+
+    def __next__(self) -> Batch:
+        with self._lock:
+            rng = self._next_rng()
+            if self.batch_index == 0 or self._order is None:
+                self._order = self._new_order(rng)
+            indices = self._part(self._order, self.batch_index)
+            self.batch_index = (self.batch_index + 1) % len(self)
+        return self._finish(indices, rng)
+
+    def __getitem__(self, index: int) -> Batch:
+        """Batch `index` of the current order, freshly transformed."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"batch {index} of an iterator of {len(self)} batches")
+        with self._lock:
+            rng = self._next_rng()
+            if self._order is None:
+                self._order = self._new_order(rng)
+            indices = self._part(self._order, index % len(self))
+        return self._finish(indices, rng)
+
+    def reset(self) -> None:
+        """Start a new epoch with the next batch."""
+        self.batch_index = 0
+
+    def _next_rng(self) -> np.random.Generator:
+        rng = np.random.default_rng([self._root, self.total_batches_seen])
+        self.total_batches_seen += 1
+        return rng
+
+    def _new_order(self, rng: np.random.Generator) -> np.ndarray:
+        return rng.permutation(self.n) if self.shuffle else np.arange(self.n)
+
+    def _part(self, order: np.ndarray, batch: int) -> np.ndarray:
+        return order[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+    def _finish(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
+        images = self.image_data_generator.random_batch(self._images(indices), rng)
+        if self.save_to_dir is not None:
+            self._save(images, indices, rng)
+        return self._with_targets(images, indices)
+
+    def _save(self, images: np.ndarray, indices: np.ndarray, rng: np.random.Generator) -> None:
+        for image, index in zip(images, indices, strict=True):
+            name = f"{self.save_prefix}_{index}_{rng.integers(10**7)}.{self.save_format}"
+            files.save_img(Path(self.save_to_dir or ".") / name, image)
+
+    def _images(self, indices: np.ndarray) -> np.ndarray:
+        """The untransformed images (len(indices), height, width, channels), a fresh array."""
+        raise NotImplementedError
+
+    def _with_targets(self, images: np.ndarray, indices: np.ndarray) -> Batch:
+        raise NotImplementedError
+
+
+class NumpyArrayIterator(Iterator):
+    """Batches from arrays in memory. Images stay in their dtype (uint8, say) until a batch is made.
+
+    The arguments are those of `ImageDataGenerator.flow`.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        generator: "ImageDataGenerator",
+        sample_weight: Any = None,
+        subset: str | None = None,
+        ignore_class_split: bool = False,
+        **options: Any,
+    ):
+        x = np.asarray(x)
+        if x.ndim != 4:
+            raise ValueError(f"images should be (n, height, width, channels), not {x.shape}")
+        y = None if y is None else np.asarray(y)
+        weight = None if sample_weight is None else np.asarray(sample_weight)
+        for name, values in (("y", y), ("sample_weight", weight)):
+            if values is not None and len(values) != len(x):
+                raise ValueError(f"x has {len(x)} images, but {name} has length {len(values)}")
+        if weight is not None and y is None:
+            raise ValueError("sample_weight was given without y, which it would weigh")
+        files.check_choice("subset", subset, SUBSETS)
+        if subset is not None:
+            cut = int(len(x) * generator.checked_validation_split())
+            if y is not None and not ignore_class_split:
+                if not np.array_equal(np.unique(y[:cut], axis=0), np.unique(y[cut:], axis=0)):
+                    raise ValueError(
+                        "training and validation part would not hold the same classes: the first "
+                        f"{cut} of {len(x)} samples are for validation; shuffle the arrays, or "
+                        "pass ignore_class_split=True"
+                    )
+            part = slice(cut) if subset == "validation" else slice(cut, None)
+            x, y = x[part], None if y is None else y[part]
+            weight = None if weight is None else weight[part]
+        self.x, self.y, self.sample_weight = x, y, weight
+        super().__init__(len(x), generator, **options)
+
+    def _images(self, indices: np.ndarray) -> np.ndarray:
+        return self.x[indices].astype(self.image_data_generator.dtype, copy=False)
+
+    def _with_targets(self, images: np.ndarray, indices: np.ndarray) -> Batch:
+        if self.y is None:
+            return images
+        if self.sample_weight is None:
+            return images, self.y[indices]
+        return images, self.y[indices], self.sample_weight[indices]
+
+
+class DirectoryIterator(Iterator):
+    """Batches read from a directory with one subdirectory of image files a class.
+
+    The arguments are those of `ImageDataGenerator.flow_from_directory`. `class_indices` maps a
+    class's name to its label; `filepaths`, `filenames` and `classes` tell of each sample.
+    """
+
+    def __init__(
+        self,
+        directory: files.PathLike,
+        generator: "ImageDataGenerator",
+        target_size: tuple[int, int] = (256, 256),
+        color_mode: str = "rgb",
+        classes: Sequence[str] | None = None,
+        class_mode: str | None = "categorical",
+        follow_links: bool = False,
+        subset: str | None = None,
+        interpolation: str = "nearest",
+        keep_aspect_ratio: bool = False,
+        **options: Any,
+    ):
+        files.check_choice("color_mode", color_mode, files.CHANNELS)
+        modes = ("categorical", "binary", "sparse", "input", None)
+        files.check_choice("class_mode", class_mode, modes)
+        files.check_choice("subset", subset, SUBSETS)
+        names, by_class = files.list_class_files(directory, classes, follow_links)
+        if class_mode == "binary" and len(names) != 2:
+            raise ValueError(f"class_mode 'binary' is for 2 classes, {directory} has {len(names)}")
+        if subset is not None:
+            split = generator.checked_validation_split()
+            cuts = [int(split * len(paths)) for paths in by_class]
+            by_class = [
+                paths[:cut] if subset == "validation" else paths[cut:]
+                for paths, cut in zip(by_class, cuts, strict=True)
+            ]
+        self.directory = directory
+        self.target_size = tuple(target_size)
+        self.color_mode = color_mode
+        self.class_mode = class_mode
+        self.class_indices = {name: label for label, name in enumerate(names)}
+        self.num_classes = len(names)
+        self.filepaths = [path for paths in by_class for path in paths]
+        self.filenames = [os.path.relpath(path, directory) for path in self.filepaths]
+        self.samples = len(self.filepaths)
+        self.classes = np.repeat(np.arange(len(names), dtype=np.int32), [len(p) for p in by_class])
+        self._reading = {"interpolation": interpolation, "keep_aspect_ratio": keep_aspect_ratio}
+        super().__init__(self.samples, generator, **options)
+        print(f"Found {self.samples} images belonging to {self.num_classes} classes.")
+
+    def _images(self, indices: np.ndarray) -> np.ndarray:
+        paths = [self.filepaths[i] for i in indices]
+        dtype = self.image_data_generator.dtype
+        size = (int(self.target_size[0]), int(self.target_size[1]))
+        return files.read_batch(paths, size, self.color_mode, dtype, **self._reading)
+
+    def _with_targets(self, images: np.ndarray, indices: np.ndarray) -> Batch:
+        labels = self.classes[indices]
+        dtype = self.image_data_generator.dtype
+        match self.class_mode:
+            case None:
+                return images
+            case "input":
+                return images, images.copy()
+            case "sparse":
+                return images, labels
+            case "binary":
+                return images, labels.astype(dtype)
+            case _:
+                return images, files.one_hot(labels, self.num_classes, dtype)

@@ -1,0 +1,131 @@
+"""What fit, evaluate and predict show while they run."""
+
+import sys
+import time
+from typing import Any, Callable, Mapping
+
+import numpy as np
+from tqdm import tqdm
+
+_BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+_FINISHED_BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+_COUNT = "{desc}: {n_fmt} batches [{elapsed}{postfix}]"  # where the number of batches is unknown
+
+
+class ProgressBar:
+    """A tqdm bar, a line, or nothing, for each epoch.
+
+        progress = ProgressBar(verbose, epochs, steps)
+        for epoch in range(epochs):
+            progress.begin_epoch(epoch)
+            for batch in batches:
+                ...
+                progress.update(len(batch), read_logs)
+            progress.end_epoch(logs)
+
+    Args:
+        verbose: 0 silent; 1 or "auto" a bar with loss, metrics and images/s, where standard output
+            is a terminal, and otherwise as 2; 2 one line an epoch.
+        epochs: number of epochs in all.
+        steps: batches an epoch, None where that is not known.
+        title: what stands in front; "Epoch 3/10" where not given.
+
+    Raises:
+        ValueError: another `verbose`.
+    """
+
+    interval = 0.2  # seconds between refreshes: reading the logs waits for the device
+
+    def __init__(
+        self,
+        verbose: int | str = "auto",
+        epochs: int = 1,
+        steps: int | None = None,
+        title: str | None = None,
+    ):
+        if verbose not in ("auto", 0, 1, 2):
+            raise ValueError(
+                f"verbose is 0 (silent), 1 (bar), 2 (one line an epoch) or 'auto', got {verbose!r}"
+            )
+        bar = verbose in (1, "auto")
+        self.style = (
+            "silent" if verbose == 0 else "bar" if bar and _is_terminal(sys.stdout) else "line"
+        )
+        self.epochs = epochs
+        self.steps = steps
+        self.title = title
+        self._bar: Any = None
+
+    def begin_epoch(self, epoch: int = 0) -> None:
+        """Start epoch number `epoch`, counted from 0."""
+        self.close()
+        self._heading = self.title or f"Epoch {epoch + 1}/{self.epochs}"
+        self._batches = self._images = 0
+        self._started = self._stepped = self._shown = time.monotonic()
+        if self.style == "bar":
+            self._bar = tqdm(
+                total=self.steps,
+                desc=self._heading,
+                file=sys.stdout,
+                bar_format=_BAR if self.steps else _COUNT,
+                dynamic_ncols=True,
+            )
+
+    def update(
+        self, images: int, read_logs: Callable[[], Mapping[str, Any]] | None = None
+    ) -> None:
+        """One batch of `images` is done. `read_logs` is called only when the bar is redrawn."""
+        self._batches += 1
+        self._images += images
+        self._stepped = time.monotonic()
+        if self._bar is not None and self._stepped - self._shown >= self.interval:
+            self._draw(read_logs() if read_logs else {})
+            self._shown = self._stepped
+
+    def end_epoch(self, logs: Mapping[str, Any] | None = None) -> None:
+        """The epoch is over; `logs` are its results, also those of validation.
+
+        images/s counts up to the last `update`, so validation does not slow it down.
+        """
+        logs = logs or {}
+        if self._bar is not None:
+            self._bar.bar_format = _FINISHED_BAR if self.steps else _COUNT
+            self._draw(logs)
+            self.close()
+        elif self.style == "line":
+            seconds = time.monotonic() - self._started
+            parts = [self._heading, f"{seconds:.1f} s", *self._figures(logs)]
+            print(" - ".join(parts), flush=True)
+
+    def close(self) -> None:
+        """Leave the bar as it stands (after an error, for one)."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _draw(self, logs: Mapping[str, Any]) -> None:
+        self._bar.n = self._batches
+        self._bar.set_postfix_str(", ".join(self._figures(logs)), refresh=False)
+        self._bar.refresh()
+
+    def _figures(self, logs: Mapping[str, Any]) -> list[str]:
+        seconds = self._stepped - self._started
+        speed = [f"{self._images / seconds:,.0f} images/s"] if seconds > 0 and self._images else []
+        return speed + [f"{k} {format_value(v)}" for k, v in logs.items() if np.ndim(v) == 0]
+
+
+def format_value(value: Any) -> str:
+    """A figure with 4 decimals, or in powers of ten where they would say little."""
+    value = float(value)
+    if value == 0 or 1e-3 <= abs(value) < 1e5 or not np.isfinite(value):
+        return f"{value:.4f}"
+    return f"{value:.3e}"
+
+
+def print_message(text: str) -> None:
+    """Print a line of text above a bar that may be on the screen."""
+    tqdm.write(text)
+
+
+def _is_terminal(stream: Any) -> bool:
+    return bool(getattr(stream, "isatty", lambda: False)())

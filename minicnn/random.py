@@ -1,0 +1,37 @@
+"""The one place randomness is seeded from.
+
+Initial weights, shuffles and every generator handed to dropout or augmentation descend from one
+host generator, so `set_random_seed(0)` at the top of a script fixes the whole run.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from minicnn import backend
+
+_generator = np.random.default_rng()
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed everything random in the library (and NumPy's and Python's global generators)."""
+    import random
+
+    global _generator
+    if not 0 <= int(seed) < 2**32:
+        raise ValueError(f"a seed is an integer from 0 to 2**32 - 1, not {seed!r}")
+    _generator = np.random.default_rng(int(seed))
+    np.random.seed(int(seed))
+    random.seed(int(seed))
+
+
+def host_generator(seed: int | None = None) -> np.random.Generator:
+    """The library's NumPy generator, or one of its own for a given `seed`."""
+    return _generator if seed is None else np.random.default_rng(seed)
+
+
+def device_generator(seed: int | None = None) -> Any:
+    """A new generator on the active backend, seeded from the library's own."""
+    if seed is None:
+        seed = int(_generator.integers(2**63))
+    return backend.random_generator(seed)

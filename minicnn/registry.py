@@ -1,0 +1,146 @@
+"""Objects by name, and objects to and from plain configurations.
+
+`Registry` turns what a user may write ("adam", "SparseCategoricalCrossentropy", an instance, a
+class or a saved {"class_name", "config"}) into an object; `Configurable` is the other direction.
+"""
+
+import difflib
+import inspect
+import re
+from typing import Any, Iterable
+
+_name_counts: dict[str, int] = {}
+
+
+def near_matches(name: str, known: Iterable[str]) -> str:
+    """The end of an "unknown name" message: what was probably meant, and all that is known."""
+    known = list(known)
+    by_key = {_key(k): k for k in known}
+    close = [by_key[k] for k in difflib.get_close_matches(_key(str(name)), by_key, n=3, cutoff=0.6)]
+    listing = "known: " + ", ".join(sorted(known))
+    if not close:
+        return listing
+    return "did you mean " + " or ".join(repr(c) for c in close) + f"? ({listing})"
+
+
+def snake_case(name: str) -> str:
+    """Keras's way from a class to a default name: "MaxPooling2D" to "max_pooling2d"."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def unique_name(base: str) -> str:
+    """`base` the first time, then base_1, base_2 ..."""
+    count = _name_counts.get(base, 0)
+    _name_counts[base] = count + 1
+    return base if count == 0 else f"{base}_{count}"
+
+
+def reset_names() -> None:
+    _name_counts.clear()
+
+
+def _key(name: str) -> str:
+    return name.replace("_", "").replace(" ", "").lower()
+
+
+class Configurable:
+    """An object whose constructor arguments are kept as attributes of the same names.
+
+    `get_config` reads them back, so that `type(obj).from_config(obj.get_config())` is an equal,
+    untrained object. Values that are `Configurable` themselves become {"class_name", "config"}.
+    """
+
+    def get_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = {}
+        for cls in reversed(type(self).__mro__):
+            if "__init__" not in vars(cls) or cls is object:
+                continue
+            for name, parameter in inspect.signature(vars(cls)["__init__"]).parameters.items():
+                skip = name == "self" or parameter.kind in (
+                    inspect.Parameter.VAR_KEYWORD,
+                    inspect.Parameter.VAR_POSITIONAL,
+                )
+                if not skip and hasattr(self, name):
+                    config[name] = serialize(getattr(self, name))
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        return cls(**config)
+
+
+def serialize(value: Any) -> Any:
+    """`value` in terms of JSON."""
+    if isinstance(value, Configurable):
+        return {"class_name": type(value).__name__, "config": value.get_config()}
+    if isinstance(value, (list, tuple)):
+        return [serialize(v) for v in value]
+    if isinstance(value, dict):
+        return {k: serialize(v) for k, v in value.items()}
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value.item()  # a NumPy scalar
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value
+
+
+class Registry:
+    """Classes of one kind ("optimizer", "loss" ...) by name; case and underscores do not matter."""
+
+    def __init__(self, kind: str):
+        self.kind = kind
+        self._classes: dict[str, type] = {}
+        self._keys: dict[str, type] = {}
+
+    def register(self, *aliases: str) -> Any:
+        """Class decorator: known under the class's own name and under `aliases`."""
+
+        def add(cls: type) -> type:
+            for name in (cls.__name__, *aliases):
+                self._classes[name] = cls
+                self._keys[_key(name)] = cls
+            return cls
+
+        return add
+
+    def names(self) -> list[str]:
+        return list(self._classes)
+
+    def find(self, name: str, custom_objects: dict[str, type] | None = None) -> type:
+        """The class called `name`.
+
+        Raises:
+            ValueError: no such class; the message lists the near matches.
+        """
+        if custom_objects and name in custom_objects:
+            return custom_objects[name]
+        cls = self._keys.get(_key(name))
+        if cls is None:
+            raise ValueError(
+                f"unknown {self.kind} {name!r}; {near_matches(name, self._classes)}"
+            )
+        return cls
+
+    def get(self, identifier: Any, **defaults: Any) -> Any:
+        """`identifier` (name, class, configuration, instance or None) as an instance.
+
+        `defaults` are constructor arguments used where only a name is given.
+        """
+        if identifier is None:
+            return None
+        if isinstance(identifier, str):
+            return self.find(identifier)(**defaults)
+        if isinstance(identifier, dict) and "class_name" in identifier:
+            return self.find(identifier["class_name"]).from_config(identifier.get("config") or {})
+        if isinstance(identifier, type):
+            return identifier(**defaults)
+        if isinstance(identifier, tuple(set(self._classes.values()))) or isinstance(
+            identifier, Configurable
+        ):
+            return identifier
+        raise TypeError(
+            f"a {self.kind} is given by name, as an instance or as a configuration, "
+            f"not as {identifier!r} of type {type(identifier).__name__}; "
+            f"known names: {', '.join(sorted(self._classes))}"
+        )

@@ -1,0 +1,103 @@
+"""Penalties on weights, added to the loss during training."""
+
+from typing import Any
+
+from minicnn.backend import array_module
+from minicnn.registry import Configurable, Registry
+
+REGULARIZERS = Registry("regularizer")
+
+
+class Regularizer(Configurable):
+    """Base class: `__call__(w)` is the penalty, a 0-d array, `gradient(w)` its derivative."""
+
+    def __call__(self, w: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not define __call__(w)")
+
+    def gradient(self, w: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not define gradient(w)")
+
+
+def _factor(name: str, value: float) -> float:
+    value = float(value)
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"the {name} factor must be a finite number, 0 or above; got {value!r}")
+    return value
+
+
+@REGULARIZERS.register("l1_l2")
+class L1L2(Regularizer):
+    """l1 · sum |w| + l2 · sum w²; gradient l1 · sign(w) + 2 · l2 · w."""
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0):
+        self.l1 = _factor("l1", l1)
+        self.l2 = _factor("l2", l2)
+
+    def __call__(self, w: Any) -> Any:
+        xp = array_module(w)
+        penalty = xp.zeros((), w.dtype)
+        if self.l1:
+            penalty = penalty + self.l1 * xp.abs(w).sum()
+        if self.l2:
+            penalty = penalty + self.l2 * xp.vdot(w, w)
+        return penalty
+
+    def gradient(self, w: Any) -> Any:
+        xp = array_module(w)
+        gradient = w * (2 * self.l2)
+        if self.l1:
+            gradient += self.l1 * xp.sign(w)
+        return gradient
+
+
+@REGULARIZERS.register()
+class L1(Regularizer):
+    """l1 · sum |w|: draws weights to exactly 0. Gradient l1 · sign(w), 0 at 0."""
+
+    def __init__(self, l1: float = 0.01):
+        self.l1 = _factor("l1", l1)
+
+    def __call__(self, w: Any) -> Any:
+        return self.l1 * array_module(w).abs(w).sum()
+
+    def gradient(self, w: Any) -> Any:
+        return self.l1 * array_module(w).sign(w)
+
+
+@REGULARIZERS.register()
+class L2(Regularizer):
+    """l2 · sum w², without the factor 1/2 found in some books. Gradient 2 · l2 · w."""
+
+    def __init__(self, l2: float = 0.01):
+        self.l2 = _factor("l2", l2)
+
+    def __call__(self, w: Any) -> Any:
+        return self.l2 * array_module(w).vdot(w, w)
+
+    def gradient(self, w: Any) -> Any:
+        return w * (2 * self.l2)
+
+
+def l1(l1: float = 0.01) -> L1:
+    """Keras's lower-case name for `L1`."""
+    return L1(l1)
+
+
+def l2(l2: float = 0.01) -> L2:
+    """Keras's lower-case name for `L2`."""
+    return L2(l2)
+
+
+def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
+    """An `L1L2` with both factors 0.01 unless said otherwise."""
+    return L1L2(l1, l2)
+
+
+def get(identifier: Any) -> Regularizer | None:
+    """A name, a configuration or an instance as a regularizer; None stays None.
+
+    The name "l1_l2" alone means both factors 0.01.
+    """
+    if identifier in ("l1_l2", "L1L2", "l1l2"):
+        return l1_l2()
+    return REGULARIZERS.get(identifier)

@@ -1,0 +1,149 @@
+"""The library's own format: one safetensors file.
+
+The arrays are the weights, "weights/<layer>/<weight>", and the optimizer's state, "optimizer/...".
+The header's metadata has one entry, "minicnn", with everything else as JSON:
+
+    {"version": 1, "model": {"class_name", "config"}, "compile": {"optimizer", "loss", "metrics"}}
+
+Any reader of safetensors can read the weights; nothing in the file is ever executed.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from minicnn import losses, optimizers
+from minicnn.backend import to_numpy
+from minicnn.files import atomic_write
+from minicnn.models import Model, layer_from_config
+from minicnn.registry import Configurable, serialize
+
+VERSION = 1
+
+
+def save(model: Model, path: Path) -> None:
+    """Write architecture, weights and, where the model is compiled, how it was being trained."""
+    keys = model.weight_keys()
+    arrays = _weights(keys)
+    header: dict[str, Any] = {"version": VERSION, "model": serialize(model)}
+    if model.loss is not None:
+        header["compile"] = {
+            "optimizer": serialize(model.optimizer),
+            "loss": serialize(model.loss),
+            "metrics": [_metric_config(m) for m in model._metric_identifiers],
+        }
+        state = model.optimizer.state_arrays(keys)
+        arrays.update({f"optimizer/{k}": np.ascontiguousarray(v) for k, v in state.items()})
+    _write(arrays, header, path)
+
+
+def save_weights(model: Model, path: Path) -> None:
+    """Write the weights alone."""
+    _write(_weights(model.weight_keys()), {"version": VERSION}, path)
+
+
+def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> Model:
+    """Read what `save` wrote.
+
+    Raises:
+        ValueError: no such file of this library, a truncated one, or one of a newer version.
+    """
+    header, arrays = _read(path)
+    if "model" not in header:
+        raise ValueError(
+            f"{str(path)!r} holds weights alone; build the model and call model.load_weights(path)"
+        )
+    model = layer_from_config(header["model"], custom_objects)
+    if not isinstance(model, Model):
+        raise ValueError(f"{str(path)!r} holds a {type(model).__name__}, which is no model")
+    keys = model.weight_keys()
+    _assign(keys, arrays, path)
+    if compile and "compile" in header:
+        parts = header["compile"]
+        model.compile(
+            optimizers.get(parts["optimizer"]), losses.get(parts["loss"]), parts["metrics"]
+        )
+        prefix = "optimizer/"
+        state = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        if state:
+            model.optimizer.load_state_arrays(state, keys)
+    return model
+
+
+def load_weights(model: Model, path: Path) -> None:
+    """Take over the weights of a file; all of them or, after an error, none."""
+    _, arrays = _read(path)
+    _assign(model.weight_keys(), arrays, path)
+
+
+def _metric_config(identifier: Any) -> Any:
+    if isinstance(identifier, Configurable):
+        return serialize(identifier)
+    if not isinstance(identifier, (str, dict)):
+        raise ValueError(
+            f"the metric {identifier!r} cannot be written to a file; compile with a name or a "
+            f"Metric object, or save_weights instead"
+        )
+    return identifier
+
+
+def _weights(keys: dict[Any, str]) -> dict[str, np.ndarray]:
+    return {f"weights/{k}": np.ascontiguousarray(to_numpy(w.value)) for w, k in keys.items()}
+
+
+def _write(arrays: dict[str, np.ndarray], header: dict[str, Any], path: Path) -> None:
+    try:
+        text = json.dumps(header)
+    except TypeError as error:
+        raise ValueError(f"the model's configuration is no JSON ({error})") from error
+    with atomic_write(path) as temporary:
+        save_file(arrays, temporary, metadata={"minicnn": text})
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, ValueError, KeyError) as error:
+        size = path.stat().st_size
+        raise ValueError(
+            f"{str(path)!r} ({size:,} bytes) is no safetensors file or is cut short: {error}"
+        ) from error
+    if "minicnn" not in metadata:
+        raise ValueError(
+            f"{str(path)!r} is a safetensors file, but not one that minicnn wrote (it has no "
+            f"'minicnn' entry in its metadata)"
+        )
+    header = json.loads(metadata["minicnn"])
+    if header["version"] > VERSION:
+        raise ValueError(
+            f"{str(path)!r} has format version {header['version']}; this minicnn reads up to "
+            f"{VERSION}: upgrade minicnn to load it"
+        )
+    return header, arrays
+
+
+def _assign(keys: dict[Any, str], arrays: dict[str, np.ndarray], path: Path) -> None:
+    for weight, key in keys.items():
+        array = arrays.get(f"weights/{key}")
+        if array is None:
+            raise ValueError(f"{str(path)!r} has no weight {key!r}: it is of another model")
+        if array.shape != weight.shape:
+            raise ValueError(
+                f"{str(path)!r}: weight {key!r} has shape {array.shape}, the model's has "
+                f"{weight.shape}"
+            )
+    known = {f"weights/{key}" for key in keys.values()}
+    surplus = [k for k in arrays if k.startswith("weights/") and k not in known]
+    if surplus:
+        raise ValueError(
+            f"{str(path)!r} has weights the model has not, such as "
+            f"{surplus[0].removeprefix('weights/')!r}: it is of another model"
+        )
+    for weight, key in keys.items():
+        weight.assign(arrays[f"weights/{key}"])

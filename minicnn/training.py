@@ -1,0 +1,479 @@
+"""The training loop: compile, fit, evaluate, predict.
+
+One step, as `_train_step` and `_gradients` write it out: the batch is cut into shards; each runs
+forward, loss and backward; their gradients are added in the order of the shards, then those of the
+regularizers; the optimizer moves the weights; the new moving statistics are taken over.
+"""
+
+from typing import Any, Sequence
+
+import numpy as np
+
+from minicnn import activations, backend, losses, optimizers, random
+from minicnn.batches import ArrayBatches, Batch, IteratorBatches, class_weights, make_batches, split
+from minicnn.callbacks import Callback, CallbackList, History, LazyLogs
+from minicnn.context import Context
+from minicnn.layers.base import Layer, Weight
+from minicnn.metrics import Mean, Metric
+from minicnn.metrics import get as get_metric
+from minicnn.metrics import resolve as resolve_metric
+from minicnn.parallel import (
+    Communicator,
+    one_blas_thread,
+    run_shards,
+    shard_count,
+    shard_slices,
+)
+from minicnn.progress import ProgressBar
+
+
+class Trainer(Layer):
+    """What a model can do beside being a layer: learn, be measured, predict."""
+
+    optimizer: Any = None
+    loss: Any = None
+    stop_training = False
+    _metrics: list[Metric] | None = None
+    _metric_identifiers: Sequence[Any] = ()
+    _generators: list[Any] = []
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Sequence[Any] | Any | None = None,
+    ) -> None:
+        """Say how the model learns and what is reported.
+
+        Args:
+            optimizer: name ("adam") or object.
+            loss: name ("sparse_categorical_crossentropy") or object.
+            metrics: names ("accuracy") or objects.
+
+        Raises:
+            ValueError: an unknown name; the message lists the near matches.
+        """
+        if loss is None:
+            raise ValueError(
+                "compile needs a loss, such as loss='sparse_categorical_crossentropy' for labels "
+                "0, 1, 2 ... or 'categorical_crossentropy' for one-hot targets"
+            )
+        self.optimizer = optimizers.get(optimizer)
+        self.loss = losses.get(loss)
+        chosen = metrics or []
+        self._metric_identifiers = list(chosen) if isinstance(chosen, (list, tuple)) else [chosen]
+        for identifier in self._metric_identifiers:
+            if identifier not in ("accuracy", "acc"):
+                get_metric(identifier)  # an unknown name is an error now, not at the first batch
+        self._metrics = None  # made at the first batch: "accuracy" depends on the targets
+        self._loss_tracker = Mean(name="loss")
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Sequence[Callback] | Callback | None = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
+    ) -> History:
+        """Train for `epochs - initial_epoch` passes over the data.
+
+        Args:
+            x: images (N, H, W, C), a list of arrays for several inputs, or an iterator of batches
+                (x, y) or (x, y, sample_weight).
+            y: targets (N,), (N, 1) or (N, classes); None with an iterator.
+            batch_size: images a step; 32 where not given.
+            verbose: 0 silent; 1 or "auto" a progress bar, where the output is a terminal; 2 a line
+                an epoch.
+            callbacks: objects of `minicnn.callbacks`.
+            validation_split: fraction of the end of the arrays to validate on.
+            validation_data: (x, y), (x, y, sample_weight) or an iterator of batches.
+            shuffle: a new order of the arrays each epoch.
+            class_weight: {label: weight of its samples in the loss}.
+            sample_weight: (N,) weights in the loss.
+            steps_per_epoch, validation_steps: batches an epoch takes from an iterator.
+            validation_freq: validate every so many epochs.
+
+        Returns:
+            `History`; its `history` is {"loss": [one an epoch], "val_loss": ..., ...}.
+
+        Raises:
+            RuntimeError: not compiled.
+            ValueError: data that do not fit each other or the model.
+        """
+        self._check_compiled("fit")
+        if epochs < 1 or initial_epoch < 0:
+            raise ValueError(
+                f"epochs must be above 0 and initial_epoch not below 0; got epochs={epochs}, "
+                f"initial_epoch={initial_epoch}"
+            )
+        if validation_split and validation_data is None:
+            (x, y, sample_weight), validation_data = split(x, y, sample_weight, validation_split)
+        batches = make_batches(x, y, sample_weight, batch_size, shuffle, steps_per_epoch)
+        self._check_data(batches)
+        validation = None
+        if validation_data is not None:
+            validation = _validation_batches(
+                validation_data, validation_batch_size or batch_size, validation_steps
+            )
+            self._check_data(validation)
+        history, watchers = self._callbacks(callbacks, epochs, batches.steps, verbose)
+        progress = ProgressBar(verbose, epochs, batches.steps)
+        self.stop_training = False
+        with one_blas_thread():
+            watchers.on_train_begin()
+            try:
+                for epoch in range(initial_epoch, epochs):
+                    watchers.on_epoch_begin(epoch)
+                    progress.begin_epoch(epoch)
+                    self.reset_metrics()
+                    for step, batch in enumerate(batches):
+                        watchers.on_train_batch_begin(step)
+                        self._train_step(*self._prepare(batch, class_weight))
+                        watchers.on_train_batch_end(step, LazyLogs(self._logs))
+                        progress.update(_length(batch[0]), self._logs)
+                        if self.stop_training:
+                            break
+                    logs = self._logs()
+                    if validation is not None and (epoch + 1) % validation_freq == 0:
+                        results = self._evaluate(validation, watchers)
+                        logs.update({f"val_{name}": value for name, value in results.items()})
+                    progress.end_epoch(logs)
+                    watchers.on_epoch_end(epoch, logs)
+                    if self.stop_training:
+                        break
+            finally:
+                progress.close()
+            watchers.on_train_end()
+        return history
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Loss and metrics on data, as `fit` takes them.
+
+        Returns:
+            [loss, metric, ...], the loss alone where there are no metrics, or with `return_dict`
+            {"loss": ..., "accuracy": ...}.
+        """
+        self._check_compiled("evaluate")
+        batches = make_batches(x, y, sample_weight, batch_size, False, steps)
+        self._check_data(batches)
+        _, watchers = self._callbacks(callbacks, 1, batches.steps, verbose)
+        progress = ProgressBar(verbose, 1, batches.steps, title="Evaluate")
+        with one_blas_thread():
+            progress.begin_epoch(0)
+            try:
+                results = self._evaluate(batches, watchers, progress)
+                progress.end_epoch(results)
+            finally:
+                progress.close()
+        return _in_form(results, return_dict)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+    ) -> Any:
+        """Outputs for images, as a NumPy array (N, ...); a list of them for several outputs."""
+        batches = make_batches(x, None, None, batch_size, False, steps)
+        progress = ProgressBar(verbose, 1, batches.steps, title="Predict")
+        parts: list[list[np.ndarray]] = []
+        with one_blas_thread():
+            progress.begin_epoch(0)
+            try:
+                for bx, _, _ in batches:
+                    outputs = self._forward_shards(self._prepare_inputs(bx))
+                    parts.append([backend.to_numpy(y) for y in outputs])
+                    progress.update(_length(bx))
+                progress.end_epoch({})
+            finally:
+                progress.close()
+        whole = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        return whole if len(whole) > 1 else whole[0]
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One step on one batch; loss and metrics of it, as `evaluate` returns them.
+
+        The figures are those of the weights before the step.
+        """
+        self._check_compiled("train_on_batch")
+        batches = make_batches(x, y, sample_weight, _length(x))
+        self._check_data(batches)
+        self.reset_metrics()
+        with one_blas_thread():
+            for batch in batches:
+                self._train_step(*self._prepare(batch, class_weight))
+        return _in_form(self._logs(), return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Loss and metrics of one batch, as `evaluate` returns them."""
+        self._check_compiled("test_on_batch")
+        batches = make_batches(x, y, sample_weight, _length(x))
+        self._check_data(batches)
+        self.reset_metrics()
+        with one_blas_thread():
+            for batch in batches:
+                self._test_step(*self._prepare(batch))
+        return _in_form(self._logs(), return_dict)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Outputs for one batch, as a NumPy array."""
+        return self.predict(x, batch_size=_length(x), verbose=0)
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The mean of the loss, and the metrics as soon as the first batch has made them."""
+        return [] if self.loss is None else [self._loss_tracker, *(self._metrics or [])]
+
+    @property
+    def metrics_names(self) -> list[str]:
+        return [m.name for m in self.metrics]
+
+    def reset_metrics(self) -> None:
+        for metric in self.metrics:
+            metric.reset_state()
+
+    # One step
+
+    def _train_step(self, x: Any, y: Any, sample_weight: Any) -> None:
+        """One step of the optimizer on a prepared batch."""
+        loss, y_pred, gradients, updates = self._gradients(x, y, sample_weight)
+        for weight in self.trainable_weights:
+            if weight.regularizer is not None:
+                loss = loss + weight.regularizer(weight.value)
+                penalty = weight.regularizer.gradient(weight.value)
+                present = gradients.get(weight)
+                gradients[weight] = penalty if present is None else present + penalty
+        self.optimizer.apply(gradients)
+        for weight, value in updates.items():
+            weight.value = value
+        self._record(loss, y, y_pred)
+
+    def _gradients(
+        self, x: Any, y: Any, sample_weight: Any
+    ) -> tuple[Any, Any, dict[Weight, Any], dict[Weight, Any]]:
+        """Loss, predictions, gradients and new moving statistics of one batch."""
+        samples = _length(x)
+        slices = shard_slices(samples, shard_count(samples))
+        generators = self._shard_generators(len(slices))
+        fused = self._takes_logits()
+        loss = self.loss.with_logits() if fused else self.loss
+
+        def run(comm: Communicator) -> tuple[Any, Any, Context]:
+            part = slices[comm.rank]
+            ctx = Context(
+                training=True, rng=generators[comm.rank], comm=comm,
+                needs_dx=False, wants_logits=fused,
+            )  # fmt: skip
+            y_pred = self.forward(_part(x, part), ctx)
+            value, state = loss.forward(
+                y[part], y_pred, None if sample_weight is None else sample_weight[part], samples
+            )
+            self.backward(loss.backward(state), ctx)
+            return value, y_pred, ctx
+
+        results = run_shards(len(slices), run)
+        value, y_pred, ctx = results[0]
+        gradients = {w: g for w, g in ctx.gradients.items() if w.trainable}
+        for part, _, other in results[1:]:  # in the order of the ranks: the same sum each time
+            value = value + part
+            for weight in gradients:
+                gradients[weight] += other.gradients[weight]
+        if len(results) > 1:
+            y_pred = backend.array_module(y_pred).concatenate([r[1] for r in results])
+        return value, y_pred, gradients, ctx.updates
+
+    def _test_step(self, x: Any, y: Any, sample_weight: Any) -> None:
+        fused = self._takes_logits()
+        (y_pred,) = self._forward_shards(x, wants_logits=fused)
+        loss = self.loss.with_logits() if fused else self.loss
+        value, _ = loss.forward(y, y_pred, sample_weight)
+        for weight in self.trainable_weights:
+            if weight.regularizer is not None:
+                value = value + weight.regularizer(weight.value)
+        self._record(value, y, y_pred)
+
+    def _forward_shards(self, x: Any, wants_logits: bool = False) -> list[Any]:
+        """Outputs of a prepared batch outside training."""
+        samples = _length(x)
+        slices = shard_slices(samples, shard_count(samples))
+
+        def run(comm: Communicator) -> list[Any]:
+            ctx = Context(record=False, comm=comm, wants_logits=wants_logits)
+            return _as_list(self.forward(_part(x, slices[comm.rank]), ctx))
+
+        results = run_shards(len(slices), run)
+        if len(results) == 1:
+            return results[0]
+        xp = backend.array_module(results[0][0])
+        return [xp.concatenate(parts) for parts in zip(*results, strict=True)]
+
+    def _record(self, loss: Any, y: Any, y_pred: Any) -> None:
+        """Take a batch's loss and predictions into the running figures."""
+        self._loss_tracker.update_state(loss, _length(y_pred))
+        if self._takes_logits() and not all(m.order_only for m in self._metrics or []):
+            y_pred = activations.get("softmax").forward(y_pred)
+        for metric in self._metrics or []:
+            metric.update_state(y, y_pred)  # unweighted, as Keras's compile(metrics=...)
+
+    def _takes_logits(self) -> bool:
+        """Whether the loss takes over the model's closing softmax: one pass, and exact where
+        probabilities would round to 0 or 1."""
+        return self.closing_softmax and getattr(self.loss, "from_logits", None) is False
+
+    def _evaluate(
+        self, batches: Any, watchers: CallbackList, progress: ProgressBar | None = None
+    ) -> dict[str, Any]:
+        watchers.on_test_begin()
+        self.reset_metrics()
+        for batch in batches:
+            self._test_step(*self._prepare(batch))
+            if progress is not None:
+                progress.update(_length(batch[0]), self._logs)
+        logs = self._logs()
+        watchers.on_test_end(logs)
+        return logs
+
+    # Data into the model
+
+    def _check_compiled(self, what: str) -> None:
+        if self.loss is None:
+            raise RuntimeError(
+                f"{self.described} must be compiled before {what}: "
+                f"model.compile(optimizer='adam', loss='sparse_categorical_crossentropy', "
+                f"metrics=['accuracy'])"
+            )
+
+    def _check_data(self, batches: ArrayBatches | IteratorBatches) -> None:
+        """Arrays are checked as a whole, before anything runs; iterators batch by batch."""
+        if isinstance(batches, ArrayBatches):
+            self._check_inputs(batches.xs)
+            self._check_targets(batches.y, batches.samples)
+            self._make_metrics(batches.y)
+
+    def _check_inputs(self, xs: Sequence[Any]) -> None:
+        raise NotImplementedError  # a model knows its inputs
+
+    def _check_targets(self, y: Any, samples: int) -> None:
+        if y is None:
+            raise ValueError(
+                "there are no targets: pass y beside x, or an iterator of batches (x, y)"
+            )
+        if not isinstance(self.output_shape, tuple):
+            raise ValueError(
+                f"{self.described} has {len(self.output_shape)} outputs; a loss takes one: train "
+                f"on Model(inputs, one_output), and use the others with predict"
+            )
+        self.loss.check_targets(y, (samples, *self.output_shape[1:]))
+
+    def _make_metrics(self, y: Any) -> None:
+        if self._metrics is None:
+            self._metrics = [
+                resolve_metric(identifier, y.shape, self.output_shape, self.loss)
+                for identifier in self._metric_identifiers
+            ]
+
+    def _prepare_inputs(self, x: Any) -> Any:
+        """Inputs checked, on the backend, in the model's dtype."""
+        many = isinstance(x, list)
+        xs = x if many else [x]
+        self._check_inputs(xs)
+        xs = [backend.asarray(a).astype(self.dtype, copy=False) for a in xs]
+        return xs if many else xs[0]
+
+    def _prepare(
+        self, batch: Batch, class_weight: dict[int, float] | None = None
+    ) -> tuple[Any, Any, Any]:
+        """A batch of (x, y, sample_weight), checked, on the backend, in the model's dtype."""
+        x, y, sample_weight = batch
+        x = self._prepare_inputs(x)
+        self._check_targets(y, _length(x))
+        self._make_metrics(y)
+        if class_weight is not None:
+            by_class = class_weights(y, class_weight)
+            sample_weight = by_class if sample_weight is None else sample_weight * by_class
+        if sample_weight is not None:
+            sample_weight = backend.asarray(sample_weight, self.dtype)
+        return x, backend.asarray(y), sample_weight
+
+    def _shard_generators(self, shards: int) -> list[Any]:
+        """A random generator for each shard; they go on from step to step."""
+        while len(self._generators) < shards:
+            self._generators = [*self._generators, random.device_generator()]
+        return self._generators
+
+    def _callbacks(
+        self, callbacks: Any, epochs: int, steps: int | None, verbose: int | str
+    ) -> tuple[History, CallbackList]:
+        chosen = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+        history = History()
+        watchers = CallbackList([*(c for c in chosen if c is not None), history])
+        watchers.set_model(self)
+        watchers.set_params({"epochs": epochs, "steps": steps, "verbose": verbose})
+        return history, watchers
+
+    def _logs(self) -> dict[str, Any]:
+        """The figures so far as Python numbers; waits for the device."""
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+def _validation_batches(data: Any, batch_size: int | None, steps: int | None) -> Any:
+    if isinstance(data, (tuple, list)):
+        if len(data) not in (2, 3):
+            raise ValueError(
+                f"validation_data is (x, y), (x, y, sample_weight) or an iterator of batches; got "
+                f"{len(data)} parts"
+            )
+        x, y, sample_weight = (*data, None)[:3]
+        return make_batches(x, y, sample_weight, batch_size)
+    return make_batches(data, steps=steps)
+
+
+def _in_form(results: dict[str, Any], as_dict: bool) -> Any:
+    if as_dict:
+        return results
+    values = list(results.values())
+    return values if len(values) > 1 else values[0]
+
+
+def _length(x: Any) -> int:
+    return len(x[0]) if isinstance(x, list) else len(x)
+
+
+def _part(x: Any, part: slice) -> Any:
+    return [a[part] for a in x] if isinstance(x, list) else x[part]
+
+
+def _as_list(y: Any) -> list[Any]:
+    return list(y) if isinstance(y, (list, tuple)) else [y]

@@ -1,0 +1,49 @@
+"""What Keras scripts look for in `keras.utils`."""
+
+from typing import Any
+
+import numpy as np
+
+from minicnn.datasets.folder import image_dataset_from_directory
+from minicnn.preprocessing.image import array_to_img, img_to_array, load_img, save_img
+from minicnn.random import set_random_seed
+
+
+def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
+    """Class numbers (n,) or (n, 1) to one-hot rows (n, num_classes), float32.
+
+    Args:
+        num_classes: the largest number plus one where not given.
+
+    Raises:
+        ValueError: a number below 0, or not below num_classes.
+    """
+    labels = np.asarray(x)
+    if labels.ndim > 1 and labels.shape[-1] == 1:
+        labels = labels[..., 0]
+    if labels.dtype.kind == "f" and (labels == np.floor(labels)).all():
+        labels = labels.astype("int64")
+    if labels.dtype.kind not in "iub":
+        raise ValueError(f"class numbers are integers; got dtype {labels.dtype}")
+    if labels.size == 0 and num_classes is None:
+        raise ValueError("no class numbers were given; say num_classes for an empty array")
+    classes = int(labels.max()) + 1 if num_classes is None else num_classes
+    if labels.size and (labels.min() < 0 or labels.max() >= classes):
+        raise ValueError(
+            f"class numbers lie between {labels.min()} and {labels.max()}; with num_classes="
+            f"{classes} they must be from 0 to {classes - 1}"
+        )
+    return np.eye(classes, dtype="float32")[labels.astype("int64")]
+
+
+def normalize(x: Any, axis: int = -1, order: int = 2) -> np.ndarray:
+    """x divided by its norm along an axis; rows of zeros stay."""
+    x = np.asarray(x)
+    norm = np.linalg.norm(x, order, axis, keepdims=True)
+    return x / np.where(norm == 0, 1, norm)
+
+
+__all__ = [
+    "array_to_img", "image_dataset_from_directory", "img_to_array", "load_img", "normalize",
+    "save_img", "set_random_seed", "to_categorical",
+]  # fmt: skip

@@ -1,0 +1,180 @@
+"""Flips, crops, brightness and contrast: as slow loops would do them, and only in training."""
+
+import numpy as np
+import pytest
+
+from minicnn import backend
+from minicnn.context import Context
+from minicnn.gradcheck import gradcheck
+from minicnn.layers.augmentation import (
+    RandomBrightness,
+    RandomContrast,
+    RandomCrop,
+    RandomFlip,
+)
+from minicnn.layers.random_affine import RandomRotation, RandomTranslation, RandomZoom
+
+X = np.random.default_rng(0).uniform(0, 255, (6, 7, 5, 3)).astype("float32")
+
+LAYERS = [
+    lambda **k: RandomFlip(**k),
+    lambda **k: RandomFlip("horizontal", **k),
+    lambda **k: RandomFlip("vertical", **k),
+    lambda **k: RandomBrightness(0.3, **k),
+    lambda **k: RandomContrast((0.2, 0.6), **k),
+    lambda **k: RandomTranslation(0.3, (-0.1, 0.4), **k),
+    lambda **k: RandomRotation(0.2, **k),
+    lambda **k: RandomZoom(0.3, **k),
+    lambda **k: RandomZoom((-0.5, -0.1), 0.2, fill_mode="constant", **k),
+    lambda **k: RandomCrop(4, 3, **k),
+]
+every_layer = pytest.mark.parametrize("make", LAYERS)
+
+
+def call(layer, x=X, seed=1, training=True):
+    ctx = Context(training, record=True, rng=backend.random_generator(seed))
+    return layer.forward(backend.asarray(x), ctx), ctx
+
+
+@every_layer
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dtype_and_input_are_kept(make, dtype):
+    x = X.astype(dtype)
+    y, ctx = call(make(), x)
+    assert y.dtype == dtype
+    assert make().backward(y, ctx).dtype == dtype
+    np.testing.assert_array_equal(x, X)
+
+
+@every_layer
+def test_only_training_changes_images_and_each_in_its_own_way(make):
+    x = np.repeat(X[:1], 16, axis=0)
+    y, _ = call(make(), x)
+    assert len({image.tobytes() for image in y}) > 1
+    calm, ctx = call(make(), x, training=False)
+    assert calm.shape == make().compute_output_shape((None, *x.shape[1:])) or len(calm) == 16
+    if calm.shape == x.shape:
+        assert calm is x
+        assert make().backward(x, ctx) is x
+
+
+@every_layer
+def test_equal_generators_give_equal_images(make):
+    first, _ = call(make())
+    second, _ = call(make())
+    np.testing.assert_array_equal(first, second)
+
+
+@every_layer
+def test_a_seed_of_its_own_goes_on_from_call_to_call(make):
+    layer = make(seed=3)
+    first, second = call(layer)[0], call(layer)[0]
+    assert not np.array_equal(first, second)
+    again = make(seed=3)
+    np.testing.assert_array_equal(call(again, seed=8)[0], first)
+    np.testing.assert_array_equal(call(again, seed=9)[0], second)
+
+
+@every_layer
+def test_gradients(make):
+    gradcheck(make(), X[:3])
+    gradcheck(make(seed=2), X[:2], training=False)
+
+
+@every_layer
+def test_configuration_goes_round(make):
+    layer = make(seed=4)
+    copy = type(layer).from_config(layer.get_config())
+    np.testing.assert_array_equal(call(layer)[0], call(copy)[0])
+
+
+@every_layer
+def test_strict_backend_gives_the_same_without_transfers(make, request):
+    expected, ctx = call(make())
+    expected_dx = make().backward(expected, ctx)
+    transfers = request.getfixturevalue("strict")
+    layer = make()
+    x = backend.asarray(X)
+    ctx = Context(True, rng=backend.random_generator(1))
+    transfers.reset()
+    y = layer.forward(x, ctx)
+    dx = layer.backward(y, ctx)
+    assert transfers.to_host == 0
+    np.testing.assert_allclose(backend.to_numpy(y), expected, rtol=1e-6)
+    np.testing.assert_allclose(backend.to_numpy(dx), expected_dx, rtol=1e-6)
+
+
+@every_layer
+def test_other_than_images_are_refused(make):
+    with pytest.raises(ValueError, match="height, width, channels"):
+        make()(np.zeros((2, 5), "float32"))
+
+
+@pytest.mark.parametrize("mode,flips", [("horizontal", (1,)), ("vertical", (0,))])
+def test_flip_mirrors_about_half_of_the_images(mode, flips):
+    x = np.random.default_rng(0).random((200, 4, 3, 2), dtype="float32")
+    y, _ = call(RandomFlip(mode), x)
+    flipped = [np.array_equal(b, np.flip(a, flips)) for a, b in zip(x, y, strict=True)]
+    kept = [np.array_equal(b, a) for a, b in zip(x, y, strict=True)]
+    assert sum(flipped) + sum(kept) == 200
+    assert 70 < sum(flipped) < 130
+
+
+def test_flip_both_ways_draws_independently():
+    x = np.random.default_rng(0).random((400, 4, 3, 2), dtype="float32")
+    y, _ = call(RandomFlip(), x)
+    for axes in ((), (0,), (1,), (0, 1)):
+        count = sum(np.array_equal(b, np.flip(a, axes)) for a, b in zip(x, y, strict=True))
+        assert 60 < count < 140
+
+
+def test_crop_cuts_every_place_and_the_middle_outside_training():
+    x = np.arange(300 * 6 * 5).reshape(300, 6, 5, 1).astype("float32")
+    y, _ = call(RandomCrop(4, 4), x)
+    places = set()
+    for a, b in zip(x, y, strict=True):
+        found = [(i, j) for i in range(3) for j in range(2) if (a[i : i + 4, j : j + 4] == b).all()]
+        assert len(found) == 1
+        places |= set(found)
+    assert len(places) == 6
+    np.testing.assert_array_equal(call(RandomCrop(4, 4), x, training=False)[0], x[:, 1:5, 0:4])
+    np.testing.assert_array_equal(call(RandomCrop(6, 5), x)[0], x)
+
+
+def test_crop_of_more_than_the_image_is_refused():
+    with pytest.raises(ValueError, match="40x40 pixels out of an image of 32x32"):
+        RandomCrop(40, 40)(np.zeros((1, 32, 32, 3), "float32"))
+
+
+def test_brightness_adds_one_number_to_each_image():
+    y, _ = call(RandomBrightness((0.1, 0.2), value_range=(-1000, 1000)))
+    added = (y - X).reshape(len(X), -1)
+    assert np.ptp(added, axis=1).max() < 1e-3
+    assert 200 <= added.min() and added.max() <= 400
+    assert np.unique(added[:, 0].round(2)).size == len(X)
+    y, _ = call(RandomBrightness(1.0))
+    assert y.min() >= 0 and y.max() <= 255
+
+
+def test_contrast_keeps_the_means_and_scales_the_rest():
+    y, _ = call(RandomContrast(0.5, value_range=(-1000, 1000)))
+    np.testing.assert_allclose(y.mean((1, 2)), X.mean((1, 2)), rtol=1e-4)
+    factors = y.std((1, 2)) / X.std((1, 2))
+    assert np.ptp(factors, axis=1).max() < 1e-3
+    assert factors.min() >= 0.5 and factors.max() <= 1.5 and np.ptp(factors) > 0.05
+
+
+@pytest.mark.parametrize(
+    "make,words",
+    [
+        (lambda: RandomFlip("horizontl"), "did you mean 'horizontal'"),
+        (lambda: RandomCrop(0, 3), "height must be an integer above 0"),
+        (lambda: RandomBrightness(2), "from -1 to 1; got 2"),
+        (lambda: RandomBrightness(0.1, value_range=(1, 0)), "value_range"),
+        (lambda: RandomContrast(-0.1), "from 0 to 1; got -0.1"),
+        (lambda: RandomFlip(data_format="channels_first"), "channels_last"),
+    ],
+)
+def test_bad_arguments(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()

@@ -1,0 +1,141 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minicnn import activations
+
+CASES = {
+    "linear": activations.Linear(),
+    "relu": activations.ReLU(),
+    "relu_general": activations.ReLU(negative_slope=0.3, max_value=1.5, threshold=0.25),
+    "relu_slope": activations.ReLU(negative_slope=1.5),
+    "relu_capped": activations.ReLU(max_value=1.0),
+    "relu6": activations.ReLU6(),
+    "leaky_relu": activations.LeakyReLU(),
+    "elu": activations.ELU(),
+    "elu_alpha": activations.ELU(alpha=0.5),
+    "selu": activations.SELU(),
+    "gelu": activations.GELU(),
+    "gelu_approximate": activations.GELU(approximate=True),
+    "sigmoid": activations.Sigmoid(),
+    "tanh": activations.Tanh(),
+    "softmax": activations.Softmax(),
+    "softmax_axis": activations.Softmax(axis=1),
+    "silu": activations.SiLU(),
+    "softplus": activations.Softplus(),
+    "softsign": activations.Softsign(),
+}
+KINKS = np.array([0.0, 0.25, 1.0, 1.5, 6.0])
+
+
+def away_from_kinks(z):
+    """Moves numbers near a kink, where differences say nothing about the derivative."""
+    for kink in KINKS:
+        z = np.where(np.abs(z - kink) < 1e-3, z + 0.01, z)
+    return z
+
+
+@pytest.mark.parametrize("name", CASES)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 6), st.floats(0.1, 6))
+@settings(max_examples=20, deadline=None)
+def test_gradient_by_differences(name, seed, n, c, size):
+    activation = CASES[name]
+    rng = np.random.default_rng(seed)
+    z = away_from_kinks(rng.normal(size=(n, 2, c)) * size)
+    dy, direction = rng.normal(size=(2, *z.shape))
+    h = 1e-6
+    y = activation.forward(z.copy())
+    dz = activation.backward(dy, y if activation.saves == "output" else z)
+    difference = activation.forward(z + h * direction) - activation.forward(z - h * direction)
+    slope = (dy * difference).sum() / (2 * h)
+    assert slope == pytest.approx((dz * direction).sum(), rel=1e-6, abs=1e-7)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dtype_kept_and_out_may_be_the_input(name, dtype):
+    activation = CASES[name]
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(3, 4, 5)).astype(dtype) * 4
+    before = z.copy()
+    y = activation.forward(z)
+    np.testing.assert_array_equal(z, before)
+    assert y.dtype == dtype and y.shape == z.shape
+    dy = rng.normal(size=z.shape).astype(dtype)
+    dy_before = dy.copy()
+    kept = y if activation.saves == "output" else z
+    kept_before = kept.copy()
+    dz = activation.backward(dy, kept)
+    assert dz.dtype == dtype and dz.shape == z.shape
+    np.testing.assert_array_equal(dy, dy_before)
+    np.testing.assert_array_equal(kept, kept_before)
+    result = activation.forward(z, out=z)
+    assert result is z
+    np.testing.assert_array_equal(z, y)
+    out = np.empty_like(before)
+    assert activation.forward(before, out=out) is out
+    np.testing.assert_array_equal(out, y)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_extreme_inputs_stay_finite(name, dtype):
+    z = np.array([[-1e4, -200, -90, -20, 0, 20, 90, 200, 1e4]], dtype)[..., None].repeat(2, 2)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        y = CASES[name].forward(z)
+        dz = CASES[name].backward(np.ones_like(z), y if CASES[name].saves == "output" else z)
+    assert np.isfinite(y).all() and np.isfinite(dz).all()
+
+
+def test_known_values():
+    z = np.array([-2.0, -0.5, 0.0, 0.5, 2.0])
+    np.testing.assert_array_equal(activations.relu(z), [0, 0, 0, 0.5, 2])
+    np.testing.assert_allclose(activations.leaky_relu(z), [-0.4, -0.1, 0, 0.5, 2])
+    np.testing.assert_allclose(activations.elu(z)[:2], np.expm1(z[:2]))
+    np.testing.assert_allclose(activations.softmax(np.zeros((1, 4))), 0.25)
+    np.testing.assert_allclose(activations.relu6(z * 10)[-1], 6)
+    # Keras's own examples
+    x = np.array([-10, -5, 0.0, 5, 10])
+    np.testing.assert_allclose(activations.relu(x, negative_slope=0.5), [-5, -2.5, 0, 5, 10])
+    np.testing.assert_allclose(activations.relu(x, max_value=5.0), [0, 0, 0, 5, 5])
+    np.testing.assert_allclose(activations.relu(x, threshold=5.0), [0, 0, 0, 0, 10])
+
+
+def test_elu_keeps_its_digits_near_zero():
+    z = -np.geomspace(1e-12, 30, 200)
+    np.testing.assert_allclose(activations.elu(z), np.expm1(z), rtol=2e-15)
+
+
+def test_functions_take_lists_and_integers():
+    y = activations.relu([-1, 2])
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(y, [0, 2])
+
+
+def test_get():
+    assert isinstance(activations.get(None), activations.Linear)
+    assert isinstance(activations.get("swish"), activations.SiLU)
+    assert isinstance(activations.get(activations.leaky_relu), activations.LeakyReLU)
+    for function in activations._FUNCTIONS:
+        assert activations.get(function.__name__).get_config() == (
+            activations.get(function).get_config()
+        )
+    for case in CASES.values():
+        config = {"class_name": type(case).__name__, "config": case.get_config()}
+        assert activations.get(config).get_config() == case.get_config()
+    assert activations.get("softmax").is_softmax
+    assert not activations.Softmax(axis=1).is_softmax
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="unknown activation 'rleu'; did you mean 'ReLU'"):
+        activations.get("rleu")
+    with pytest.raises(TypeError, match="not as 3"):
+        activations.get(3)
+    with pytest.raises(ValueError, match="negative_slope of 0 or above; got -0.1"):
+        activations.LeakyReLU(-0.1)
+    with pytest.raises(ValueError, match="positive max_value, or None; got 0"):
+        activations.ReLU(max_value=0)
+    with pytest.raises(ValueError, match="alpha of 0 or above; got -1"):
+        activations.ELU(alpha=-1)

@@ -1,0 +1,36 @@
+import math
+
+import numpy as np
+
+from minicnn.kernels.special import erf, normal_cdf, normal_pdf
+
+POINTS = np.concatenate(
+    [np.linspace(-7, 7, 20001), np.geomspace(1e-300, 10, 500), [0.0, 0.5, -0.5, np.inf, -np.inf]]
+)
+
+
+def test_erf_float64():
+    expected = np.array([math.erf(v) for v in POINTS])
+    np.testing.assert_allclose(erf(POINTS), expected, rtol=1e-15, atol=0)
+
+
+def test_erf_float32():
+    x = POINTS.astype("float32")
+    expected = np.array([math.erf(v) for v in x.astype("float64")])
+    y = erf(x)
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-37)
+    assert np.abs(y).max() <= 1
+
+
+def test_erf_of_nan_is_nan():
+    for dtype in ("float32", "float64"):
+        assert np.isnan(erf(np.array([np.nan], dtype))).all()
+
+
+def test_normal_distribution():
+    x = np.linspace(-5, 5, 101)
+    h = 1e-5
+    slope = (normal_cdf(x + h) - normal_cdf(x - h)) / (2 * h)
+    np.testing.assert_allclose(slope, normal_pdf(x), atol=1e-9)
+    assert normal_cdf(np.zeros(1)) == 0.5
