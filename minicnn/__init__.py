@@ -1,3 +1,33 @@
 """minicnn: convolutional networks from scratch on NumPy, with CuPy for GPUs."""
 
-__version__ = "0.1.0"
+from minicnn import (
+    activations,
+    backend,
+    callbacks,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    plots,
+    preprocessing,
+    regularizers,
+    report,
+    saving,
+    utils,
+)
+from minicnn._version import __version__
+from minicnn.backend import get_backend, set_backend
+from minicnn.gradcheck import gradcheck
+from minicnn.layers import Input, Layer
+from minicnn.models import Model, Sequential
+
+__all__ = [
+    "__version__",
+    "Input", "Layer", "Model", "Sequential", "activations", "backend", "callbacks", "datasets",
+    "get_backend", "gradcheck", "initializers", "layers", "losses", "metrics", "models",
+    "optimizers", "plots", "preprocessing", "regularizers", "report", "saving", "set_backend",
+    "utils",
+]  # fmt: skip

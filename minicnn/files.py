@@ -3,8 +3,8 @@
 import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 
 def make_folder(folder: str | os.PathLike[str]) -> Path:

@@ -7,7 +7,8 @@ Images are (N, height, width, channels), uint8 or floats; with 1 channel they ar
 
 import math
 import os
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def plot_curves(history: Any, path: Path | None = None, title: str | None = None
     shown = ["loss"] if accuracy is None else ["loss", accuracy]
     figure = _figure(5.2 * len(shown), 3.9, title)
     epochs = np.arange(1, len(curves["loss"]) + 1)
-    markers = {"marker": "o", "markersize": 3.5} if len(epochs) <= 30 else {}
+    markers: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(epochs) <= 30 else {}
     for place, key in enumerate(shown, start=1):
         axes = figure.add_subplot(1, len(shown), place)
         axes.plot(epochs, curves[key], color=_BLUE, label="training", **markers)
@@ -79,7 +80,7 @@ def plot_curves(history: Any, path: Path | None = None, title: str | None = None
             )  # fmt: skip
         axes.set_title(key.replace("_", " ").capitalize(), fontsize=11)
         axes.set_xlabel("Epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axes.locator_params(axis="x", integer=True, min_n_ticks=1)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from typing import Any, Callable, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -71,9 +72,7 @@ class ProgressBar:
                 dynamic_ncols=True,
             )
 
-    def update(
-        self, images: int, read_logs: Callable[[], Mapping[str, Any]] | None = None
-    ) -> None:
+    def update(self, images: int, read_logs: Callable[[], Mapping[str, Any]] | None = None) -> None:
         """One batch of `images` is done. `read_logs` is called only when the bar is redrawn."""
         self._batches += 1
         self._images += images
@@ -95,7 +94,7 @@ class ProgressBar:
         elif self.style == "line":
             seconds = time.monotonic() - self._started
             parts = [self._heading, f"{seconds:.1f} s", *self._figures(logs)]
-            print(" - ".join(parts), flush=True)
+            print(" - ".join(parts), file=sys.stdout, flush=True)
 
     def close(self) -> None:
         """Leave the bar as it stands (after an error, for one)."""

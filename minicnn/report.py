@@ -6,7 +6,8 @@
 support, the number of images whose true class it is.
 """
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def classification_report(
     names, scores, accuracy = _scores(y_true, y_pred, target_names, None)
     width = max(len("weighted avg"), digits, *(len(name) for name in names))
 
-    def line(name: str, figures: Sequence[float | None], support: Any) -> str:
+    def line(name: str, figures: Any, support: int) -> str:
         cells = ["" if f is None else f"{f:.{digits}f}" for f in figures]
         return f"{name:>{width}} " + "".join(f" {cell:>9}" for cell in (*cells, support))
 

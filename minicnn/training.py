@@ -128,7 +128,10 @@ class Trainer(Layer):
                 validation_data, validation_batch_size or batch_size, validation_steps
             )
             self._check_data(validation)
-        history, watchers = self._callbacks(callbacks, epochs, batches.steps, verbose)
+        watchers = CallbackList(
+            callbacks, add_history=True, model=self,
+            epochs=epochs, steps=batches.steps, verbose=verbose,
+        )  # fmt: skip
         progress = ProgressBar(verbose, epochs, batches.steps)
         self.stop_training = False
         with one_blas_thread():
@@ -156,7 +159,7 @@ class Trainer(Layer):
             finally:
                 progress.close()
             watchers.on_train_end()
-        return history
+        return watchers.history  # type: ignore[return-value]
 
     def evaluate(
         self,
@@ -178,7 +181,7 @@ class Trainer(Layer):
         self._check_compiled("evaluate")
         batches = make_batches(x, y, sample_weight, batch_size, False, steps)
         self._check_data(batches)
-        _, watchers = self._callbacks(callbacks, 1, batches.steps, verbose)
+        watchers = CallbackList(callbacks, model=self, steps=batches.steps, verbose=verbose)
         progress = ProgressBar(verbose, 1, batches.steps, title="Evaluate")
         with one_blas_thread():
             progress.begin_epoch(0)
@@ -195,19 +198,25 @@ class Trainer(Layer):
         batch_size: int | None = None,
         verbose: int | str = "auto",
         steps: int | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
     ) -> Any:
         """Outputs for images, as a NumPy array (N, ...); a list of them for several outputs."""
         batches = make_batches(x, None, None, batch_size, False, steps)
+        watchers = CallbackList(callbacks, model=self, steps=batches.steps, verbose=verbose)
         progress = ProgressBar(verbose, 1, batches.steps, title="Predict")
         parts: list[list[np.ndarray]] = []
         with one_blas_thread():
             progress.begin_epoch(0)
+            watchers.on_predict_begin()
             try:
-                for bx, _, _ in batches:
+                for step, (bx, _, _) in enumerate(batches):
+                    watchers.on_predict_batch_begin(step)
                     outputs = self._forward_shards(self._prepare_inputs(bx))
                     parts.append([backend.to_numpy(y) for y in outputs])
+                    watchers.on_predict_batch_end(step)
                     progress.update(_length(bx))
                 progress.end_epoch({})
+                watchers.on_predict_end()
             finally:
                 progress.close()
         whole = [np.concatenate(column) for column in zip(*parts, strict=True)]
@@ -357,8 +366,10 @@ class Trainer(Layer):
     ) -> dict[str, Any]:
         watchers.on_test_begin()
         self.reset_metrics()
-        for batch in batches:
+        for step, batch in enumerate(batches):
+            watchers.on_test_batch_begin(step)
             self._test_step(*self._prepare(batch))
+            watchers.on_test_batch_end(step, LazyLogs(self._logs))
             if progress is not None:
                 progress.update(_length(batch[0]), self._logs)
         logs = self._logs()
@@ -432,16 +443,6 @@ class Trainer(Layer):
         while len(self._generators) < shards:
             self._generators = [*self._generators, random.device_generator()]
         return self._generators
-
-    def _callbacks(
-        self, callbacks: Any, epochs: int, steps: int | None, verbose: int | str
-    ) -> tuple[History, CallbackList]:
-        chosen = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
-        history = History()
-        watchers = CallbackList([*(c for c in chosen if c is not None), history])
-        watchers.set_model(self)
-        watchers.set_params({"epochs": epochs, "steps": steps, "verbose": verbose})
-        return history, watchers
 
     def _logs(self) -> dict[str, Any]:
         """The figures so far as Python numbers; waits for the device."""

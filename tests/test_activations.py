@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minicnn import activations
+from minicnn import activations, backend
 
 CASES = {
     "linear": activations.Linear(),
@@ -139,3 +139,15 @@ def test_errors():
         activations.ReLU(max_value=0)
     with pytest.raises(ValueError, match="alpha of 0 or above; got -1"):
         activations.ELU(alpha=-1)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_runs_on_a_device(name, strict):
+    z = backend.asarray(np.random.default_rng(0).normal(size=(3, 4)).astype("float32"))
+    strict.reset()
+    y = CASES[name].forward(z)
+    dz = CASES[name].backward(y, y if CASES[name].saves == "output" else z)
+    assert strict.to_host == strict.to_device == 0
+    expected = CASES[name].forward(backend.to_numpy(z))
+    np.testing.assert_array_equal(backend.to_numpy(y), expected)
+    assert dz.dtype == np.float32

@@ -47,7 +47,7 @@ def test_names_and_configurations():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="unknown regularizer 'l3'; did you mean 'L"):
+    with pytest.raises(ValueError, match="unknown regularizer 'l3'; known: L1, L1L2, L2"):
         regularizers.get("l3")
     with pytest.raises(ValueError, match="l2 factor.*-1.0"):
         regularizers.L2(-1)

@@ -1,6 +1,7 @@
 """The hooks that fit, evaluate and predict call, and who listens to them."""
 
-from typing import Any, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 Logs = Mapping[str, Any]
 

@@ -60,7 +60,7 @@ class EarlyStopping(MonitorCallback):
             return
         self.wait += 1
         better = self.is_better(value, self.best)
-        if better or self.best_weights is None:
+        if better or (self.restore_best_weights and self.best_weights is None):
             self.best_epoch = epoch
             if self.restore_best_weights:
                 self.best_weights = self.model.get_weights()

@@ -2,8 +2,9 @@
 
 import inspect
 import math
+from collections.abc import Callable
 from numbers import Real
-from typing import Any, Callable
+from typing import Any
 
 from minicnn.callbacks.base import Callback, Logs
 from minicnn.callbacks.monitor import MonitorCallback
@@ -54,7 +55,7 @@ class ReduceLROnPlateau(MonitorCallback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = {} if logs is None else logs
-        rate = current_rate(self)
+        rate = float(self.model.optimizer.learning_rate)
         logs["learning_rate"] = rate
         value = self.monitored(logs)
         if value is None:
@@ -96,13 +97,14 @@ class LearningRateScheduler(Callback):
         self._takes_rate = _takes_two(schedule)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        rate = current_rate(self)
+        rate = float(self.model.optimizer.learning_rate)
         new = self.schedule(epoch, rate) if self._takes_rate else self.schedule(epoch)
         if hasattr(new, "item"):
             new = new.item()
         if not isinstance(new, Real) or isinstance(new, bool) or not math.isfinite(new) or new < 0:
             raise ValueError(
-                f"schedule gave {new!r} for epoch {epoch}; a learning rate is a number of at least 0"
+                f"schedule gave {new!r} for epoch {epoch}; a learning rate is a number "
+                "of at least 0"
             )
         self.model.optimizer.learning_rate = float(new)
         if self.verbose > 0:
@@ -110,22 +112,7 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if logs is not None:
-            logs["learning_rate"] = current_rate(self)
-
-
-def current_rate(callback: Callback) -> float:
-    """The learning rate of the model in training.
-
-    Raises:
-        ValueError: a schedule sets it, which the callback would fight with.
-    """
-    rate = callback.model.optimizer.learning_rate
-    if callable(rate):
-        raise ValueError(
-            f"{type(callback).__name__} sets the learning rate, and so does the optimizer's "
-            f"schedule {type(rate).__name__}; give the optimizer a number, or drop the callback"
-        )
-    return float(rate)
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
 
 
 def _takes_two(schedule: Callable[..., float]) -> bool:

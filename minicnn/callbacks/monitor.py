@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -39,9 +40,9 @@ class MonitorCallback(Callback):
         """The figure watched, or None after a warning that names the figures there are."""
         logs = logs or {}
         value = logs.get(self.monitor)
-        problem = f"the logs have no {self.monitor!r}"
+        problem = "the logs do not have"
         if value is not None and np.ndim(value) > 0:
-            problem = f"{self.monitor!r} is an array, no single figure"
+            problem = "is an array, no single figure"
             value = None
         if value is None:
             validation = (
@@ -50,7 +51,7 @@ class MonitorCallback(Callback):
                 else ""
             )
             warnings.warn(
-                f"{type(self).__name__} does nothing: {problem}; "
+                f"{type(self).__name__} watches {self.monitor!r}, which {problem}; "
                 f"{validation}{near_matches(self.monitor, logs)}",
                 stacklevel=3,
             )

@@ -3,8 +3,9 @@
 import csv
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -95,16 +96,6 @@ class TerminateOnNaN(Callback):
         self.model.stop_training = True
 
 
-_LAMBDA_HOOKS = (
-    "on_train_begin",
-    "on_train_end",
-    "on_epoch_begin",
-    "on_epoch_end",
-    "on_train_batch_begin",
-    "on_train_batch_end",
-)
-
-
 class LambdaCallback(Callback):
     """A callback made of functions, called with what the hook of that name is called with.
 
@@ -131,13 +122,21 @@ class LambdaCallback(Callback):
         **hooks: Callable[..., Any],
     ):
         super().__init__()
-        given = locals()
         known = [name for name in dir(Callback) if name.startswith("on_")]
         for name in hooks:
             if name not in known:
                 raise TypeError(f"no hook is called {name!r}; {near_matches(name, known)}")
-        for name in _LAMBDA_HOOKS:
-            if given[name] is not None:
-                hooks[name] = given[name]
+        hooks |= {
+            name: function
+            for name, function in (
+                ("on_epoch_begin", on_epoch_begin),
+                ("on_epoch_end", on_epoch_end),
+                ("on_train_begin", on_train_begin),
+                ("on_train_end", on_train_end),
+                ("on_train_batch_begin", on_train_batch_begin),
+                ("on_train_batch_end", on_train_batch_end),
+            )
+            if function is not None
+        }
         for name, function in hooks.items():
             setattr(self, name, function)

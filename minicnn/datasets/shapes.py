@@ -73,8 +73,8 @@ def _draw(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     coverage = np.clip(0.5 - distance * radius, 0, 1)[..., None]  # (n, 32, 32, 1)
 
     background = uniform(40, 215, 1, 1, 3)
-    # Away from the background by 50 to 120 levels a channel, whichever way there is room.
-    contrast = uniform(50, 120, 1, 1, 3)
+    # Away from the background by 60 to 120 levels a channel, whichever way there is room.
+    contrast = uniform(60, 120, 1, 1, 3)
     way = rng.random((n, 1, 1, 3)) < 0.5
     way = np.where(background < 90, True, np.where(background > 165, False, way))
     foreground = background + np.where(way, contrast, -contrast)
@@ -83,7 +83,7 @@ def _draw(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     shade = slope[:, 0, None, None] * grid[:, None] + slope[:, 1, None, None] * grid  # (n, 32, 32)
 
     image = rng.standard_normal((n, _SIZE, _SIZE, 3), dtype=np.float32)
-    image *= uniform(5, 12)[..., None]
+    image *= uniform(5, 11)[..., None]
     image += background + shade[..., None]
     image += coverage * (foreground - background)
     return np.clip(image, 0, 255).astype(np.uint8)

@@ -57,7 +57,8 @@ class RandomAffineLayer(RandomImageLayer):
     def backward(self, dy: Any, ctx: Context) -> Any:
         if not ctx.saved:
             return dy
-        return affine.affine_gradient(dy, *ctx.saved, self.fill_mode, self.interpolation)
+        matrix, offset = ctx.saved
+        return affine.affine_gradient(dy, matrix, offset, self.fill_mode, self.interpolation)
 
 
 @LAYERS.register()
@@ -109,7 +110,8 @@ class RandomTranslation(RandomAffineLayer):
     def backward(self, dy: Any, ctx: Context) -> Any:
         if not ctx.saved:
             return dy
-        return affine.translate_gradient(dy, *ctx.saved, self.fill_mode, self.interpolation)
+        shift, bounds = ctx.saved
+        return affine.translate_gradient(dy, shift, bounds, self.fill_mode, self.interpolation)
 
 
 @LAYERS.register()

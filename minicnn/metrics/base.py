@@ -1,6 +1,7 @@
 """What every metric is: sums that grow batch by batch, and a figure made of them at the end."""
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -115,7 +116,7 @@ class MeanMetricWrapper(MeanMetric):
     """Mean of what a function `fn(y_true, y_pred, **kwargs)` gives for each sample."""
 
     def __init__(self, fn: Callable[..., Any], name: str | None = None, **kwargs: Any):
-        super().__init__(name or getattr(fn, "__name__", type(fn).__name__))
+        super().__init__(name or str(getattr(fn, "__name__", type(fn).__name__)))
         self.fn = fn
         self.kwargs = kwargs
 

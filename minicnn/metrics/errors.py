@@ -69,9 +69,7 @@ class LossValue(Metric):
 class SparseCategoricalCrossentropy(LossValue):
     """Mean of -log p[target]; targets (N,) or (N, 1) class numbers."""
 
-    def __init__(
-        self, name: str = "sparse_categorical_crossentropy", *, from_logits: bool = False
-    ):
+    def __init__(self, name: str = "sparse_categorical_crossentropy", *, from_logits: bool = False):
         config = {"from_logits": from_logits}
         super().__init__({"class_name": "SparseCategoricalCrossentropy", "config": config}, name)
         self.from_logits = from_logits

@@ -1,6 +1,7 @@
 """What users may write in `compile(metrics=[...])`, as metrics."""
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from minicnn.losses import LOSSES
 from minicnn.metrics.accuracy import (

@@ -10,7 +10,7 @@ import numpy as np
 
 FILL_MODES = ("nearest", "constant", "reflect", "wrap")
 
-_CHUNK_VALUES = 1 << 18  # values warped at once: the passes over them then stay in cache
+_CHUNK_VALUES = 1 << 15  # values warped at once: the passes over them then stay in cache
 
 
 def affine_matrices(

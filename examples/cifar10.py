@@ -1,0 +1,203 @@
+"""Train and judge an image classifier on CIFAR-10.
+
+    python examples/cifar10.py                          the tutorial network, 10 epochs, RMSprop
+    python examples/cifar10.py --model vgg --augment --optimizer adam --epochs 30
+    python examples/cifar10.py --predict cat.jpg ship.png
+
+Results go to the folder --output: metrics.json, history.csv, samples.png, curves.png,
+confusion_matrix.png, mistakes.png and model.safetensors. Where CIFAR-10 is neither on disk nor to
+be downloaded, the library's own `shapes` images take its place, and everything written says so.
+"""
+
+import argparse
+import csv
+import json
+import platform
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from networks import NETWORKS
+
+import minicnn
+from minicnn import callbacks, optimizers, plots, report
+from minicnn.datasets import DatasetUnavailable, cifar10, shapes
+from minicnn.files import atomic_write, make_folder
+from minicnn.preprocessing.image import img_to_array, load_img
+from minicnn.utils import set_random_seed
+
+DATASETS = {"cifar10": cifar10, "shapes": shapes}
+
+
+def main():
+    args = arguments()
+    try:
+        if args.backend:
+            minicnn.set_backend(args.backend)
+        predict(args) if args.predict else train(args)
+    except (OSError, ValueError, RuntimeError) as error:
+        sys.exit(f"error: {error}")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data-dir", type=Path, help="folder with CIFAR-10 in its official layout")
+    add("--dataset", choices=DATASETS, default="cifar10", help="images to learn")
+    add("--model", choices=NETWORKS, default="tutorial", help="network to train")
+    add("--optimizer", default="rmsprop", help="rmsprop, adam, adamw or sgd")
+    add("--lr", type=float, help="learning rate; the optimizer's own where not given")
+    add("--epochs", type=int, default=10, help="passes over the training images")
+    add("--batch-size", type=int, default=64, help="images a step")
+    add("--augment", action="store_true", help="mirror and shift the images while training")
+    add("--seed", type=int, default=0, help="seed of weights, order and augmentation")
+    add("--backend", choices=["numpy", "cupy"], help="numpy for the processor, cupy for a GPU")
+    add("--limit", type=int, help="use only so many training and test images")
+    add("--output", type=Path, default=Path("output"), help="folder for the results")
+    add(
+        "--predict", nargs="+", type=Path, metavar="IMAGE",
+        help="classify image files with the model in the folder --output instead of training",
+    )  # fmt: skip
+    args = parser.parse_args()
+    if args.limit is not None and args.limit < 1:
+        parser.error(f"--limit must be above 0, not {args.limit}")
+    return args
+
+
+def train(args):
+    make_folder(args.output)  # an unwritable place is an error now, not after training
+    set_random_seed(args.seed)
+    dataset, (x_train, y_train), (x_test, y_test) = load(args)
+    class_names = DATASETS[dataset].CLASS_NAMES
+    plots.plot_samples(
+        x_train, y_train, class_names, args.output / "samples.png", f"{dataset}: training images"
+    )
+
+    # The name travels with the saved model and tells --predict which classes it knows.
+    name = f"{args.model}_{dataset}"
+    model = NETWORKS[args.model](name, x_train.shape[1:], len(class_names), args.augment)
+    model.summary()
+    optimizer = optimizers.get(args.optimizer)
+    if args.lr is not None:
+        optimizer.learning_rate = args.lr
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+
+    # The test images are only watched from epoch to epoch: nothing is chosen by them.
+    clock = TrainingClock()
+    history = model.fit(
+        x_train, y_train, args.batch_size, args.epochs,
+        callbacks=[clock], validation_data=(x_test, y_test), validation_batch_size=256,
+    )  # fmt: skip
+
+    probabilities = model.predict(x_test, batch_size=256, verbose=0)
+    test_loss, test_accuracy = model.evaluate(x_test, y_test, batch_size=256, verbose=0)
+    scores = report.classification_scores(y_test, probabilities, class_names)
+    matrix = report.confusion_matrix(y_test, probabilities, len(class_names))
+    metrics = {
+        "dataset": dataset,
+        "test_accuracy": test_accuracy,
+        "test_loss": test_loss,
+        "per_class": {c: scores[c] for c in class_names},
+        "confusion_matrix": matrix.tolist(),
+        "images_per_second": len(x_train) * args.epochs / clock.seconds,
+        "seconds": clock.seconds,
+        "peak_memory_mb": peak_memory_mb(),
+        "backend": minicnn.get_backend(),
+        "versions": {
+            "minicnn": minicnn.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()},
+    }
+    write_results(args.output, dataset, metrics, history)
+    title = f"{dataset}, {args.model} network"
+    plots.plot_curves(history, args.output / "curves.png", title)
+    plots.plot_confusion_matrix(
+        matrix, class_names, args.output / "confusion_matrix.png",
+        f"{title}: {test_accuracy:.1%} of {len(x_test):,} test images",
+    )  # fmt: skip
+    plots.plot_mistakes(
+        x_test, y_test, probabilities, class_names, args.output / "mistakes.png",
+        f"{title}: most confident mistakes",
+    )  # fmt: skip
+    model.save(args.output / "model.safetensors")
+
+    print(f"\n{dataset}, {len(x_test):,} test images")
+    print(report.classification_report(y_test, probabilities, class_names))
+    print(
+        f"{dataset}: test accuracy {test_accuracy:.4f}, loss {test_loss:.4f}, "
+        f"{metrics['images_per_second']:,.0f} images/s in training; results in {args.output}"
+    )
+
+
+def load(args):
+    """The data set's name, its training and its test images."""
+    name = args.dataset
+    if name == "cifar10":
+        try:
+            train_set, test_set = cifar10.load_data(args.data_dir)
+        except DatasetUnavailable as error:
+            print(f"{error}. Going on with the data set 'shapes'.")
+            name = "shapes"
+    if name == "shapes":
+        train_set, test_set = shapes.load_data()
+    return name, *((x[: args.limit], y[: args.limit]) for x, y in (train_set, test_set))
+
+
+def write_results(folder, dataset, metrics, history):
+    with atomic_write(folder / "metrics.json") as path:
+        path.write_text(json.dumps(metrics, indent=2) + "\n")
+    with atomic_write(folder / "history.csv") as path, open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["dataset", "epoch", *history.history])
+        for row in zip(history.epoch, *history.history.values(), strict=True):
+            writer.writerow([dataset, row[0] + 1, *row[1:]])
+
+
+class TrainingClock(callbacks.Callback):
+    """Seconds spent in training steps, without validation.
+
+    Attributes:
+        seconds: their sum so far.
+    """
+
+    seconds = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started, self._before = time.perf_counter(), self.seconds
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seconds = self._before + time.perf_counter() - self._started
+
+
+def peak_memory_mb():
+    """The most memory this process has held, in MB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)  # macOS counts bytes, Linux KB
+
+
+def predict(args):
+    path = args.output / "model.safetensors"
+    if not path.exists():
+        sys.exit(f"error: there is no {path}; train first, or say --output FOLDER")
+    model = minicnn.models.load_model(path)
+    class_names = DATASETS[model.name.rpartition("_")[2]].CLASS_NAMES
+    height, width, _ = model.input_shape[1:]
+    for image_path in args.predict:
+        image = img_to_array(load_img(image_path, target_size=(height, width)))
+        probabilities = model.predict(image[None], verbose=0)[0]
+        print(image_path)
+        for k in np.argsort(-probabilities):
+            print(f"  {class_names[k]:<12}{probabilities[k]:7.2%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minicnn import backend, losses
+from minicnn.losses import (
+    CategoricalCrossentropy,
+    MeanSquaredError,
+    SparseCategoricalCrossentropy,
+)
+
+MAKERS = {
+    "sparse": SparseCategoricalCrossentropy,
+    "categorical": CategoricalCrossentropy,
+    "mse": MeanSquaredError,
+}
+
+
+def example(kind, rng, shape, from_logits=True, dtype="float64"):
+    """Targets and predictions of a shape (N, ..., C)."""
+    y_pred = rng.normal(size=shape) * 2
+    if not from_logits:
+        y_pred = rng.uniform(0.2, 1.0, size=shape)
+    if kind == "sparse":
+        return rng.integers(0, shape[-1], size=shape[:-1]), y_pred.astype(dtype)
+    return rng.uniform(size=shape).astype(dtype), y_pred.astype(dtype)
+
+
+def cases():
+    yield "mse", {}
+    for kind in ("sparse", "categorical"):
+        for from_logits in (False, True):
+            for smoothing in (0.0, 0.1):
+                yield kind, {"from_logits": from_logits, "label_smoothing": smoothing}
+
+
+CASES = list(cases())
+
+
+@pytest.mark.parametrize("kind, arguments", CASES)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    st.integers(2, 6),
+    st.sampled_from(["sum_over_batch_size", "sum"]),
+    st.booleans(),
+    st.sampled_from([None, 7]),
+)
+@settings(max_examples=15, deadline=None)
+def test_gradient_by_differences(kind, arguments, seed, lead, classes, reduction, weighted, total):
+    rng = np.random.default_rng(seed)
+    loss = MAKERS[kind](reduction=reduction, **arguments)
+    y_true, y_pred = example(kind, rng, (*lead, classes), arguments.get("from_logits", True))
+    weights = rng.uniform(size=lead[0]) if weighted else None
+    value, state = loss.forward(y_true, y_pred, weights, total)
+    gradient = loss.backward(state)
+    assert gradient.shape == y_pred.shape and value.shape == ()
+    direction = rng.normal(size=y_pred.shape)
+    h = 1e-6
+    above = loss.forward(y_true, y_pred + h * direction, weights, total)[0]
+    below = loss.forward(y_true, y_pred - h * direction, weights, total)[0]
+    slope = (above - below) / (2 * h)
+    assert slope == pytest.approx((gradient * direction).sum(), rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("kind, arguments", CASES)
+def test_dtype_kept(kind, arguments):
+    rng = np.random.default_rng(0)
+    for dtype in ("float32", "float64"):
+        y_true, y_pred = example(kind, rng, (4, 5), arguments.get("from_logits", True), dtype)
+        loss = MAKERS[kind](**arguments)
+        before = y_pred.copy()
+        for weights in (None, rng.uniform(size=4)):
+            value, state = loss.forward(y_true, y_pred, weights)
+            assert value.dtype == dtype
+            assert loss.backward(state).dtype == dtype
+        np.testing.assert_array_equal(y_pred, before)
+
+
+@pytest.mark.parametrize("kind, arguments", CASES)
+def test_runs_on_a_device_without_transfers(kind, arguments, strict):
+    rng = np.random.default_rng(0)
+    host = example(kind, rng, (4, 5), arguments.get("from_logits", True), "float32")
+    loss = MAKERS[kind](**arguments)
+    expected, _ = loss.forward(*host, np.ones(4, "float32"))
+    y_true, y_pred, weights = (backend.asarray(a) for a in (*host, np.ones(4, "float32")))
+    strict.reset()
+    value, state = loss.forward(y_true, y_pred, weights)
+    gradient = loss.backward(state)
+    assert strict.to_host == strict.to_device == 0
+    assert gradient.shape == y_pred.shape
+    assert float(backend.to_numpy(value)) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_values():
+    p = np.array([[0.05, 0.95, 0], [0.1, 0.8, 0.1]])
+    expected = -(math.log(0.95) + math.log(0.1)) / 2
+    assert SparseCategoricalCrossentropy()([1, 2], p) == pytest.approx(expected)
+    assert SparseCategoricalCrossentropy()([[1], [2]], p) == pytest.approx(expected)
+    assert CategoricalCrossentropy()([[0, 1, 0], [0, 0, 1]], p) == pytest.approx(expected)
+    assert MeanSquaredError()([[0.0, 1.0]], [[2.0, 4.0]]) == 6.5
+    assert MeanSquaredError()([1.0, 2.0], [[2.0], [4.0]]) == 2.5
+    np.testing.assert_allclose(
+        losses.sparse_categorical_crossentropy([1, 2], p), [-math.log(0.95), -math.log(0.1)]
+    )
+
+
+def test_probabilities_are_normalised_and_clipped():
+    p = np.array([[2.0, 6.0], [0.0, 1.0]])
+    values = losses.sparse_categorical_crossentropy([0, 0], p)
+    np.testing.assert_allclose(values, [-math.log(0.25), -math.log(1e-7)])
+    loss = SparseCategoricalCrossentropy()
+    gradient = loss.backward(loss.forward(np.array([0, 0]), p)[1])
+    np.testing.assert_array_equal(gradient[1], 0)  # clipped: no gradient
+
+
+def test_logits_agree_with_softmax_and_do_not_overflow():
+    z = np.array([[1000.0, 0.0, -1000.0], [1.0, 2.0, 3.0]])
+    loss = SparseCategoricalCrossentropy(from_logits=True)
+    np.testing.assert_allclose(loss([0, 2], z), 0.5 * math.log(1 + math.exp(-1) + math.exp(-2)))
+    assert np.isfinite(loss.backward(loss.forward(np.array([2, 0]), z)[1])).all()
+
+
+def test_smoothing_agrees_between_sparse_and_one_hot():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(6, 4))
+    labels = rng.integers(0, 4, 6)
+    sparse = SparseCategoricalCrossentropy(from_logits=True, label_smoothing=0.2)
+    dense = CategoricalCrossentropy(from_logits=True, label_smoothing=0.2)
+    assert sparse(labels, z) == pytest.approx(dense(np.eye(4)[labels], z), rel=1e-14)
+
+
+def test_weights_divide_by_the_number_of_samples():
+    z = np.random.default_rng(0).normal(size=(4, 3))
+    labels = np.array([0, 1, 2, 0])
+    loss = SparseCategoricalCrossentropy(from_logits=True)
+    weights = np.array([1.0, 0, 2, 0])
+    each = losses.sparse_categorical_crossentropy(labels, z, from_logits=True)
+    assert loss(labels, z, weights) == pytest.approx((each * weights).sum() / 4)
+    assert loss(labels, z, weights[:, None]) == pytest.approx((each * weights).sum() / 4)
+
+
+def test_parts_of_a_batch_sum_to_the_whole():
+    rng = np.random.default_rng(0)
+    z, labels = rng.normal(size=(10, 3)), rng.integers(0, 3, 10)
+    loss = SparseCategoricalCrossentropy(from_logits=True)
+    parts = [loss.forward(labels[s], z[s], total=10) for s in (slice(0, 3), slice(3, 10))]
+    value, state = loss.forward(labels, z)
+    assert sum(v for v, _ in parts) == pytest.approx(value)
+    gradient = np.concatenate([loss.backward(s) for _, s in parts])
+    np.testing.assert_allclose(gradient, loss.backward(state), rtol=1e-12)
+
+
+def test_with_logits_is_a_copy():
+    loss = CategoricalCrossentropy(label_smoothing=0.1)
+    assert loss.with_logits().from_logits and not loss.from_logits
+    assert loss.with_logits().label_smoothing == 0.1
+
+
+def test_get():
+    for name, cls in [
+        ("sparse_categorical_crossentropy", SparseCategoricalCrossentropy),
+        ("SparseCategoricalCrossentropy", SparseCategoricalCrossentropy),
+        ("categorical_crossentropy", CategoricalCrossentropy),
+        ("mse", MeanSquaredError),
+        ("MSE", MeanSquaredError),
+        ("mean_squared_error", MeanSquaredError),
+        (losses.categorical_crossentropy, CategoricalCrossentropy),
+        (MeanSquaredError, MeanSquaredError),
+    ]:
+        assert isinstance(losses.get(name), cls)
+    loss = SparseCategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+    config = {"class_name": "SparseCategoricalCrossentropy", "config": loss.get_config()}
+    assert losses.get(config).get_config() == loss.get_config()
+
+
+@pytest.mark.parametrize(
+    "loss, y, shape, message",
+    [
+        ("sparse", [0, 10], (None, 10), "between 0 and 10.*10 outputs takes labels from 0 to 9"),
+        ("sparse", [-1, 3], (None, 10), "between -1 and 3"),
+        ("sparse", [0.5, 1], (None, 10), "whole numbers from 0 to 9; got float64.*0.5"),
+        ("sparse", [np.nan, 1], (None, 10), "whole numbers from 0 to 9"),
+        ("sparse", np.eye(10), (None, 10), r"got targets of shape \(10, 10\); one-hot"),
+        ("sparse", [0, 1], (3, 10), r"shape \(3,\); got targets of shape \(2,\)"),
+        ("categorical", [0, 1], (None, 10), r"\(n, 10\); got shape \(2,\); class numbers"),
+        ("categorical", [[0], [1]], (None, 10), "to_categorical"),
+        ("categorical", np.eye(9), (None, 10), r"got shape \(9, 9\)$"),
+        ("mse", np.eye(9), (None, 10), r"\(n, 10\); got shape \(9, 9\)"),
+    ],
+)
+def test_target_errors(loss, y, shape, message):
+    with pytest.raises(ValueError, match=message):
+        MAKERS[loss]().check_targets(np.asarray(y), shape)
+
+
+def test_good_targets_pass():
+    SparseCategoricalCrossentropy().check_targets(np.array([[0], [9]], "uint8"), (None, 10))
+    SparseCategoricalCrossentropy().check_targets(np.array([0.0, 9.0]), (None, 10))
+    SparseCategoricalCrossentropy().check_targets(np.zeros((2, 4, 4), int), (None, 4, 4, 3))
+    CategoricalCrossentropy().check_targets(np.eye(10), (None, 10))
+    MeanSquaredError().check_targets(np.zeros(5), (None, 1))
+
+
+def test_argument_errors():
+    with pytest.raises(ValueError, match="did you mean 'CategoricalCrossentropy'"):
+        losses.get("categorical_crosentropy")
+    with pytest.raises(ValueError, match="from 0 to 1; got 2"):
+        CategoricalCrossentropy(label_smoothing=2)
+    with pytest.raises(ValueError, match="'sum', not 'avg'"):
+        MeanSquaredError(reduction="avg")

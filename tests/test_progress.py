@@ -1,0 +1,137 @@
+"""What is shown during training, on a terminal and elsewhere."""
+
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from minicnn import progress
+from minicnn.progress import ProgressBar, format_value
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Clock:
+    now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(progress, "sys", SimpleNamespace(stdout=terminal))
+    return terminal
+
+
+def run(bar, clock, steps=10, seconds_a_step=0.05, logs=None):
+    """One epoch of batches of 32; returns how often the logs were read."""
+    reads = []
+
+    def read():
+        reads.append(1)
+        return {"loss": 2.5}
+
+    bar.begin_epoch(0)
+    for _ in range(steps):
+        clock.now += seconds_a_step
+        bar.update(32, read)
+    clock.now += 1.0  # validation
+    bar.end_epoch({"loss": 1.5, "accuracy": 0.25, "matrix": np.eye(2)} if logs is None else logs)
+    return len(reads)
+
+
+def test_silent(clock, capsys):
+    assert run(ProgressBar(0, 3, 10), clock) == 0
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+@pytest.mark.parametrize("verbose", [1, 2, "auto"])
+def test_one_line_an_epoch_where_there_is_no_terminal(verbose, clock, capsys):
+    assert run(ProgressBar(verbose, 3, 10), clock) == 0
+    captured = capsys.readouterr()
+    # 320 images in 0.5 s; the second of validation belongs to the epoch but not to the speed
+    expected = "Epoch 1/3 - 1.5 s - 640 images/s - loss 1.5000 - accuracy 0.2500\n"
+    assert captured.out == expected
+    assert captured.err == ""
+
+
+def test_one_line_on_a_terminal_too_if_asked_for(clock, terminal):
+    run(ProgressBar(2, 1, 10, title="Evaluate"), clock)
+    assert terminal.getvalue().startswith("Evaluate - 1.5 s - 640 images/s")
+    assert "\r" not in terminal.getvalue()
+
+
+@pytest.mark.parametrize("verbose", [1, "auto"])
+def test_bar_on_a_terminal(verbose, clock, terminal, capsys):
+    reads = run(ProgressBar(verbose, 3, 10), clock)
+    shown = terminal.getvalue()
+    assert reads == 2  # every 0.2 s of the 0.5 s, not every step
+    assert "Epoch 1/3:  40%" in shown
+    assert "4/10" in shown
+    assert "loss 2.5000" in shown
+    last = shown.strip().split("\r")[-1]
+    assert "100%" in last
+    assert "10/10" in last
+    assert "640 images/s, loss 1.5000, accuracy 0.2500" in last
+    assert shown.endswith("\n")
+    assert capsys.readouterr().err == ""
+
+
+def test_bar_without_a_known_number_of_batches(clock, terminal):
+    run(ProgressBar(1, 1, None), clock)
+    last = terminal.getvalue().strip().split("\r")[-1]
+    assert "Epoch 1/1: 10 batches" in last
+    assert "640 images/s" in last
+
+
+def test_every_epoch_has_its_own_bar(clock, terminal):
+    bar = ProgressBar(1, 2, 1)
+    for epoch in range(2):
+        bar.begin_epoch(epoch)
+        clock.now += 1
+        bar.update(1, dict)
+        bar.end_epoch({})
+    lines = terminal.getvalue().strip().split("\n")
+    assert ["Epoch 1/2" in lines[0], "Epoch 2/2" in lines[1]] == [True, True]
+    bar.close()
+
+
+def test_update_without_logs_and_no_batches_at_all(clock, terminal, capsys):
+    bar = ProgressBar(1, 1, 5, "Predict")
+    bar.begin_epoch()
+    clock.now += 1
+    bar.update(8)
+    bar.close()
+    assert "Predict" in terminal.getvalue()
+    empty = ProgressBar(2)
+    empty.begin_epoch()
+    empty.end_epoch()
+    assert terminal.getvalue().endswith("Epoch 1/1 - 0.0 s\n")
+
+
+def test_verbose_of_another_value():
+    with pytest.raises(ValueError, match=r"0 \(silent\), 1 \(bar\), 2 .* or 'auto', got 3"):
+        ProgressBar(3)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0.0000"), (0.12345, "0.1235"), (1e-5, "1.000e-05"), (123456.7, "1.235e+05"),
+     (float("nan"), "nan"), (np.float32(2), "2.0000")],
+)  # fmt: skip
+def test_format_value(value, text):
+    assert format_value(value) == text
