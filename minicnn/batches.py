@@ -21,6 +21,7 @@ class ArrayBatches:
         sample_weight: (N,) or None.
         batch_size: images in a batch; the last one may be smaller.
         shuffle: a new order each time.
+        steps: batches taken at most each time; all where not given.
 
     Raises:
         ValueError: no data, different lengths, a batch size below 1, NaN or infinity in x.
@@ -33,16 +34,19 @@ class ArrayBatches:
         sample_weight: Any = None,
         batch_size: int | None = 32,
         shuffle: bool = False,
+        steps: int | None = None,
     ):
         self.many_inputs = isinstance(x, (list, tuple)) and len(x) > 0 and _is_array_like(x[0])
         self.xs = [_as_array(a, "x") for a in (x if self.many_inputs else [x])]
         self.y = None if y is None else _as_array(y, "y")
         self.sample_weight = None if sample_weight is None else np.asarray(sample_weight)
-        self.batch_size = check_batch_size(32 if batch_size is None else batch_size)
         self.shuffle = shuffle
         self.samples = len(self.xs[0])
         if self.samples == 0:
             raise ValueError(f"x holds no images (shape {tuple(self.xs[0].shape)})")
+        self.batch_size = check_batch_size(32 if batch_size is None else batch_size)
+        whole = -(-self.samples // self.batch_size)
+        self.steps = whole if steps is None else min(whole, steps)
         for name, array in [
             *((f"x[{i}]", a) for i, a in enumerate(self.xs[1:], 1)),
             ("y", self.y),
@@ -61,13 +65,9 @@ class ArrayBatches:
         for array in self.xs:
             check_finite(array)
 
-    @property
-    def steps(self) -> int:
-        return -(-self.samples // self.batch_size)
-
     def __iter__(self) -> Iterator[Batch]:
         order = random.host_generator().permutation(self.samples) if self.shuffle else None
-        for start in range(0, self.samples, self.batch_size):
+        for start in range(0, self.samples, self.batch_size)[: self.steps]:
             stop = min(start + self.batch_size, self.samples)
             index = slice(start, stop) if order is None else order[start:stop]
             xs = [a[index] for a in self.xs]
@@ -126,7 +126,7 @@ def make_batches(
     if x is None:
         raise ValueError("no data: x is None; pass images, or an iterator of batches")
     if _is_array_like(x) or isinstance(x, (list, tuple)):
-        return ArrayBatches(x, y, sample_weight, batch_size, shuffle)
+        return ArrayBatches(x, y, sample_weight, batch_size, shuffle, steps)
     if not hasattr(x, "__iter__"):
         raise TypeError(
             f"x must be an array, a list of arrays or an iterator of batches, not "

@@ -94,7 +94,8 @@ class Model(Trainer):
 
     @property
     def weights(self) -> list[Weight]:
-        return [w for layer in self.layers for w in layer.weights]
+        """All weights, each once, also those of a layer that stands at several places."""
+        return list(dict.fromkeys(w for layer in self.layers for w in layer.weights))
 
     @property
     def closing_softmax(self) -> bool:
@@ -298,6 +299,7 @@ class Sequential(Model):
             self._rebuild()
         except Exception:
             self._layers.pop()
+            self._rebuild()
             raise
 
     def pop(self) -> Layer:
@@ -324,10 +326,6 @@ class Sequential(Model):
     def compute_output_shape(self, input_shape: Any) -> Any:
         self.build_for(input_shape)
         return super().compute_output_shape(input_shape)
-
-    @property
-    def weights(self) -> list[Weight]:
-        return [w for layer in self.layers for w in layer.weights]
 
     def _append(self, layer: Any) -> None:
         if isinstance(layer, SymbolicTensor) and layer.source is not None:
@@ -389,8 +387,13 @@ class Sequential(Model):
         cls, config: dict[str, Any], custom_objects: dict[str, type] | None = None
     ) -> "Sequential":
         """A model, untrained, from what `get_config` returned."""
+        layers: list[Layer] = []
+        for c in config["layers"]:
+            name = c["config"].get("name")
+            twin = next((la for la in layers if la.name == name), None)  # a layer may stand twice
+            layers.append(twin or layer_from_config(c, custom_objects))
         model = cls(
-            [layer_from_config(c, custom_objects) for c in config["layers"]],
+            layers,
             name=config["name"],
             dtype=config["dtype"],
         )

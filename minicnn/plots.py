@@ -1,4 +1,4 @@
-"""Pictures of data, training and mistakes, drawn with matplotlib (`pip install minicnn[plot]`).
+"""Pictures of data, training and mistakes, drawn with matplotlib.
 
 Every function returns the `matplotlib.figure.Figure`, and writes it too where `path` is given; the
 suffix chooses the format (.png, .pdf, .svg). No window is opened and pyplot's state is not touched.

@@ -1,5 +1,6 @@
 """What fit, evaluate and predict show while they run."""
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -8,13 +9,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-_BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
-_FINISHED_BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {remaining} left{postfix}"  # 80 columns hold it
 _COUNT = "{desc}: {n_fmt} batches [{elapsed}{postfix}]"  # where the number of batches is unknown
 
 
 class ProgressBar:
-    """A tqdm bar, a line, or nothing, for each epoch.
+    """For each epoch a tqdm bar that gives way to a line with the results; the line; or nothing.
 
         progress = ProgressBar(verbose, epochs, steps)
         for epoch in range(epochs):
@@ -69,7 +69,9 @@ class ProgressBar:
                 desc=self._heading,
                 file=sys.stdout,
                 bar_format=_BAR if self.steps else _COUNT,
-                dynamic_ncols=True,
+                ncols=min(shutil.get_terminal_size().columns, 110),  # 80 where it says 0
+                nrows=24,  # left to itself, tqdm hides the bar on a terminal of 0 rows
+                leave=False,
             )
 
     def update(self, images: int, read_logs: Callable[[], Mapping[str, Any]] | None = None) -> None:
@@ -87,17 +89,14 @@ class ProgressBar:
         images/s counts up to the last `update`, so validation does not slow it down.
         """
         logs = logs or {}
-        if self._bar is not None:
-            self._bar.bar_format = _FINISHED_BAR if self.steps else _COUNT
-            self._draw(logs)
-            self.close()
-        elif self.style == "line":
+        self.close()
+        if self.style != "silent":
             seconds = time.monotonic() - self._started
             parts = [self._heading, f"{seconds:.1f} s", *self._figures(logs)]
             print(" - ".join(parts), file=sys.stdout, flush=True)
 
     def close(self) -> None:
-        """Leave the bar as it stands (after an error, for one)."""
+        """Take the bar away (after an error, for one)."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

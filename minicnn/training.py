@@ -102,7 +102,8 @@ class Trainer(Layer):
             shuffle: a new order of the arrays each epoch.
             class_weight: {label: weight of its samples in the loss}.
             sample_weight: (N,) weights in the loss.
-            steps_per_epoch, validation_steps: batches an epoch takes from an iterator.
+            steps_per_epoch, validation_steps: batches an epoch takes; fewer where the data end
+                before.
             validation_freq: validate every so many epochs.
 
         Returns:
@@ -457,7 +458,7 @@ def _validation_batches(data: Any, batch_size: int | None, steps: int | None) ->
                 f"{len(data)} parts"
             )
         x, y, sample_weight = (*data, None)[:3]
-        return make_batches(x, y, sample_weight, batch_size)
+        return make_batches(x, y, sample_weight, batch_size, steps=steps)
     return make_batches(data, steps=steps)
 
 

@@ -1,11 +1,19 @@
-"""Fixtures for all tests."""
+"""Fixtures and settings for all tests."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import strict_backend
+from hypothesis import settings
 
 from minicnn import backend
+
+# The same examples in every run, few enough for every push; HYPOTHESIS_PROFILE=thorough draws
+# new ones, many more.
+settings.register_profile("quick", deadline=None, derandomize=True, max_examples=25)
+settings.register_profile("thorough", deadline=None, max_examples=500)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture

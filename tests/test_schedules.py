@@ -18,9 +18,7 @@ ALL = [
 
 @pytest.mark.parametrize("schedule", ALL)
 def test_floats_and_configuration(schedule):
-    again = schedules.get(
-        {"class_name": type(schedule).__name__, "config": schedule.get_config()}
-    )
+    again = schedules.get({"class_name": type(schedule).__name__, "config": schedule.get_config()})
     for step in range(40):
         assert isinstance(schedule(step), float)
         assert again(step) == schedule(step)

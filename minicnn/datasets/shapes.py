@@ -56,7 +56,7 @@ def _draw(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     radius = uniform(9.0, 13.0)  # pixels
     angle = uniform(-0.4, 0.4)  # radians, up to 23 degrees
-    room = _SIZE / 2 + 0.5 - radius  # the shape lies in this circle and stays in the image
+    room = _SIZE / 2 + 0.5 - radius  # the shape lies about in this circle and stays in the image
     row = _SIZE / 2 - 0.5 + room * uniform(-1, 1)
     col = _SIZE / 2 - 0.5 + room * uniform(-1, 1)
 
@@ -129,7 +129,7 @@ def _frame(u: Field, v: Field) -> Field:
 
 
 def _tee(u: Field, v: Field) -> Field:
-    return np.minimum(_box(u, v + 0.6, 0.85, 0.25), _box(u, v - 0.1, 0.25, 0.85))
+    return np.minimum(_box(u, v + 0.5, 0.8, 0.24), _box(u, v - 0.1, 0.24, 0.84))
 
 
 _SHAPES: dict[str, Callable[[Field, Field], Field]] = {

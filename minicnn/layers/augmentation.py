@@ -6,31 +6,27 @@ the change, for the few models in which something before it learns.
 
 from typing import Any
 
-from minicnn import backend, random
 from minicnn.backend import array_module
 from minicnn.context import Context
 from minicnn.graph import Shape
 from minicnn.kernels import affine
 from minicnn.layers import arguments
 from minicnn.layers.base import LAYERS, Layer, require_rank
+from minicnn.layers.seeded import SeededLayer
 from minicnn.registry import near_matches
 
 
-class RandomImageLayer(Layer):
+class RandomImageLayer(SeededLayer):
     """Base of the augmentation layers: images (N, H, W, C) in, images out.
 
     Args:
-        seed: where given, the layer draws from a generator of its own that starts from this
-            number and goes on from call to call, instead of the generator of the pass, which
-            `minicnn.utils.set_random_seed` governs.
+        seed: see `SeededLayer`.
         data_format: "channels_last".
     """
 
     def __init__(self, seed: int | None = None, data_format: str | None = None, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.seed = seed
+        super().__init__(seed, **kwargs)
         self.data_format = arguments.channels_last(self, data_format)
-        self._generators: dict[tuple[str, int], Any] = {}
 
     def build(self, input_shape: Shape) -> None:
         require_rank(self, input_shape, 4, "(N, height, width, channels)")
@@ -38,23 +34,6 @@ class RandomImageLayer(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         require_rank(self, input_shape, 4, "(N, height, width, channels)")
         return tuple(input_shape)
-
-    def reseed(self) -> None:
-        """Start the layer's own generator from `seed` again."""
-        self._generators.clear()
-
-    def draw(self, ctx: Context, *shape: int) -> Any:
-        """Uniform numbers from 0 to 1, float32, on the device."""
-        return self._generator(ctx).random(shape, dtype="float32")
-
-    def _generator(self, ctx: Context) -> Any:
-        if self.seed is None:
-            return ctx.rng if ctx.rng is not None else random.device_generator()
-        # one for each shard, or the order in which the shards draw would change the numbers
-        key = (backend.get_backend(), ctx.comm.rank)
-        if key not in self._generators:
-            self._generators[key] = backend.random_generator([self.seed, ctx.comm.rank])
-        return self._generators[key]
 
 
 def factor_range(

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from minicnn import random
 from minicnn.context import Context
 from minicnn.layers import arguments
-from minicnn.layers.base import LAYERS, Layer
+from minicnn.layers.base import LAYERS
+from minicnn.layers.seeded import SeededLayer
 
 
 @LAYERS.register()
-class Dropout(Layer):
+class Dropout(SeededLayer):
     """In training, each number is zeroed with probability `rate`, the others divided by 1 - rate.
 
     The mean stays, so nothing has to be done outside training.
@@ -18,6 +18,7 @@ class Dropout(Layer):
         rate: probability, at least 0 and below 1.
         noise_shape: shape of the mask, to be broadcast; 1 where numbers fall together
             ((None, 1, 1, None) drops whole channels), None for the input's own size.
+        seed: see `SeededLayer`.
 
     Shape:
         any, kept.
@@ -25,8 +26,10 @@ class Dropout(Layer):
     Source: Srivastava et al., "Dropout" (2014).
     """
 
-    def __init__(self, rate: float, noise_shape: Any = None, **kwargs: Any):
-        super().__init__(**kwargs)
+    def __init__(
+        self, rate: float, noise_shape: Any = None, seed: int | None = None, **kwargs: Any
+    ):
+        super().__init__(seed, **kwargs)
         self.rate = arguments.fraction(self, "rate", rate)
         self.noise_shape = None if noise_shape is None else tuple(noise_shape)
 
@@ -36,13 +39,12 @@ class Dropout(Layer):
     def forward(self, x: Any, ctx: Context) -> Any:
         if not ctx.training or self.rate == 0:
             return x
-        rng = ctx.rng if ctx.rng is not None else random.device_generator()
         shape = x.shape
         if self.noise_shape is not None:
             shape = tuple(
                 given or own for given, own in zip(self.noise_shape, x.shape, strict=True)
             )
-        kept = rng.random(shape, dtype="float32") >= self.rate
+        kept = self.draw(ctx, *shape) >= self.rate
         mask = kept.astype(x.dtype)
         mask *= 1 / (1 - self.rate)
         ctx.save(mask)

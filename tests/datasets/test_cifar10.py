@@ -164,7 +164,7 @@ class Archive(http.server.BaseHTTPRequestHandler):
 def server(monkeypatch):
     """Serves what `serve(bytes)` is given, as the official archive."""
     httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Archive)
-    thread = threading.Thread(target=httpd.serve_forever)
+    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
     thread.start()
     monkeypatch.setattr(cifar10, "_URL", f"http://127.0.0.1:{httpd.server_port}/cifar.tar.gz")
 

@@ -57,7 +57,10 @@ def python_2_stream(pixels, labels, module=b"numpy.core.multiarray"):
         [
             b"\x80\x02}q\x01(",
             string(b"batch_label") + b"q\x02" + string(b"training batch 1 of 5") + b"q\x03",
-            string(b"labels") + b"q\x04]q\x05(" + b"".join(b"K" + bytes([v]) for v in labels) + b"e",
+            string(b"labels")
+            + b"q\x04]q\x05("
+            + b"".join(b"K" + bytes([v]) for v in labels)
+            + b"e",
             string(b"data") + b"q\x06",
             b"c" + module + b"\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85",
             string(b"b") + b"\x87Rq\t(K\x01M" + struct.pack("<H", len(pixels)) + b"M\x00\x0c\x86",
@@ -92,7 +95,9 @@ def test_malicious_pickles_are_refused_and_not_run(tmp_path, protocol):
     target = str(tmp_path / "pwned")
     pixels, labels = batch()
     content = {"data": pixels, "labels": labels, "x": Malicious(target)}
-    with pytest.raises(ValueError, match="data_batch_1 is no CIFAR-10 batch.*nothing in it was run"):
+    with pytest.raises(
+        ValueError, match="data_batch_1 is no CIFAR-10 batch.*nothing in it was run"
+    ):
         read(tmp_path, pickle.dumps(content, protocol=protocol))
     assert not os.path.exists(target)
 

@@ -95,6 +95,28 @@ def test_gradients_are_adjoint(fill_mode, interpolation, h, w, seed):
     assert (dx * x).sum() == pytest.approx((dy * y).sum(), abs=1e-10)
 
 
+@pytest.mark.parametrize("fill_mode", affine.FILL_MODES)
+@pytest.mark.parametrize("interpolation", affine.INTERPOLATIONS)
+def test_a_batch_of_several_tiles_is_its_images_one_by_one(fill_mode, interpolation):
+    rng = np.random.default_rng(0)
+    x = rng.random((67, 32, 32, 3), dtype="float32")  # 12 KB an image: tiles of 21, the last of 4
+    assert len(affine._tiles(x)) > 2
+    shift = rng.uniform(-4, 4, (67, 2)).astype("float32")
+    matrix = (np.eye(2) + rng.normal(0, 0.2, (67, 2, 2))).astype("float32")
+    options = (fill_mode, 0.5, interpolation)
+    bounds = ((-4, 4), (-4, 4))
+    moved = affine.translate(x, shift, bounds, *options)
+    mapped = affine.affine(x, matrix, shift, *options)
+    for i in range(67):
+        one = slice(i, i + 1)
+        np.testing.assert_array_equal(
+            moved[one], affine.translate(x[one], shift[one], bounds, *options)
+        )
+        np.testing.assert_array_equal(
+            mapped[one], affine.affine(x[one], matrix[one], shift[one], *options)
+        )
+
+
 def call(layer, x, seed=1):
     return layer.forward(x, Context(True, rng=backend.random_generator(seed)))
 

@@ -51,6 +51,4 @@ def test_three_steps(name):
         parameter.grad = torch.tensor(g)
         theirs.step()
         ours.apply({weight: g})
-        np.testing.assert_allclose(
-            weight.value, parameter.detach().numpy(), rtol=1e-10, atol=1e-10
-        )
+        np.testing.assert_allclose(weight.value, parameter.detach().numpy(), rtol=1e-10, atol=1e-10)
