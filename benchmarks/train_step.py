@@ -19,10 +19,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
+from networks import tutorial, vgg  # noqa: E402 - found through the path above
+
 import minicnn
 from minicnn import parallel
 from minicnn.utils import set_random_seed
-from networks import tutorial, vgg  # noqa: E402 - found through the path above
 
 
 def main():

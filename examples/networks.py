@@ -70,9 +70,7 @@ def resnet20(name, shape, classes, augment=False):
     where the channels double, every second pixel with zeros for the new channels."""
 
     def conv_bn(x, filters, strides=1):
-        x = Conv2D(
-            filters, 3, strides, "same", use_bias=False, kernel_initializer="he_normal"
-        )(x)
+        x = Conv2D(filters, 3, strides, "same", use_bias=False, kernel_initializer="he_normal")(x)
         return BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
 
     x = inputs = Input(shape)

@@ -11,8 +11,9 @@ made: weights, batches, random numbers.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
@@ -115,7 +116,8 @@ def is_array(x: Any) -> bool:
 def asarray(x: Any, dtype: Any = None) -> Any:
     """`x` as an array of the active backend, copied to the device where it is not there yet."""
     if isinstance(x, _active.array_type):
-        return x if dtype is None else x.astype(dtype, copy=False)
+        array: Any = x
+        return array if dtype is None else array.astype(dtype, copy=False)
     return _active.module.asarray(to_numpy(x), dtype=dtype)
 
 

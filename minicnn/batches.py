@@ -3,7 +3,8 @@
 Arrays stay as they are (bytes stay bytes); only a batch is ever converted.
 """
 
-from typing import Any, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +94,7 @@ class IteratorBatches:
     def __init__(self, source: Iterable[Any], steps: int | None = None):
         self.source = source
         self.steps = steps
-        if steps is None and hasattr(source, "__len__"):
+        if steps is None and isinstance(source, Sized):
             self.steps = len(source)  # also where the source itself goes round for ever
         self._running = iter(source) if iter(source) is source else None
 
@@ -154,7 +155,9 @@ def check_finite(x: Any) -> None:
     for start in range(0, len(x), 1024):
         part = x[start : start + 1024]
         # a sum is NaN or infinite if any number is: one pass, no array of flags
-        if not bool(xp.isfinite(part.sum(dtype="float64"))) and not bool(xp.isfinite(part).all()):
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = part.sum(dtype="float64")
+        if not bool(xp.isfinite(total)) and not bool(xp.isfinite(part).all()):
             flags = backend.to_numpy(xp.isfinite(part).reshape(len(part), -1).all(axis=1))
             raise ValueError(
                 f"image {start + int(flags.argmin())} of x holds NaN or infinity; clean the data "

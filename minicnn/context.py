@@ -5,7 +5,8 @@ several parts of a batch can run through the same layer at once and a layer can 
 places of a model.
 """
 
-from typing import TYPE_CHECKING, Any, Hashable
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
 
 from minicnn.parallel.communicator import SOLO, Communicator
 

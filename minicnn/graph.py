@@ -5,7 +5,8 @@ inputs and outputs, in an order in which each comes after what it reads. A chain
 branches.
 """
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from minicnn.context import Context
 

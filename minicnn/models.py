@@ -1,7 +1,8 @@
 """Models: layers put together, `Sequential` in a chain or `Model` in any graph."""
 
 import os
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from minicnn.context import Context
 from minicnn.graph import Graph, Shape, SymbolicTensor
@@ -123,9 +124,7 @@ class Model(Trainer):
         """Output shape(s) for another input shape; each layer in turn says what does not fit."""
         shapes = list(input_shape) if isinstance(input_shape, list) else [input_shape]
         if len(shapes) != len(self.inputs):
-            raise ValueError(
-                f"{self.described} has {len(self.inputs)} inputs; got {len(shapes)}"
-            )
+            raise ValueError(f"{self.described} has {len(self.inputs)} inputs; got {len(shapes)}")
         known: dict[SymbolicTensor, Any] = dict(zip(self.inputs, shapes, strict=True))
         for node in self.graph.nodes:
             given = [known[t] for t in node.inputs]
@@ -277,9 +276,7 @@ class Sequential(Model):
         name: "sequential", "sequential_1" ... where not given.
     """
 
-    def __init__(
-        self, layers: Sequence[Any] | None = None, name: str | None = None, **kwargs: Any
-    ):
+    def __init__(self, layers: Sequence[Any] | None = None, name: str | None = None, **kwargs: Any):
         Layer.__init__(self, name=name, **kwargs)
         self._layers: list[Layer] = []
         self._many_inputs = self._many_outputs = False
@@ -414,7 +411,7 @@ def layer_from_config(
     cls = LAYERS.find(config["class_name"], custom_objects)
     if issubclass(cls, Model):
         return cls.from_config(config["config"], custom_objects)
-    return cls.from_config(config["config"])  # type: ignore[attr-defined, no-any-return]
+    return cls.from_config(config["config"])  # type: ignore[attr-defined]
 
 
 def clone_model(model: Model) -> Model:

@@ -7,7 +7,8 @@ class or a saved {"class_name", "config"}) into an object; `Configurable` is the
 import difflib
 import inspect
 import re
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 _name_counts: dict[str, int] = {}
 
@@ -117,9 +118,7 @@ class Registry:
             return custom_objects[name]
         cls = self._keys.get(_key(name))
         if cls is None:
-            raise ValueError(
-                f"unknown {self.kind} {name!r}; {near_matches(name, self._classes)}"
-            )
+            raise ValueError(f"unknown {self.kind} {name!r}; {near_matches(name, self._classes)}")
         return cls
 
     def get(self, identifier: Any, **defaults: Any) -> Any:
@@ -132,7 +131,8 @@ class Registry:
         if isinstance(identifier, str):
             return self.find(identifier)(**defaults)
         if isinstance(identifier, dict) and "class_name" in identifier:
-            return self.find(identifier["class_name"]).from_config(identifier.get("config") or {})
+            cls: Any = self.find(identifier["class_name"])
+            return cls.from_config(identifier.get("config") or {})
         if isinstance(identifier, type):
             return identifier(**defaults)
         if isinstance(identifier, tuple(set(self._classes.values()))) or isinstance(

@@ -5,7 +5,8 @@ forward, loss and backward; their gradients are added in the order of the shards
 regularizers; the optimizer moves the weights; the new moving statistics are taken over.
 """
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 

@@ -9,7 +9,8 @@ Source: Chellapilla, Puri, Simard, "High performance convolutional neural networ
 processing" (2006), for im2col.
 """
 
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 from minicnn.backend import array_module
 from minicnn.kernels.reduce import channel_sum
@@ -50,7 +51,9 @@ def conv2d(x: Any, kernel: Any, bias: Any, window: Window, groups: int = 1) -> A
 def conv2d_kernel_gradient(
     x: Any, dy: Any, kernel_shape: tuple[int, ...], window: Window, groups: int = 1
 ) -> Any:
-    """dw of `conv2d`: dw[i, j, c, f] = sum_{n, p, q} x[n, p sh + i dh, q sw + j dw, c] dy[n, p, q, f].
+    """dw of `conv2d`.
+
+    dw[i, j, c, f] = sum_{n, p, q} x[n, p sh + i dh, q sw + j dw, c] dy[n, p, q, f]
 
     Args:
         x: (N, H, W, C).
@@ -61,7 +64,7 @@ def conv2d_kernel_gradient(
     filters = kernel_shape[-1]
     dw = xp.empty(kernel_shape, x.dtype)
     for group in _groups(x.shape[-1], filters, groups):
-        total = None
+        total: Any = None
         for images, columns in _tiles(x[..., group.channels], window, dy.shape[1:3]):
             dy_rows = dy[images][..., group.filters].reshape(-1, group.n_filters)
             # (kh kw C, n OH OW) @ (n OH OW, F) -> (kh kw C, F)
@@ -145,9 +148,7 @@ def _input_gradient_by_scatter(
             padded = (images, h + top + bottom, w + left + right, group.n_channels)
             # (n OH OW, F) @ (F, kh kw C) -> (n OH OW, kh kw C)
             part = col2im(dy_rows @ matrix.T, padded, window, output_size)
-            dx[start : start + step, :, :, group.channels] = part[
-                :, top : top + h, left : left + w
-            ]
+            dx[start : start + step, :, :, group.channels] = part[:, top : top + h, left : left + w]
     return dx
 
 

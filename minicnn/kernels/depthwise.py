@@ -53,9 +53,7 @@ def depthwise_kernel_gradient(
     return dw
 
 
-def depthwise_input_gradient(
-    dy: Any, kernel: Any, x_shape: tuple[int, ...], window: Window
-) -> Any:
+def depthwise_input_gradient(dy: Any, kernel: Any, x_shape: tuple[int, ...], window: Window) -> Any:
     """dx, (N, H, W, C): every tap's share is added where the tap read."""
     xp = array_module(dy)
     n, h, w, c = x_shape

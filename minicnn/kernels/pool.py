@@ -38,9 +38,7 @@ def max_pool(x: Any, window: Window, with_index: bool = False) -> tuple[Any, Any
 
 def max_pool_gradient(dy: Any, index: Any, x_shape: tuple[int, ...], window: Window) -> Any:
     """dx (N, H, W, C): each dy goes to the pixel its maximum came from."""
-    return _scatter(
-        dy, x_shape, window, lambda i, j: dy * (index == i * window.size[1] + j)
-    )
+    return _scatter(dy, x_shape, window, lambda i, j: dy * (index == i * window.size[1] + j))
 
 
 def average_pool(x: Any, window: Window) -> Any:
@@ -67,7 +65,7 @@ def _scatter(dy: Any, x_shape: tuple[int, ...], window: Window, part: Any) -> An
     n, h, w, c = x_shape
     (top, bottom), (left, right) = pads = window.pads(h, w)
     dx = array_module(dy).zeros((n, h + top + bottom, w + left + right, c), dy.dtype)
-    disjoint = all(k <= s for k, s in zip(window.size, window.strides))
+    disjoint = all(k <= s for k, s in zip(window.size, window.strides, strict=True))
     for i, j, view in window.taps(dx, dy.shape[1:3]):
         if disjoint:
             view[...] = part(i, j)
@@ -80,7 +78,7 @@ def _inverse_counts(like: Any, x_shape: tuple[int, ...], window: Window) -> Any:
     """1 / (pixels of the image in each window): (1, OH, OW, 1), in the dtype of `like`."""
     h, w = x_shape[1:3]
     ones = array_module(like).ones((1, h, w, 1), like.dtype)
-    counts = None
+    counts: Any = None
     for _, _, view in window.taps(pad(ones, window.pads(h, w)), window.output_size(h, w)):
         counts = view.copy() if counts is None else counts + view
     return 1 / counts

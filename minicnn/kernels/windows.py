@@ -4,8 +4,9 @@ Images are (N, H, W, C). A window of kh x kw taps, moved by strides (sh, sw), it
 (dh, dw) apart, covers eh = (kh - 1) dh + 1 rows and ew = (kw - 1) dw + 1 columns.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Iterator
+from typing import Any
 
 from minicnn.backend import array_module
 
@@ -52,7 +53,11 @@ class Window:
         totals = [
             max((out - 1) * stride + extent - size, 0)
             for out, stride, extent, size in zip(
-                self.output_size(height, width), self.strides, self.extent, (height, width)
+                self.output_size(height, width),
+                self.strides,
+                self.extent,
+                (height, width),
+                strict=True,
             )
         ]
         (top, left) = (t // 2 for t in totals)

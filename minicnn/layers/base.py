@@ -1,6 +1,7 @@
 """What every layer is: weights, a forward pass and a backward pass."""
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -261,7 +262,9 @@ class Layer(Configurable):
         node = Node(self, tensors, many)
         shape = self.compute_output_shape(shapes if many else shapes[0])
         node.many_outputs = _is_shape_list(shape)
-        node.outputs = tuple(SymbolicTensor(s, node) for s in (shape if node.many_outputs else [shape]))
+        node.outputs = tuple(
+            SymbolicTensor(s, node) for s in (shape if node.many_outputs else [shape])
+        )
         self.output_shape = shape
         return list(node.outputs) if node.many_outputs else node.outputs[0]
 

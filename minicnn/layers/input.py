@@ -1,6 +1,7 @@
 """Where data comes into a model."""
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from minicnn.context import Context
 from minicnn.graph import SymbolicTensor
@@ -35,13 +36,15 @@ class InputLayer(Layer):
         if batch_shape is not None:
             batch_size, shape = batch_shape[0], batch_shape[1:]
         if not isinstance(shape, (list, tuple)):
-            raise ValueError(f"{self.described}: shape is a tuple such as (32, 32, 3), not {shape!r}")
+            raise ValueError(
+                f"{self.described}: shape is a tuple such as (32, 32, 3), not {shape!r}"
+            )
         if any(s is None or s < 1 for s in shape):
             raise ValueError(
                 f"{self.described}: sizes must be fixed and above 0, not {tuple(shape)}; only the "
                 f"batch is free"
             )
-        self.shape = tuple(int(s) for s in shape)  # type: ignore[arg-type]
+        self.shape = tuple(int(s) for s in shape)
         self.batch_size = batch_size
         self.given_input_shape = self.shape
         self.tensor = SymbolicTensor((None, *self.shape), source=self)

@@ -1,6 +1,7 @@
 """Layers that take several inputs to one output."""
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from minicnn.backend import array_module
 from minicnn.context import Context
@@ -21,7 +22,7 @@ class _Merge(Layer):
         shapes = self._shapes(input_shape)
         ranks = {len(s) for s in shapes}
         merged = []
-        for sizes in zip(*shapes):
+        for sizes in zip(*shapes, strict=False):
             largest = {s for s in sizes if s != 1}
             if len(largest) > 1 or len(ranks) > 1:
                 break
@@ -130,7 +131,7 @@ class Concatenate(_Merge):
 
 def _unbroadcast(dy: Any, shape: tuple[int, ...]) -> Any:
     """The adjoint of broadcasting: sums over the axes along which an input was repeated."""
-    axes = tuple(i for i, (a, b) in enumerate(zip(dy.shape, shape)) if a != b)
+    axes = tuple(i for i, (a, b) in enumerate(zip(dy.shape, shape, strict=True)) if a != b)
     return dy.sum(axis=axes, keepdims=True) if axes else dy
 
 

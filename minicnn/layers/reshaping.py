@@ -1,7 +1,8 @@
 """Layers that only move numbers: Flatten, Reshape, ZeroPadding2D."""
 
+from collections.abc import Sequence
 from math import prod
-from typing import Any, Sequence
+from typing import Any
 
 from minicnn.context import Context
 from minicnn.kernels.windows import crop, pad

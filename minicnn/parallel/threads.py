@@ -7,10 +7,11 @@ BLAS's own threads share each small product and mostly wait for each other.
 
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any, Callable, TypeVar
+from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
@@ -135,5 +136,7 @@ def run_shards(shards: int, work: Callable[[Communicator], T]) -> list[T]:
             errors.append(error)
     if errors:
         # a broken barrier is only the echo of the error that another shard met
-        raise next((e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0])
+        raise next(
+            (e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0]
+        )
     return results
