@@ -115,14 +115,16 @@ def train(args):
     }
     write_results(args.output, dataset, metrics, history)
     title = f"{dataset}, {args.model} network"
-    plots.plot_curves(history, args.output / "curves.png", title)
+    plots.plot_curves(
+        history, args.output / "curves.png", f"{title} (validation: the test images)"
+    )
     plots.plot_confusion_matrix(
         matrix, class_names, args.output / "confusion_matrix.png",
         f"{title}: {test_accuracy:.1%} of {len(x_test):,} test images",
     )  # fmt: skip
     plots.plot_mistakes(
         x_test, y_test, probabilities, class_names, args.output / "mistakes.png",
-        f"{title}: most confident mistakes",
+        title,
     )  # fmt: skip
     model.save(args.output / "model.safetensors")
 

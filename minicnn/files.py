@@ -46,8 +46,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.touch(exist_ok=False)  # found out before the work of the block, not after it
     except OSError as error:
         raise _refusal(error, target.parent) from error
+    mode = temporary.stat().st_mode
     try:
         yield temporary
+        temporary.chmod(mode)  # some writers replace the file by one that only its owner may read
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -64,6 +64,22 @@ class Model(Trainer):
     def layers(self) -> list[Layer]:
         return list(self._layers)
 
+    @property
+    def input(self) -> Any:
+        """The symbolic tensor that `Input` returned, or a list of them."""
+        self._require_built()
+        return self.inputs if self._many_inputs else self.inputs[0]
+
+    @property
+    def output(self) -> Any:
+        """The symbolic tensor of the output, or a list of them."""
+        self._require_built()
+        return self.outputs if self._many_outputs else self.outputs[0]
+
+    def _require_built(self) -> None:
+        if not self.built:
+            raise ValueError(f"{self.described} is not built: the input's shape is not known yet")
+
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer by name or by its place in `layers`.
 

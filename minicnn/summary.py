@@ -21,6 +21,7 @@ def model_summary(model: "Model", line_length: int | None = None) -> str:
         for node, before in zip(
             model.graph.nodes,
             [tuple(model.inputs), *(node.outputs for node in model.graph.nodes)],
+            strict=False,
         )
     )
     header = ["Layer (type)", "Output shape", "Params", "Multiply-adds"]
@@ -62,7 +63,7 @@ def _shape(shape: Any) -> str:
 
 def _line(row: list[str], widths: list[int]) -> str:
     cells = []
-    for i, (cell, width) in enumerate(zip(row, widths)):
+    for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
         cell = cell if len(cell) <= width else cell[: width - 3] + "..."
         cells.append(cell.rjust(width) if i in (2, 3) else cell.ljust(width))
     return "  ".join(cells).rstrip()

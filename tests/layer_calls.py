@@ -8,6 +8,7 @@ from strategies import numbers
 
 from minicnn import backend
 from minicnn.context import Context
+from minicnn.parallel.communicator import SOLO
 
 
 @dataclass
@@ -20,14 +21,16 @@ class Pass:
     updates: dict[str, np.ndarray]
 
 
-def run(layer, x, dy=None, training=True, needs_dx=True, wants_logits=False, seed=0) -> Pass:
+def run(
+    layer, x, dy=None, training=True, needs_dx=True, wants_logits=False, seed=0, comm=SOLO
+) -> Pass:
     """`x` an array or a list of them; `dy` random where not given."""
     many = isinstance(x, list)
     arrays = [backend.asarray(a) for a in (x if many else [x])]
     shapes = [(None, *a.shape[1:]) for a in arrays]
     layer.build_for(shapes if many else shapes[0])
     ctx = Context(
-        training, True, backend.random_generator(seed),
+        training, True, backend.random_generator(seed), comm,
         needs_dx=needs_dx, wants_logits=wants_logits,
     )  # fmt: skip
     y = layer.forward(arrays if many else arrays[0], ctx)

@@ -226,6 +226,19 @@ def test_sub_models_of_intermediate_tensors():
     features = Model(model.inputs, model.get_layer("sum").output)
     assert features.predict(images()).shape == (6, 8, 8, 4)
     assert features.get_layer("a") is model.get_layer("a")
+    assert model.get_layer("image").output is model.input is model.get_layer("a").input
+    assert model.get_layer("sum").input == [model.get_layer(n).output for n in ("a", "norm")]
+
+
+def test_a_head_on_the_output_of_a_base():
+    base = small()
+    base.pop()
+    model = Model(base.input, Dense(2)(base.output))
+    assert model.predict(images()).shape == (6, 2)
+    with pytest.raises(ValueError, match="is not built"):
+        Sequential([Dense(2)]).output  # noqa: B018
+    with pytest.raises(ValueError, match="Dense 'd' stands in no built model yet"):
+        Dense(2, name="d").output  # noqa: B018
 
 
 # Looking inside

@@ -54,8 +54,8 @@ def _draw(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     def uniform(low: float, high: float, *shape: int) -> np.ndarray:
         return rng.uniform(low, high, (n, *(shape or (1, 1)))).astype(np.float32)
 
-    radius = uniform(9.0, 13.0)  # pixels
-    angle = uniform(-0.4, 0.4)  # radians, up to 23 degrees
+    radius = uniform(9.5, 13.0)  # pixels
+    angle = uniform(-0.3, 0.3)  # radians, up to 17 degrees
     room = _SIZE / 2 + 0.5 - radius  # the shape lies about in this circle and stays in the image
     row = _SIZE / 2 - 0.5 + room * uniform(-1, 1)
     col = _SIZE / 2 - 0.5 + room * uniform(-1, 1)
@@ -73,17 +73,17 @@ def _draw(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     coverage = np.clip(0.5 - distance * radius, 0, 1)[..., None]  # (n, 32, 32, 1)
 
     background = uniform(40, 215, 1, 1, 3)
-    # Away from the background by 60 to 120 levels a channel, whichever way there is room.
-    contrast = uniform(60, 120, 1, 1, 3)
+    # Away from the background by 70 to 125 levels a channel, whichever way there is room.
+    contrast = uniform(70, 125, 1, 1, 3)
     way = rng.random((n, 1, 1, 3)) < 0.5
     way = np.where(background < 90, True, np.where(background > 165, False, way))
     foreground = background + np.where(way, contrast, -contrast)
-    slope = uniform(-1, 1, 2) * 25.0  # levels from the centre to an edge
+    slope = uniform(-1, 1, 2) * 15.0  # levels from the centre to an edge
     grid = np.linspace(-1, 1, _SIZE, dtype=np.float32)
     shade = slope[:, 0, None, None] * grid[:, None] + slope[:, 1, None, None] * grid  # (n, 32, 32)
 
     image = rng.standard_normal((n, _SIZE, _SIZE, 3), dtype=np.float32)
-    image *= uniform(5, 11)[..., None]
+    image *= uniform(4, 10)[..., None]
     image += background + shade[..., None]
     image += coverage * (foreground - background)
     return np.clip(image, 0, 255).astype(np.uint8)

@@ -109,8 +109,6 @@ def _input_gradient_by_convolution(
     flipped = xp.ascontiguousarray(flipped.transpose(0, 1, 4, 3, 2))
     flipped = flipped.reshape(kh, kw, filters // groups, channels)
     reach = Window(window.size, dilation=window.dilation)
-    if above < 0 or before < 0 or below < 0 or after < 0:  # padding beyond the window's own reach
-        return _input_gradient_by_scatter(dy, kernel, x_shape, window, groups)
     return _padded_conv2d(dy, flipped, reach, ((above, below), (before, after)), groups)
 
 

@@ -50,6 +50,10 @@ class _FixedActivation(Activation):
     def __init__(self, activation: Any, **kwargs: Any):
         super().__init__(activation, **kwargs)
 
+    @classmethod
+    def _argument_names(cls) -> list[str]:
+        return [name for name in super()._argument_names() if name != "activation"]
+
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["activation"]

@@ -120,6 +120,7 @@ class Layer(Configurable):
         self.output_shape: Any = None
         self.given_input_shape = None if input_shape is None else tuple(input_shape)
         self._weights: list[Weight] = []
+        self._node: Node | None = None
 
     @classmethod
     def _argument_names(cls) -> list[str]:
@@ -133,7 +134,7 @@ class Layer(Configurable):
                     for n, p in inspect.signature(vars(c)["__init__"]).parameters.items()
                     if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
                 ]
-        return names
+        return list(dict.fromkeys(names))
 
     # What a layer defines
 
@@ -220,6 +221,23 @@ class Layer(Configurable):
         for weight, value in zip(weights, values, strict=True):
             weight.assign(value)
 
+    @property
+    def input(self) -> Any:
+        """The symbolic tensor (or list of them) of the layer's last call in a model."""
+        node = self._last_call()
+        return list(node.inputs) if node.many_inputs else node.inputs[0]
+
+    @property
+    def output(self) -> Any:
+        """What the layer's last call in a model gives, as a symbolic tensor (or a list)."""
+        node = self._last_call()
+        return list(node.outputs) if node.many_outputs else node.outputs[0]
+
+    def _last_call(self) -> Node:
+        if self._node is None:
+            raise ValueError(f"{self.described} stands in no built model yet")
+        return self._node
+
     def count_params(self) -> int:
         return sum(int(np.prod(w.shape)) for w in self.weights)
 
@@ -259,7 +277,7 @@ class Layer(Configurable):
     def _call_symbolic(self, tensors: list[SymbolicTensor], many: bool) -> Any:
         shapes = [t.shape for t in tensors]
         self.build_for(shapes if many else shapes[0])
-        node = Node(self, tensors, many)
+        node = self._node = Node(self, tensors, many)
         shape = self.compute_output_shape(shapes if many else shapes[0])
         node.many_outputs = _is_shape_list(shape)
         node.outputs = tuple(

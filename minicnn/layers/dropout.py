@@ -34,6 +34,15 @@ class Dropout(SeededLayer):
         self.noise_shape = None if noise_shape is None else tuple(noise_shape)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
+        mask = self.noise_shape
+        if mask is not None and (
+            len(mask) != len(input_shape)
+            or any(m not in (None, 1, s) for m, s in zip(mask[1:], input_shape[1:], strict=True))
+        ):
+            raise ValueError(
+                f"{self.described}: noise_shape {mask} does not fit inputs of shape "
+                f"{tuple(input_shape)}; each of its sizes is 1, None or the input's own"
+            )
         return tuple(input_shape)
 
     def forward(self, x: Any, ctx: Context) -> Any:

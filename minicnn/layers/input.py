@@ -51,6 +51,12 @@ class InputLayer(Layer):
         self.built = True
         self.input_shape = self.output_shape = (None, *self.shape)
 
+    @property
+    def input(self) -> Any:
+        return self.tensor
+
+    output = input
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         return tuple(input_shape)
 

@@ -54,7 +54,7 @@ class Add(_Merge):
         ctx.save([a.shape for a in x])
         y = x[0] + x[1]
         for a in x[2:]:
-            y += a
+            y = y + a  # not in place: a may be larger than the sum so far
         return y
 
     def backward(self, dy: Any, ctx: Context) -> list[Any]:

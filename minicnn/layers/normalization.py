@@ -182,14 +182,14 @@ class LayerNormalization(Layer):
     def build(self, input_shape: Any) -> None:
         rank = len(input_shape)
         given = self.axis if isinstance(self.axis, list) else [self.axis]
-        axes = sorted(a % rank for a in given)
-        if axes != list(range(rank - len(axes), rank)) or 0 in axes:
+        axes = sorted(a + rank if a < 0 else a for a in given)
+        if not axes or axes != list(range(rank - len(axes), rank)) or 0 in axes:
             raise ValueError(
                 f"{self.described} normalizes trailing axes, without the batch: axis {self.axis} "
                 f"does not fit inputs of shape {tuple(input_shape)}"
             )
         self.trailing = len(axes)
-        shape = tuple(input_shape[-self.trailing :])
+        self.sizes = shape = tuple(input_shape[-self.trailing :])
         self.gamma = self.beta = None
         if self.scale:
             self.gamma = self.add_weight(
@@ -199,6 +199,11 @@ class LayerNormalization(Layer):
             self.beta = self.add_weight("beta", shape, self.beta_initializer, self.beta_regularizer)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
+        if tuple(input_shape[-self.trailing :]) != self.sizes:
+            raise ValueError(
+                f"{self.described} was built for inputs that end in {self.sizes}; got shape "
+                f"{tuple(input_shape)}"
+            )
         return tuple(input_shape)
 
     def forward(self, x: Any, ctx: Context) -> Any:

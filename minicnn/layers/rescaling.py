@@ -25,9 +25,10 @@ class Rescaling(Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         for name, value in (("scale", self.scale), ("offset", self.offset)):
-            if isinstance(value, (list, tuple)) and len(value) not in (1, input_shape[-1]):
+            size = len(value) if isinstance(value, (list, tuple)) else getattr(value, "size", 1)
+            if size not in (1, input_shape[-1]):
                 raise ValueError(
-                    f"{self.described}: {name} has {len(value)} values for {input_shape[-1]} "
+                    f"{self.described}: {name} has {size} values for {input_shape[-1]} "
                     f"channels, inputs of shape {tuple(input_shape)}"
                 )
         return tuple(input_shape)

@@ -87,8 +87,7 @@ class ZeroPadding2D(Layer):
 
     def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        sides = (padding, padding) if isinstance(padding, int) else tuple(padding)
-        sides = tuple((s, s) if isinstance(s, int) else tuple(s) for s in sides)
+        sides = tuple(_two(s) for s in _two(padding))
         if len(sides) != 2 or any(
             len(s) != 2 or any(not isinstance(v, int) or v < 0 for v in s) for s in sides
         ):
@@ -109,3 +108,8 @@ class ZeroPadding2D(Layer):
 
     def backward(self, dy: Any, ctx: Context) -> Any:
         return crop(dy, self.padding)
+
+
+def _two(value: Any) -> tuple[Any, ...]:
+    """One value for both sides, or the values given."""
+    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)

@@ -83,12 +83,14 @@ class Mean(Metric):
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
         """`values` of any shape; `sample_weight` one for each entry of their first axis, or of
-        their own shape."""
+        their own shape, or one number for all."""
         if not is_array(values):
             values = np.asarray(values)
         if sample_weight is None:
-            self.add("total", values.sum(dtype="float64"))
-            self.add("weight", values.size)
+            sample_weight = 1
+        if isinstance(sample_weight, (int, float)):  # a number is not sent to the device
+            self.add("total", values.sum(dtype="float64") * sample_weight)
+            self.add("weight", values.size * sample_weight)
             return
         weight = expand_weight(sample_weight, values)
         self.add("total", (values * weight).sum(dtype="float64"))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -50,7 +51,7 @@ def shard_count(images: int) -> int:
 def shard_slices(images: int, shards: int) -> list[slice]:
     """`images` cut into `shards` neighbouring parts, as even as possible."""
     bounds = [images * i // shards for i in range(shards + 1)]
-    return [slice(a, b) for a, b in zip(bounds, bounds[1:])]
+    return [slice(a, b) for a, b in pairwise(bounds)]
 
 
 @cache

@@ -16,10 +16,7 @@ KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 def save_model(model: Any, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
     """Write a whole model; see `Model.save`."""
     path = _checked(filepath, overwrite)
-    if not model.built:
-        raise ValueError(
-            f"{model.described} has no weights yet: give it an Input, build it or train it first"
-        )
+    _require_weights(model)
     if path.suffix in KERAS_SUFFIXES:
         from minicnn.saving import keras_format
 
@@ -52,6 +49,7 @@ def save_weights(model: Any, filepath: str | os.PathLike[str], overwrite: bool =
             f"weights alone are written to .safetensors, not to {path.name!r}; for Keras, save the "
             f"whole model as .keras"
         )
+    _require_weights(model)
     native.save_weights(model, _checked(path, overwrite))
 
 
@@ -60,6 +58,7 @@ def load_weights(model: Any, filepath: str | os.PathLike[str]) -> None:
     path = Path(filepath)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r} to load weights from")
+    _require_weights(model)
     if path.suffix in KERAS_SUFFIXES:
         from minicnn.saving import keras_format
 
@@ -67,6 +66,13 @@ def load_weights(model: Any, filepath: str | os.PathLike[str]) -> None:
         model.set_weights(source.get_weights())
     else:
         native.load_weights(model, path)
+
+
+def _require_weights(model: Any) -> None:
+    if not model.built:
+        raise ValueError(
+            f"{model.described} has no weights yet: give it an Input, build it or train it first"
+        )
 
 
 def _checked(filepath: str | os.PathLike[str], overwrite: bool) -> Path:

@@ -37,7 +37,7 @@ def save(model: Model, path: Path) -> None:
             "metrics": [_metric_config(m) for m in model._metric_identifiers],
         }
         state = model.optimizer.state_arrays(keys)
-        arrays.update({f"optimizer/{k}": np.ascontiguousarray(v) for k, v in state.items()})
+        arrays.update({f"optimizer/{k}": np.asarray(v, order="C") for k, v in state.items()})
     _write(arrays, header, path)
 
 
@@ -92,7 +92,7 @@ def _metric_config(identifier: Any) -> Any:
 
 
 def _weights(keys: dict[Any, str]) -> dict[str, np.ndarray]:
-    return {f"weights/{k}": np.ascontiguousarray(to_numpy(w.value)) for w, k in keys.items()}
+    return {f"weights/{k}": np.asarray(to_numpy(w.value), order="C") for w, k in keys.items()}
 
 
 def _write(arrays: dict[str, np.ndarray], header: dict[str, Any], path: Path) -> None:

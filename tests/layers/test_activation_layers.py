@@ -21,7 +21,10 @@ SCALAR = {
     "relu": (lambda: Activation("relu"), lambda v: max(v, 0.0)),
     "linear": (lambda: Activation("linear"), lambda v: v),
     "none": (lambda: Activation(None), lambda v: v),
-    "object": (lambda: Activation(activations.ELU(2.0)), lambda v: v if v > 0 else 2 * math.expm1(v)),
+    "object": (
+        lambda: Activation(activations.ELU(2.0)),
+        lambda v: v if v > 0 else 2 * math.expm1(v),
+    ),
     "ReLU": (ReLU, lambda v: max(v, 0.0)),
     "ReLU6": (lambda: ReLU(0.8), lambda v: min(max(v, 0.0), 0.8)),
     "ReLU all": (
@@ -82,9 +85,11 @@ def test_configuration_holds_the_layers_own_arguments():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="did you mean 'softmax'"):
+    with pytest.raises(ValueError, match="(?i)did you mean 'softmax'"):
         Activation("sofmax")
     with pytest.raises(ValueError, match="positive max_value"):
         ReLU(max_value=-1)
-    with pytest.raises(TypeError, match="no argument 'slope'; did you mean 'negative_slope'"):
-        LeakyReLU(slope=0.2)
+    with pytest.raises(TypeError, match="no argument 'negativ_slope'; did you mean 'negative_"):
+        LeakyReLU(negativ_slope=0.2)
+    with pytest.raises(TypeError, match="known: dtype, input_shape, name, negative_slope, train"):
+        LeakyReLU(leak=0.2)

@@ -28,9 +28,7 @@ def test_gradients(cls, case):
     assert gradcheck(layer_of(cls, window), x).max_error < 1e-6
 
 
-@pytest.mark.parametrize(
-    ("cls", "reduce"), [(MaxPooling2D, np.max), (AveragePooling2D, np.mean)]
-)
+@pytest.mark.parametrize(("cls", "reduce"), [(MaxPooling2D, np.max), (AveragePooling2D, np.mean)])
 @given(case=pools())
 def test_values(cls, reduce, case):
     window, x = case

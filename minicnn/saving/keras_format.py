@@ -1,0 +1,47 @@
+"""Files of Keras 3, both ways: .keras, and the older .h5.
+
+    keras_archive, keras_h5         the two containers
+    keras_writing, keras_reading    configurations, from minicnn's terms to Keras's and back
+    keras_order                     in which order Keras goes through layers and weights
+    keras_state                     the arrays
+
+Keras itself is not needed, only h5py. Nothing in a file is ever executed or unpacked to disk.
+"""
+
+from pathlib import Path
+
+from minicnn.models import Model
+from minicnn.saving import keras_archive, keras_h5
+from minicnn.saving.keras_state import require_h5py
+
+
+def save(model: Model, path: Path) -> None:
+    """Write a model, and how it is being trained where it is compiled.
+
+    Raises:
+        ImportError: h5py is not installed.
+        ValueError: the model has a part that Keras has not.
+    """
+    require_h5py()
+    (keras_archive if path.suffix == ".keras" else keras_h5).save(model, path)
+
+
+def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> Model:
+    """Read a model that Keras or `save` wrote.
+
+    Raises:
+        ImportError: h5py is not installed.
+        ValueError: no such file, a damaged one, or a model with a part that minicnn has not; the
+            message names the file and what is wrong.
+    """
+    require_h5py()
+    container = keras_archive if path.suffix == ".keras" else keras_h5
+    try:
+        return container.load(path, custom_objects, compile)
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r}: {error}") from error
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{str(path)!r}: the configuration is not as Keras writes it "
+            f"({type(error).__name__}: {error})"
+        ) from error

@@ -1,0 +1,402 @@
+"""Configurations of Keras, 3 and as far as they go 2, as models and their training.
+
+What Keras can say and minicnn cannot is an error that names it, unless it is switched off.
+"""
+
+import inspect
+import warnings
+from typing import Any
+
+from minicnn import losses, metrics
+from minicnn.activations import ACTIVATIONS
+from minicnn.graph import SymbolicTensor
+from minicnn.initializers import INITIALIZERS
+from minicnn.layers.base import LAYERS, Layer
+from minicnn.layers.input import InputLayer
+from minicnn.losses import LOSSES
+from minicnn.metrics.base import METRICS
+from minicnn.models import Model, Sequential
+from minicnn.optimizers import OPTIMIZERS
+from minicnn.optimizers.schedules import SCHEDULES
+from minicnn.registry import Registry, near_matches
+from minicnn.regularizers import REGULARIZERS
+
+# Arguments minicnn has not that say nothing about what is computed here: Dropout draws from the
+# generator of the pass; the rest belongs to features that are off.
+_IDLE = {"seed", "renorm_momentum", "ema_momentum", "is_legacy_optimizer", "jit_compile", "dtype"}
+
+# Arguments minicnn has not that may stand at the only thing it does.
+_FIXED = {"axis": -1, "groups": 1, "decay": 0.0}
+
+# Keras 2 writes these of every convolution, also of the depthwise, which has its own.
+_UNUSED = {"kernel_initializer", "kernel_regularizer", "kernel_constraint"}
+
+_OLD_NAMES = {"alpha": "negative_slope", "lr": "learning_rate", "batch_input_shape": "batch_shape"}
+
+
+class ConfigReader:
+    """Reads one model.
+
+    Args:
+        custom_objects: {class name: class} for layers and functions that are not the library's.
+
+    Attributes:
+        class_names: {layer: what Keras calls its class}, of such layers.
+    """
+
+    def __init__(self, custom_objects: dict[str, type] | None):
+        self.custom_objects = custom_objects or {}
+        self.class_names: dict[Layer, str] = {}
+        self._shared: dict[int, Layer] = {}
+
+    def model(self, entry: dict[str, Any]) -> Model:
+        """The model that an entry {"class_name", "config"} describes.
+
+        Raises:
+            ValueError: something minicnn has not; the message names it.
+        """
+        layer = self.layer(entry)
+        if not isinstance(layer, Model):
+            raise ValueError(f"the file holds a {type(layer).__name__}, which is no model")
+        return layer
+
+    def layer(self, entry: dict[str, Any]) -> Layer:
+        shared = entry.get("shared_object_id")
+        if shared in self._shared:
+            return self._shared[shared]
+        name, config = entry["class_name"], dict(entry["config"])
+        self._check_origin(entry, name)
+        if name in self.custom_objects:
+            cls = self.custom_objects[name]
+            layer = self._construct(cls, config, name)
+            self.class_names[layer] = name
+        elif name in ("Functional", "Model"):
+            layer = self._functional(config)
+        elif name == "Sequential":
+            layer = self._sequential(config)
+        elif name == "InputLayer":
+            layer = _input(config)
+        else:
+            layer = self._construct(_find(LAYERS, name), config, name)
+        if shared is not None:
+            self._shared[shared] = layer
+        return layer
+
+    def _check_origin(self, entry: dict[str, Any], name: str) -> None:
+        module = entry.get("module") or "keras"
+        if name not in self.custom_objects and module.split(".")[0] not in ("keras", "tf_keras"):
+            raise ValueError(
+                f"{name} is a class of {module!r}, not of Keras; give a layer that does the same "
+                f"as load_model(path, custom_objects={{{name!r}: ...}})"
+            )
+
+    # Models
+
+    def _sequential(self, config: dict[str, Any]) -> Sequential:
+        layers = [self.layer(entry) for entry in config["layers"]]
+        model = Sequential(layers, name=config["name"], dtype=_dtype(config.get("dtype")))
+        shape = config.get("build_input_shape")
+        if not model.built and shape:
+            model.build(tuple(shape))
+        if not model.built:
+            raise ValueError(
+                f"{model.described} was saved before its input shape was known, and has no weights"
+            )
+        return _frozen_if(model, config)
+
+    def _functional(self, config: dict[str, Any]) -> Model:
+        entries = config["layers"]
+        layers: dict[str, Layer] = {}
+        made: dict[str, list[list[SymbolicTensor]]] = {}  # the outputs of each call
+        waiting: dict[str, list[_Call]] = {}
+        for entry in entries:
+            name = entry.get("name") or entry["config"]["name"]
+            layer = layers[name] = self.layer(entry)
+            made[name] = [[layer.tensor]] if isinstance(layer, InputLayer) else []
+            calls = [_Call(layer, node) for node in entry["inbound_nodes"]]
+            waiting[name] = [call for call in calls if call.references]
+        references = [r for calls in waiting.values() for call in calls for r in call.references]
+        counts = {name: len(calls) for name, calls in waiting.items()}
+        offsets = _offsets(layers, counts, references)
+
+        def tensor(reference: list[Any], offsets: dict[str, int]) -> SymbolicTensor:
+            name, call, index = reference[:3]
+            return made[name][call - offsets[name]][index]
+
+        while any(waiting.values()):
+            left = sum(map(len, waiting.values()))
+            for name, calls in waiting.items():
+                while calls and all(
+                    len(made[r[0]]) > r[1] - offsets[r[0]] for r in calls[0].references
+                ):
+                    call = calls.pop(0)
+                    given = [tensor(r, offsets) for r in call.references]
+                    result = layers[name](given if call.many else given[0])
+                    made[name].append(result if isinstance(result, list) else [result])
+            if left == sum(map(len, waiting.values())):
+                stuck = [name for name, calls in waiting.items() if calls]
+                raise ValueError(f"what goes into the layers {stuck} is not in the file")
+
+        def ends(key: str) -> Any:
+            references = _references(config[key])
+            many = not isinstance(config[key], list) or not isinstance(config[key][0], str)
+            offsets = _offsets(layers, counts, references, counted_from_one=True)
+            tensors = [tensor(r, offsets) for r in references]
+            return tensors if many and len(tensors) > 1 else tensors[0]
+
+        dtype = next((la.dtype for la in layers.values() if not isinstance(la, InputLayer)), None)
+        model = Model(ends("input_layers"), ends("output_layers"), name=config["name"], dtype=dtype)
+        return _frozen_if(model, config)
+
+    # Objects and their arguments
+
+    def _construct(self, cls: type, config: dict[str, Any], name: str) -> Any:
+        """An object of `cls` from Keras's arguments for it."""
+        known = _argument_names(cls)
+        arguments: dict[str, Any] = {}
+        for key, value in config.items():
+            key = _OLD_NAMES.get(key, key) if key not in known else key
+            if key == "batch_shape" and key not in known:
+                key, value = "input_shape", value[1:]
+            if key in known:
+                arguments[key] = self._argument(key, value)
+            elif not (
+                value is None
+                or value is False  # a feature that is off
+                or key in _IDLE
+                or (key in _FIXED and value == _FIXED[key])
+                or (key in _UNUSED and "depthwise_initializer" in known)
+            ):
+                raise ValueError(
+                    f"{name} {config.get('name', '')!r} has {key}={value!r}, an argument that "
+                    f"minicnn's {cls.__name__} has not; {near_matches(key, known)}"
+                )
+        try:
+            return cls.from_config(arguments)  # type: ignore[attr-defined]
+        except TypeError as error:
+            raise ValueError(f"{name}: {error}") from error
+
+    def _argument(self, key: str, value: Any) -> Any:
+        if key == "dtype":
+            return _dtype(value)
+        if key == "activation":
+            return self.object(ACTIVATIONS, value)
+        if key.endswith("_initializer"):
+            return self.object(INITIALIZERS, value)
+        if key.endswith("_regularizer"):
+            return self.object(REGULARIZERS, value)
+        if key == "learning_rate" and isinstance(value, dict):
+            return self.object(SCHEDULES, value)
+        if key == "seed" and isinstance(value, dict):  # a generator, by its configuration
+            return value["config"].get("seed")
+        if key == "reduction" and value == "auto":  # Keras 2
+            return "sum_over_batch_size"
+        return _plain(value)
+
+    def object(self, registry: Registry, value: Any) -> Any:
+        """An initializer, loss, optimizer ... from a name or {"class_name", "config"}."""
+        if value is None or isinstance(value, str):
+            return (
+                registry.get(value)
+                if value not in self.custom_objects
+                else (self.custom_objects[str(value)]())
+            )
+        name = value["class_name"]
+        if name == "function":
+            return self.object(registry, value["config"])
+        self._check_origin(value, name)
+        cls = self.custom_objects.get(name) or _find(registry, name)
+        return self._construct(cls, value.get("config") or {}, name)
+
+    # Training
+
+    def compile(self, model: Model, config: dict[str, Any]) -> None:
+        """Compile `model` as a compile_config, or the training_config of .h5, says.
+
+        Raises:
+            ValueError: an optimizer or loss minicnn has not. A metric is left out with a warning.
+        """
+        try:
+            optimizer = self.object(
+                OPTIMIZERS, config.get("optimizer") or config.get("optimizer_config")
+            )
+            loss = self._loss(config)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}. To leave out how the model was trained: load_model(path, compile=False)"
+            ) from error
+        chosen = []
+        for entry in (*_flat(config.get("metrics")), *_flat(config.get("weighted_metrics"))):
+            try:
+                known = entry in ("accuracy", "acc")
+                chosen.append(entry if known else self._metric(entry))
+            except ValueError as error:
+                warnings.warn(f"a metric is left out: {error}", stacklevel=2)
+        model.compile(optimizer, loss, chosen)
+
+    def _loss(self, config: dict[str, Any]) -> Any:
+        given = _flat(config.get("loss"))
+        if len(given) != 1 or config.get("loss_weights") is not None:
+            raise ValueError(
+                f"minicnn trains with one loss; the file has loss={config.get('loss')!r}, "
+                f"loss_weights={config.get('loss_weights')!r}"
+            )
+        return losses.get(self.object(LOSSES, given[0]))
+
+    def _metric(self, entry: Any) -> Any:
+        if isinstance(entry, dict) and entry["class_name"] == "function":
+            entry = entry["config"]
+        if isinstance(entry, str):
+            metrics.get(entry)  # raises on an unknown name
+            return entry
+        return self.object(METRICS, entry)
+
+
+class _Call:
+    """One call of a layer: the places of its inputs, [layer, number of the call, output]."""
+
+    def __init__(self, layer: Layer, node: Any):
+        self.references: list[list[Any]] = []
+        self.many = False
+        if isinstance(node, list):  # Keras 2: [[layer, call, output, {keyword arguments}], ...]
+            self.references = [r[:3] for r in node]
+            self.many = len(node) > 1
+            for reference in node:
+                self._check_keywords(layer, reference[3] if len(reference) > 3 else {})
+            return
+        keywords = dict(node["kwargs"])
+        given = [*node["args"], *([keywords.pop("inputs")] if "inputs" in keywords else [])]
+        self._check_keywords(layer, keywords)
+        if not given:
+            return
+        single = len(given) == 1 and isinstance(given[0], dict)
+        parts = given[0] if len(given) == 1 and isinstance(given[0], list) else given
+        for part in parts:
+            if not isinstance(part, dict) or part.get("class_name") != "__keras_tensor__":
+                raise ValueError(
+                    f"{layer.described} is called with {part!r}; in minicnn a layer is called on "
+                    f"a tensor or a list of tensors"
+                )
+            self.references.append(part["config"]["keras_history"])
+        # Keras lets a model of one input be called on a list of one tensor
+        self.many = not single and not (isinstance(layer, Model) and len(parts) == 1)
+
+    def _check_keywords(self, layer: Layer, keywords: dict[str, Any]) -> None:
+        for key, value in keywords.items():
+            if value is None:
+                continue
+            if key == "training" and value is False:
+                changing = [la.described for la in _parts(layer) if _differs_in_training(la)]
+                if changing:
+                    warnings.warn(
+                        f"{layer.described} is called with training=False, which minicnn does not "
+                        f"keep: when trained further, {', '.join(changing)} will be active",
+                        stacklevel=2,
+                    )
+                continue
+            raise ValueError(f"{layer.described} is called with {key}={value!r}; minicnn has not")
+
+
+def _offsets(
+    layers: dict[str, Layer],
+    counts: dict[str, int],
+    references: list[list[Any]],
+    counted_from_one: bool = False,
+) -> dict[str, int]:
+    """What number the first call of each layer has: 0, but often 1 where it is a model.
+
+    Keras 3 counts the construction of a Functional as a call where it lists a model's outputs
+    (`counted_from_one`), Keras 2 everywhere.
+    """
+    offsets = dict.fromkeys(layers, 0)
+    for name, call, *_ in references:
+        layer = layers[name]
+        if isinstance(layer, Model):
+            functional = not isinstance(layer, Sequential)
+            if (counted_from_one and functional) or call >= counts[name]:
+                offsets[name] = 1
+    return offsets
+
+
+def _references(place: Any) -> list[list[Any]]:
+    """[layer, call, output], or a list or dict of such, as a list."""
+    if isinstance(place, dict):
+        return [r for part in place.values() for r in _references(part)]
+    return (
+        [place] if isinstance(place[0], str) else [r for part in place for r in _references(part)]
+    )
+
+
+def _input(config: dict[str, Any]) -> InputLayer:
+    shape = config.get("batch_shape") or config.get("batch_input_shape")
+    return InputLayer(batch_shape=shape, name=config["name"])
+
+
+def _frozen_if(model: Any, config: dict[str, Any]) -> Any:
+    if not config.get("trainable", True):
+        model.trainable = False
+    return model
+
+
+def _parts(layer: Layer) -> list[Layer]:
+    if not isinstance(layer, Model):
+        return [layer]
+    return [part for inner in layer.layers for part in _parts(inner)]
+
+
+def _differs_in_training(layer: Layer) -> bool:
+    name = type(layer).__name__
+    return (
+        name == "Dropout"
+        or name.startswith("Random")
+        or (name == "BatchNormalization" and layer.trainable)
+    )
+
+
+def _dtype(value: Any) -> str | None:
+    """A policy's dtype of weights: "mixed_float16" computes in float16 from float32 weights."""
+    if isinstance(value, dict):
+        value = value["config"]["name"]
+    return "float32" if value in ("mixed_float16", "mixed_bfloat16") else value
+
+
+def _find(registry: Registry, name: str) -> type:
+    try:
+        return registry.find(name)
+    except ValueError:
+        raise ValueError(
+            f"minicnn has no {registry.kind} {name!r}; {near_matches(name, registry.names())}"
+        ) from None
+
+
+def _argument_names(cls: type) -> list[str]:
+    """Constructor arguments of a class and of those it hands the rest to."""
+    names: dict[str, None] = {}
+    for c in cls.__mro__:
+        if c is object or "__init__" not in vars(c):
+            continue
+        for name, parameter in inspect.signature(vars(c)["__init__"]).parameters.items():
+            if name != "self" and parameter.kind not in (
+                parameter.VAR_KEYWORD,
+                parameter.VAR_POSITIONAL,
+            ):
+                names[name] = None
+    return list(names)
+
+
+def _plain(value: Any) -> Any:
+    """Arrays and the like, which Keras wraps, as lists."""
+    if isinstance(value, dict) and value.get("class_name") in ("__numpy__", "__tensor__"):
+        return value["config"]["value"]
+    return value
+
+
+def _flat(value: Any) -> list[Any]:
+    """The objects in what may be one, a list of lists, or a dict by output."""
+    if value is None:
+        return []
+    if isinstance(value, dict) and "class_name" not in value:
+        return [v for part in value.values() for v in _flat(part)]
+    if isinstance(value, (list, tuple)):
+        return [v for part in value for v in _flat(part)]
+    return [value]

@@ -1,0 +1,139 @@
+"""The arrays in Keras's files: weights of a layer, variables of an optimizer, and HDF5 itself."""
+
+import importlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minicnn.backend import to_numpy
+from minicnn.layers.base import Weight
+from minicnn.models import Model
+from minicnn.optimizers import Adam
+from minicnn.optimizers.schedules import LearningRateSchedule
+from minicnn.saving.keras_order import ordered_weights
+
+
+def require_h5py() -> Any:
+    """The module h5py.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        return importlib.import_module("h5py")
+    except ImportError as error:
+        raise ImportError(
+            "files of Keras (.keras, .h5) need h5py, which is not installed: "
+            "pip install minicnn[keras]"
+        ) from error
+
+
+@contextmanager
+def opened(source: Any, what: str) -> Iterator[Any]:
+    """An HDF5 file for reading; `source` is a path or a file object.
+
+    Raises:
+        ValueError: it is no HDF5, or less than all of it.
+    """
+    h5py = require_h5py()
+    try:
+        with h5py.File(source, "r") as file:
+            yield file
+    except (OSError, RuntimeError) as error:
+        size = f" ({source.stat().st_size:,} bytes)" if isinstance(source, Path) else ""
+        raise ValueError(f"{what}{size} is no HDF5 file or is cut short: {error}") from error
+
+
+def read_array(file: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The dataset `name` of an HDF5 file.
+
+    HDF5 can point to other files, and say a shape of terabytes; neither is followed.
+
+    Raises:
+        ValueError: there is no such dataset, or another shape or no numbers are in it.
+    """
+    h5py = require_h5py()
+    here = file
+    for part in name.strip("/").split("/"):
+        link = here.get(part, getlink=True) if isinstance(here, h5py.Group) else None
+        if link is None:
+            raise ValueError(f"there is no array {name!r}")
+        if not isinstance(link, h5py.HardLink):
+            raise ValueError(f"{name!r} points to somewhere else, which is not followed")
+        here = here[part]
+    if not isinstance(here, h5py.Dataset) or here.external or here.is_virtual:
+        raise ValueError(f"{name!r} is no array stored in the file")
+    if here.dtype.kind not in "fiu":
+        raise ValueError(f"{name!r} holds {here.dtype} values; minicnn reads plain numbers")
+    if here.shape != tuple(shape):
+        raise ValueError(f"{name!r} has shape {here.shape}; the model's weight has {tuple(shape)}")
+    return np.asarray(here[()])
+
+
+def host(weight: Weight) -> np.ndarray:
+    return np.ascontiguousarray(to_numpy(weight.value))
+
+
+def _slot_groups(optimizer: Any) -> list[tuple[str, ...]]:
+    """Slots as Keras lays them out: a group's arrays stand together weight by weight, and the next
+    group begins after the last weight."""
+    names = optimizer.slots()
+    if isinstance(optimizer, Adam):
+        return [names[:2], *((name,) for name in names[2:])]
+    return [(name,) for name in names]
+
+
+def _slot_names(model: Model) -> list[tuple[str, Weight]]:
+    """("momentum/<weight's path>", weight) in Keras's order, of the weights that learn."""
+    learning = {w: path for w, path in ordered_weights(model).items() if w.trainable}
+    return [
+        (f"{slot}/{path}", weight)
+        for group in _slot_groups(model.optimizer)
+        for weight, path in learning.items()
+        for slot in group
+    ]
+
+
+def optimizer_variables(model: Model) -> dict[str, np.ndarray]:
+    """Keras's variables of the optimizer by name, in the order that counts."""
+    optimizer = model.optimizer
+    variables = {"iteration": np.array(optimizer.iterations, np.int32)}
+    if not isinstance(optimizer._learning_rate, LearningRateSchedule):
+        variables["learning_rate"] = np.array(optimizer.learning_rate, np.float32)
+    state = optimizer.state_arrays(ordered_weights(model))
+    for name, weight in _slot_names(model):
+        present = state.get(name)
+        variables[name] = np.zeros_like(host(weight)) if present is None else present
+    return variables
+
+
+def load_optimizer_variables(model: Model, file: Any, names: list[str]) -> None:
+    """Take over an optimizer's variables.
+
+    Args:
+        file: an HDF5 group.
+        names: of its datasets, in Keras's order.
+    """
+    optimizer = model.optimizer
+    if not names:
+        return
+    state: dict[str, Any] = {"iterations": read_array(file, names[0], ())}
+    left = names[1:]
+    if not isinstance(optimizer._learning_rate, LearningRateSchedule) and left:
+        optimizer.learning_rate = float(read_array(file, left.pop(0), ()))
+    slots = _slot_names(model)
+    if left and len(left) != len(slots):  # none: it was saved before its first step
+        warnings.warn(
+            f"the file's {type(optimizer).__name__} has {len(left)} arrays, but the weights that "
+            f"learn need {len(slots)}: it starts afresh (was `trainable` changed after training?)",
+            stacklevel=2,
+        )
+        return
+    if left:
+        for (key, weight), name in zip(slots, left, strict=True):
+            state[key] = read_array(file, name, weight.shape)
+    optimizer.load_state_arrays(state, ordered_weights(model))

@@ -1,0 +1,279 @@
+"""Models and how they are trained, as configurations of Keras 3.
+
+Keras describes an object as {"module", "class_name", "config", "registered_name"}; in .h5 files
+layers are still described as Keras 2 did, {"class_name", "config"}.
+"""
+
+import warnings
+from typing import Any
+
+from minicnn import metrics
+from minicnn.activations import Activation
+from minicnn.graph import SymbolicTensor
+from minicnn.initializers import Initializer
+from minicnn.layers.base import Layer
+from minicnn.layers.input import InputLayer
+from minicnn.losses import Loss
+from minicnn.metrics import Metric
+from minicnn.models import Model
+from minicnn.optimizers.schedules import LearningRateSchedule
+from minicnn.registry import Configurable, serialize, snake_case
+from minicnn.regularizers import Regularizer
+from minicnn.saving.keras_order import keras_class, operations
+
+_ACTIVATION_NAMES = {
+    "Linear": "linear", "ReLU": "relu", "ReLU6": "relu6", "LeakyReLU": "leaky_relu", "ELU": "elu",
+    "SELU": "selu", "GELU": "gelu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Softmax": "softmax",
+    "SiLU": "silu", "Softplus": "softplus", "Softsign": "softsign",
+}  # fmt: skip
+
+# Activations that Keras has as layers with the same arguments, and accepts as activation=.
+_ACTIVATION_LAYERS = ("ReLU", "LeakyReLU", "ELU", "Softmax")
+
+_METRICS = {
+    "Accuracy", "BinaryAccuracy", "CategoricalAccuracy", "CategoricalCrossentropy", "F1Score",
+    "FBetaScore", "Mean", "MeanAbsoluteError", "MeanSquaredError", "Precision", "Recall",
+    "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy", "SparseTopKCategoricalAccuracy",
+    "TopKCategoricalAccuracy",
+}  # fmt: skip
+
+
+class ConfigWriter:
+    """Writes one model.
+
+    Args:
+        legacy: as for .h5.
+    """
+
+    def __init__(self, legacy: bool = False):
+        self.legacy = legacy
+        self._written: dict[Layer, dict[str, Any]] = {}
+
+    def layer(self, layer: Layer) -> dict[str, Any]:
+        """A layer or model.
+
+        Raises:
+            ValueError: Keras has nothing like it.
+        """
+        if isinstance(layer, Model):
+            entry = self._model(layer)
+        elif isinstance(layer, InputLayer):
+            entry = self._input(layer.name, [layer.batch_size, *layer.shape], layer.dtype)
+        else:
+            entry = self._entry("keras.layers", keras_class(layer), _layer_config(layer))
+            if layer.weights and not self.legacy:
+                entry["build_config"] = {"input_shape": serialize(layer.input_shape)}
+        first = self._written.setdefault(layer, entry)
+        if first is not entry and not self.legacy:  # two models share the layer
+            first["shared_object_id"] = entry["shared_object_id"] = id(layer)
+        return entry
+
+    def _entry(
+        self, module: str, class_name: str, config: dict[str, Any], registered: str | None = None
+    ) -> dict[str, Any]:
+        if self.legacy:
+            return {"class_name": class_name, "config": config}
+        return _described(module, class_name, config, registered)
+
+    def _input(self, name: str, batch_shape: list[Any], dtype: str) -> dict[str, Any]:
+        config = {"batch_shape": batch_shape, "dtype": dtype, "sparse": False, "ragged": False}
+        return self._entry("keras.layers", "InputLayer", {**config, "name": name})
+
+    def _model(self, model: Model) -> dict[str, Any]:
+        if not model.built:
+            raise ValueError(
+                f"{model.described} has no weights yet: give it an Input, build it or train it"
+            )
+        # A frozen model of Keras learns nothing, whatever its layers say; here they decide.
+        learns = model.trainable or bool(model.trainable_weights)
+        config: dict[str, Any] = {"name": model.name, "trainable": learns}
+        if keras_class(model) == "Functional":
+            config.update(self._graph(model))
+            return self._entry("keras.src.models.functional", "Functional", config, "Functional")
+        source = model.inputs[0].source
+        config["dtype"] = _policy(model.dtype)
+        config["layers"] = [self.layer(layer) for layer in (source, *model.layers)]
+        config["build_input_shape"] = list(model.inputs[0].shape)
+        entry = self._entry("keras", "Sequential", config)
+        if not self.legacy:
+            entry["build_config"] = {"input_shape": list(model.inputs[0].shape)}
+        return entry
+
+    def _graph(self, model: Model) -> dict[str, Any]:
+        """Layers with their calls; a tensor is [name of the layer, number of the call, number of
+        the output]."""
+        places: dict[SymbolicTensor, tuple[Layer | None, str, int, int]] = {}
+        taken = {layer.name for layer in model.layers}
+        for i, tensor in enumerate(model.inputs):
+            name = tensor.source.name if tensor.source else f"{model.name}_input_{i}"
+            while tensor.source is None and name in taken:
+                name += "_"
+            taken.add(name)
+            places[tensor] = (None, name, 0, 0)
+        calls: dict[Layer, list[Any]] = {}
+        for node in model.graph.nodes:
+            count = len(calls.setdefault(node.layer, []))
+            calls[node.layer].append(node)
+            for i, tensor in enumerate(node.outputs):
+                places[tensor] = (node.layer, node.layer.name, count, i)
+
+        def described(tensor: SymbolicTensor) -> dict[str, Any]:
+            history = list(places[tensor][1:])
+            shape = list(tensor.shape)
+            return {
+                "class_name": "__keras_tensor__",
+                "config": {"shape": shape, "dtype": model.dtype, "keras_history": history},
+            }
+
+        def end(tensor: SymbolicTensor) -> list[Any]:
+            layer, name, call, index = places[tensor]
+            # Keras counts the construction of a Functional as its first call, but only here.
+            return [name, call + (layer is not None and keras_class(layer) == "Functional"), index]
+
+        layers = []
+        for operation in operations(model):
+            if isinstance(operation, SymbolicTensor):
+                source, name = operation.source, places[operation][1]
+                entry = (
+                    self._input(name, list(operation.shape), model.dtype)
+                    if source is None
+                    else self.layer(source)
+                )
+                entry.update(name=name, inbound_nodes=[])
+            else:
+                entry = self.layer(operation)
+                nodes: list[dict[str, Any]] = []
+                for node in calls[operation]:
+                    given = [described(t) for t in node.inputs]
+                    arguments = [given] if node.many_inputs else given
+                    nodes.append({"args": arguments, "kwargs": {}})
+                entry.update(name=operation.name, inbound_nodes=nodes)
+            layers.append(entry)
+        ins = [end(t) for t in model.inputs]
+        outs = [end(t) for t in model.outputs]
+        return {
+            "layers": layers,
+            "input_layers": ins if isinstance(model.input_shape, list) else ins[0],
+            "output_layers": outs if isinstance(model.output_shape, list) else outs[0],
+        }
+
+
+def compile_config(model: Model) -> dict[str, Any]:
+    """How the model is trained, as Keras keeps it in .keras files.
+
+    Raises:
+        ValueError: Keras has no such optimizer or loss. A metric it has not is left out with a
+            warning.
+    """
+    written = [_metric(identifier) for identifier in model._metric_identifiers]
+    return {
+        "optimizer": optimizer_config(model.optimizer),
+        "loss": _loss(model.loss),
+        "loss_weights": None,
+        "metrics": [m for m in written if m is not None],
+        "weighted_metrics": None,
+        "run_eagerly": False,
+        "steps_per_execution": 1,
+        "jit_compile": "auto",
+    }
+
+
+def optimizer_config(optimizer: Any) -> dict[str, Any]:
+    _require_own(optimizer, "optimizer")
+    config = optimizer.get_config()
+    rate = optimizer._learning_rate
+    if isinstance(rate, LearningRateSchedule):
+        _require_own(rate, "learning-rate schedule")
+        module = "keras.optimizers.schedules"
+        config["learning_rate"] = _described(module, type(rate).__name__, rate.get_config())
+    return _described("keras.optimizers", type(optimizer).__name__, config)
+
+
+def _loss(loss: Loss) -> dict[str, Any]:
+    _require_own(loss, "loss")
+    name = type(loss).__name__
+    config = {k: v for k, v in loss.get_config().items() if k != "name" or v is not None}
+    if name == "SparseCategoricalCrossentropy" and config.pop("label_smoothing"):
+        raise ValueError(
+            "Keras's SparseCategoricalCrossentropy has no label_smoothing; save as .safetensors, "
+            "or train with CategoricalCrossentropy on one-hot targets"
+        )
+    return _described("keras.losses", name, config)
+
+
+def _metric(identifier: Any) -> Any:
+    if identifier in ("accuracy", "acc"):
+        return identifier
+    metric: Metric = metrics.get(identifier)
+    name = type(metric).__name__
+    if name not in _METRICS or not _is_own(metric):
+        warnings.warn(f"Keras has no metric like {metric!r}: it is left out", stacklevel=2)
+        return None
+    label = identifier if isinstance(identifier, str) else metric.name
+    return _described("keras.metrics", name, {**metric.get_config(), "name": label})
+
+
+def _layer_config(layer: Layer) -> dict[str, Any]:
+    _require_own(layer, "layer")
+    config = {"name": layer.name, "trainable": layer.trainable, "dtype": _policy(layer.dtype)}
+    if type(layer).__name__ == "GELU":
+        return {**config, "activation": _activation(layer.activation, layer)}  # type: ignore[attr-defined]
+    for key in layer.get_config():
+        if key not in config:
+            config[key] = _value(getattr(layer, key), layer)
+    return config
+
+
+def _value(value: Any, layer: Layer) -> Any:
+    if isinstance(value, Activation):
+        return _activation(value, layer)
+    if isinstance(value, Initializer):
+        _require_own(value, "initializer")
+        # fans counted over axes of one's own choice: older versions of Keras have no such thing
+        config = {k: v for k, v in value.get_config().items() if v is not None or k == "seed"}
+        return _described("keras.initializers", type(value).__name__, config)
+    if isinstance(value, Regularizer):
+        _require_own(value, "regularizer")
+        return _described("keras.regularizers", type(value).__name__, value.get_config())
+    return serialize(value)
+
+
+def _activation(function: Activation, layer: Layer) -> Any:
+    name = type(function).__name__
+    if _is_own(function) and name in _ACTIVATION_NAMES:
+        config = function.get_config()
+        if config == type(function)().get_config():
+            return _ACTIVATION_NAMES[name]
+        if name in _ACTIVATION_LAYERS:
+            return _described("keras.layers", name, {"name": snake_case(name), **config})
+    raise ValueError(
+        f"{layer.described}: a file of Keras has no way to say the activation {name} with "
+        f"{function.get_config()}; save as .safetensors"
+    )
+
+
+def _described(
+    module: str, class_name: str, config: dict[str, Any], registered: str | None = None
+) -> dict[str, Any]:
+    return {
+        "module": module,
+        "class_name": class_name,
+        "config": config,
+        "registered_name": registered,
+    }
+
+
+def _policy(dtype: str) -> dict[str, Any]:
+    return _described("keras", "DTypePolicy", {"name": dtype})
+
+
+def _is_own(thing: Configurable) -> bool:
+    return type(thing).__module__.split(".")[0] == __name__.split(".")[0]
+
+
+def _require_own(thing: Configurable, kind: str) -> None:
+    if not _is_own(thing):
+        raise ValueError(
+            f"Keras has no {kind} {type(thing).__name__}, which is not of minicnn; save as "
+            f".safetensors"
+        )
