@@ -126,6 +126,8 @@ def make_batches(
     """Batches from what `fit`, `evaluate` or `predict` was given."""
     if x is None:
         raise ValueError("no data: x is None; pass images, or an iterator of batches")
+    if steps is not None and steps < 1:
+        raise ValueError(f"the number of steps must be above 0, or None for all; got {steps}")
     if _is_array_like(x) or isinstance(x, (list, tuple)):
         return ArrayBatches(x, y, sample_weight, batch_size, shuffle, steps)
     if not hasattr(x, "__iter__"):

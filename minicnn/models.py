@@ -59,6 +59,14 @@ class Model(Trainer):
         self.input_shape = [t.shape for t in ins] if self._many_inputs else ins[0].shape
         self.output_shape = [t.shape for t in outs] if self._many_outputs else outs[0].shape
         self.built = True
+        if not self._trainable:  # said when the model was made
+            self.trainable = False
+
+    def unbuild(self) -> None:
+        super().unbuild()
+        for layer in self._layers:
+            if not isinstance(layer, InputLayer):
+                layer.unbuild()
 
     @property
     def layers(self) -> list[Layer]:
@@ -376,13 +384,19 @@ class Sequential(Model):
         source = first if isinstance(first, InputLayer) else None
         tensor = source.tensor if source else InputLayer(shape, name=f"{self.name}_input").tensor
         layers, end = self._layers, tensor
-        for layer in self.layers:
-            end = layer(end)
-            if isinstance(end, list):
-                raise ValueError(
-                    f"{self.described}: {layer.described} has several outputs; in a chain each "
-                    f"layer has one"
-                )
+        unbuilt = [layer for layer in layers if not layer.built]
+        try:
+            for layer in self.layers:
+                end = layer(end)
+                if isinstance(end, list):
+                    raise ValueError(
+                        f"{self.described}: {layer.described} has several outputs; in a chain "
+                        f"each layer has one"
+                    )
+        except Exception:
+            for layer in unbuilt:  # other data may fit
+                layer.unbuild()
+            raise
         self._set_graph(tensor, end)
         self._layers = layers  # the same layer may stand twice
 

@@ -139,8 +139,9 @@ class Registry:
             identifier, Configurable
         ):
             return identifier
+        article = "an" if self.kind[0] in "aeiou" else "a"
         raise TypeError(
-            f"a {self.kind} is given by name, as an instance or as a configuration, "
+            f"{article} {self.kind} is given by name, as an instance or as a configuration, "
             f"not as {identifier!r} of type {type(identifier).__name__}; "
             f"known names: {', '.join(sorted(self._classes))}"
         )

@@ -5,6 +5,7 @@ forward, loss and backward; their gradients are added in the order of the shards
 regularizers; the optimizer moves the weights; the new moving statistics are taken over.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ from minicnn.parallel import (
     shard_slices,
 )
 from minicnn.progress import ProgressBar
+
+WHOLE = sys.maxsize  # the batch size for arrays that are one batch
 
 
 class Trainer(Layer):
@@ -115,9 +118,10 @@ class Trainer(Layer):
             ValueError: data that do not fit each other or the model.
         """
         self._check_compiled("fit")
-        if epochs < 1 or initial_epoch < 0:
+        if epochs < 1 or initial_epoch < 0 or validation_freq < 1:
             raise ValueError(
-                f"epochs must be above 0 and initial_epoch not below 0; got epochs={epochs}, "
+                f"epochs and validation_freq must be above 0 and initial_epoch not below 0; got "
+                f"epochs={epochs}, validation_freq={validation_freq}, "
                 f"initial_epoch={initial_epoch}"
             )
         if validation_split and validation_data is None:
@@ -136,6 +140,7 @@ class Trainer(Layer):
         )  # fmt: skip
         progress = ProgressBar(verbose, epochs, batches.steps)
         self.stop_training = False
+        logs: dict[str, Any] = {}
         with one_blas_thread():
             watchers.on_train_begin()
             try:
@@ -160,7 +165,7 @@ class Trainer(Layer):
                         break
             finally:
                 progress.close()
-            watchers.on_train_end()
+            watchers.on_train_end(logs)
         return watchers.history  # type: ignore[return-value]
 
     def evaluate(
@@ -237,7 +242,7 @@ class Trainer(Layer):
         The figures are those of the weights before the step.
         """
         self._check_compiled("train_on_batch")
-        batches = make_batches(x, y, sample_weight, _length(x))
+        batches = make_batches(x, y, sample_weight, WHOLE)
         self._check_data(batches)
         self.reset_metrics()
         with one_blas_thread():
@@ -250,7 +255,7 @@ class Trainer(Layer):
     ) -> Any:
         """Loss and metrics of one batch, as `evaluate` returns them."""
         self._check_compiled("test_on_batch")
-        batches = make_batches(x, y, sample_weight, _length(x))
+        batches = make_batches(x, y, sample_weight, WHOLE)
         self._check_data(batches)
         self.reset_metrics()
         with one_blas_thread():
@@ -260,7 +265,7 @@ class Trainer(Layer):
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs for one batch, as a NumPy array."""
-        return self.predict(x, batch_size=_length(x), verbose=0)
+        return self.predict(x, batch_size=WHOLE, verbose=0)
 
     @property
     def metrics(self) -> list[Metric]:

@@ -61,7 +61,7 @@ def test_cupy_not_installed(monkeypatch):
 
 
 class _Cupy:
-    """A CuPy on a machine with `count` GPUs; None stands for a driver that answers with an error."""
+    """A CuPy on a machine with `count` GPUs; None stands for a driver that raises."""
 
     ndarray = StrictArray
 

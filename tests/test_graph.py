@@ -173,7 +173,9 @@ def test_forward_outside_training_keeps_no_records():
 
 def test_an_output_of_inputs_that_were_not_given():
     a, b = Input((3,)), Input((5,))
-    with pytest.raises(ValueError, match=r"depends on an input of shape \(None, 5\).*Model\(inputs"):
+    with pytest.raises(
+        ValueError, match=r"depends on an input of shape \(None, 5\).*Model\(inputs"
+    ):
         Model(a, Concatenate()([a, b]))
 
 

@@ -327,6 +327,16 @@ def test_a_deferred_model_says_what_is_wrong_with_the_rank():
     assert model.predict(images()).shape == (6, 2)
 
 
+def test_a_deferred_model_may_be_given_other_data_after_an_error():
+    inner = Sequential([Conv2D(4, 3), BatchNormalization()])
+    model = Sequential([inner, MaxPooling2D(2), Flatten(), Dense(2)])
+    with pytest.raises(ValueError, match="would shrink an image of 1x6 pixels below 1 pixel"):
+        model.predict(images().transpose(0, 3, 1, 2))
+    assert not model.built and model.weights == []
+    assert model.predict(images()).shape == (6, 2)
+    assert len(model.weights) == 8
+
+
 # Freezing
 
 
@@ -353,6 +363,17 @@ def test_freezing_a_model_freezes_all_layers_inside():
     assert len(model.trainable_weights) == 6
     model.layers[0].layers[0].trainable = False
     assert len(model.trainable_weights) == 4
+
+
+def test_models_may_be_made_frozen():
+    x = Input((3,))
+    for model in (
+        Sequential([Input((3,)), Dense(2)], trainable=False),
+        Sequential([Dense(2)], trainable=False),
+        Model(x, Dense(2)(x), trainable=False),
+    ):
+        model(np.ones((1, 3)))
+        assert len(model.weights) == 2 and model.trainable_weights == []
 
 
 def frozen_base():

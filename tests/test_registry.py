@@ -59,6 +59,11 @@ def test_other_types_are_refused():
         THINGS.get(3)
 
 
+def test_messages_are_english():
+    with pytest.raises(TypeError, match="an optimizer is given by name"):
+        Registry("optimizer").get(3)
+
+
 def test_custom_objects_come_first():
     class Other(Base):
         pass

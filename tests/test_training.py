@@ -121,6 +121,16 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_samples():
 # Forms of data
 
 
+def test_plain_lists_are_one_batch():
+    model = Sequential([Dense(3)])
+    model.compile("sgd", SparseCategoricalCrossentropy(from_logits=True))
+    x, y = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], [0, 1, 2]
+    model.train_on_batch(x, y)
+    assert model.optimizer.iterations == 1
+    assert model.test_on_batch(x, y) == model.evaluate(x, y, verbose=0)
+    assert model.predict_on_batch(x).shape == (3, 3)
+
+
 def test_dtypes_and_shapes_of_the_data_do_not_matter():
     reference = network()
     reference.fit(X, Y, verbose=0)
@@ -190,7 +200,9 @@ def test_arrays_iterables_and_generators_train_alike():
 def test_evaluate_and_predict_take_iterators():
     model = network()
     assert model.evaluate(Batches(), verbose=0) == model.evaluate(X, Y, verbose=0)
-    assert model.evaluate(Batches(), steps=1, verbose=0) == model.evaluate(X[:32], Y[:32], verbose=0)
+    assert model.evaluate(Batches(), steps=1, verbose=0) == model.evaluate(
+        X[:32], Y[:32], verbose=0
+    )
     assert model.evaluate(X, Y, steps=1, verbose=0) == model.evaluate(X[:32], Y[:32], verbose=0)
     whole = model.predict(X, verbose=0)
     np.testing.assert_array_equal(model.predict(Batches(), verbose=0), whole)
@@ -212,21 +224,6 @@ def test_the_batch_size_changes_no_prediction():
         )
     np.testing.assert_array_equal(model.predict_on_batch(X), whole)
     np.testing.assert_allclose(model(X), whole, rtol=1e-5, atol=1e-6)
-
-
-class Watch(Callback):
-    """Writes down the batch losses."""
-
-    def __init__(self):
-        super().__init__()
-        self.calls = []
-        self.batches = 0
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.batches += 1
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.calls.append(dict(logs))
 
 
 def test_shuffle():
@@ -593,11 +590,49 @@ def test_stop_training():
     assert model.fit(X, Y, epochs=1, callbacks=Stop(), verbose=0).epoch == [0]
 
 
-def test_callbacks_see_each_batch_and_epoch():
-    watch = Watch()
-    history = network().fit(X, Y, epochs=2, callbacks=[watch], validation_split=0.5, verbose=0)
-    assert watch.batches == 4
-    assert [c["val_loss"] for c in watch.calls] == history.history["val_loss"]
+class Watch(Callback):
+    """Writes down the hooks that are called, with what."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __getattribute__(self, name):
+        if not name.startswith("on_"):
+            return super().__getattribute__(name)
+        return lambda *args: self.calls.append((name.removeprefix("on_"), *args))
+
+    def names(self):
+        return [name for name, *_ in self.calls]
+
+
+def test_hooks_come_in_order_with_their_logs():
+    watch, model = Watch(), network()
+    history = model.fit(X[:32], Y[:32], batch_size=16, callbacks=[watch], validation_split=0.5,
+                        verbose=0).history  # fmt: skip
+    batch = ["batch_begin", "batch_end"]
+    assert watch.names() == [
+        "train_begin",
+        "epoch_begin",
+        *(f"train_{b}" for b in batch),
+        "test_begin",
+        *(f"test_{b}" for b in batch),
+        "test_end",
+        "epoch_end",
+        "train_end",
+    ]
+    calls = {name: args for name, *args in watch.calls}
+    assert calls["train_begin"] == [{}] and calls["epoch_begin"] == [0, {}]
+    last = {name: values[-1] for name, values in history.items()}
+    assert calls["epoch_end"] == [0, last] and calls["train_end"] == [last]
+    assert set(calls["train_batch_end"][1]) == {"loss", "accuracy"}
+
+    watch.calls.clear()
+    model.evaluate(X[:32], Y[:32], callbacks=[watch], verbose=0)
+    assert watch.names() == ["test_begin", *(f"test_{b}" for b in batch), "test_end"]
+    watch.calls.clear()
+    model.predict(X[:64], callbacks=watch, verbose=0)
+    assert watch.names() == ["predict_begin", *(f"predict_{b}" for b in batch * 2), "predict_end"]
 
 
 def test_not_compiled():
@@ -625,7 +660,10 @@ def test_unknown_names(arguments, text):
 @pytest.mark.parametrize(
     "layer, text",
     [
-        (lambda: Dense(2, activation="rellu"), "unknown activation 'rellu'; did you mean '(relu|ReLU)'"),
+        (
+            lambda: Dense(2, activation="rellu"),
+            "unknown activation 'rellu'; did you mean '(relu|ReLU)'",
+        ),
         (lambda: Dense(2, kernel_initializer="he_norml"), "did you mean '(he_normal|HeNormal)'"),
         (lambda: Dense(2, kernel_regularizer="l3"), "unknown regularizer 'l3'.*L2"),
         (lambda: Conv2D(2, 3, padding="sme"), "'?same"),
@@ -655,7 +693,9 @@ def nan_images():
         (X[:0], Y[:0], {}, "x holds no images"),
         (X, Y, {"batch_size": 0}, "batch_size must be an integer above 0, not 0"),
         (X, Y, {"batch_size": -4}, "not -4"),
-        (X, Y, {"epochs": 0}, "epochs must be above 0"),
+        (X, Y, {"epochs": 0}, "epochs and validation_freq must be above 0.*epochs=0"),
+        (X, Y, {"validation_freq": 0}, "must be above 0.*validation_freq=0"),
+        (X, Y, {"steps_per_epoch": 0}, "number of steps must be above 0, or None for all; got 0"),
         (X, Y, {"initial_epoch": -1}, "initial_epoch not below 0"),
         (X, Y, {"validation_split": 1.5}, "validation_split must be above 0 and below 1, not 1.5"),
         (X, Y, {"validation_data": (X, Y + 1)}, "labels lie between 1 and 3"),

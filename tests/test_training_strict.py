@@ -62,8 +62,14 @@ def everything():
     x = tensor = Input((16, 16, 3))
     for make in EVERY_LAYER:
         tensor = make()(tensor)
-    merged = layers.Concatenate()([layers.Add()([tensor, tensor]), layers.Multiply()([tensor, tensor])])
-    parts = [GlobalAveragePooling2D()(merged), layers.GlobalMaxPooling2D()(merged), Flatten()(merged)]
+    merged = layers.Concatenate()(
+        [layers.Add()([tensor, tensor]), layers.Multiply()([tensor, tensor])]
+    )
+    parts = [
+        GlobalAveragePooling2D()(merged),
+        layers.GlobalMaxPooling2D()(merged),
+        Flatten()(merged),
+    ]
     head = Sequential([Dense(8, activation="tanh"), Dense(CLASSES, activation="softmax")])
     return Model(x, head(layers.Concatenate()(parts)))
 

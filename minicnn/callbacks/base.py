@@ -126,11 +126,16 @@ class CallbackList:
         return len(self.callbacks)
 
     def __getattr__(self, hook: str) -> Callable[..., None]:
-        """`callbacks.on_epoch_end(epoch, logs)` calls that hook of each."""
+        """`callbacks.on_epoch_end(epoch, logs)` calls that hook of each; where no logs are given
+        they are {}, so that functions without a default may stand in for a hook."""
         if not hook.startswith("on_") or not hasattr(Callback, hook):
             raise AttributeError(f"CallbackList has no attribute {hook!r}")
 
+        numbered = "epoch" in hook or "batch" in hook
+
         def call(*args: Any, **kwargs: Any) -> None:
+            if len(args) == numbered and "logs" not in kwargs:
+                args = (*args, {})
             for callback in self.callbacks:
                 getattr(callback, hook)(*args, **kwargs)
 

@@ -258,6 +258,12 @@ class Layer(Configurable):
             self.built = True
             self.input_shape = input_shape
 
+    def unbuild(self) -> None:
+        """Forget the weights; the next call builds anew."""
+        self._weights = []
+        self._node = None
+        self.built = False
+
     def __call__(self, x: Any, training: bool = False) -> Any:
         """On symbolic tensors: a place in a model. On arrays: the result, nothing recorded."""
         many = isinstance(x, (list, tuple))

@@ -68,6 +68,7 @@ class ImageDataGenerator:
         vertical_flip: mirror up and down with probability 1/2.
         rescale: factor on all values, applied after the transformation.
         preprocessing_function: called with each transformed image, returns one of the same shape.
+        data_format: "channels_last", which None means too.
         validation_split: the fraction that `subset="validation"` stands for: the first so many.
         dtype: of the batches, float32 unless told.
 
@@ -100,10 +101,13 @@ class ImageDataGenerator:
         vertical_flip: bool = False,
         rescale: float | None = None,
         preprocessing_function: Callable[[np.ndarray], np.ndarray] | None = None,
+        data_format: str | None = None,
         validation_split: float = 0.0,
         dtype: Any = "float32",
     ):
         check_choice("fill_mode", fill_mode, affine.FILL_MODES)
+        if data_format is not None:
+            check_choice("data_format", data_format, ("channels_last",))
         if validation_split and not 0 < validation_split < 1:
             raise ValueError(f"validation_split lies between 0 and 1, not at {validation_split!r}")
         if np.dtype(dtype).kind != "f":

@@ -28,6 +28,8 @@ from minicnn.saving.keras_state import (
 )
 from minicnn.saving.keras_writing import ConfigWriter, compile_config
 
+_OPTIMIZER, _OWN_OPTIMIZER = "optimizer_weights", "minicnn_optimizer_weights"
+
 _ATTRIBUTE_LIMIT = 64512  # bytes; HDF5 has no larger attributes
 
 
@@ -56,7 +58,7 @@ def save(model: Model, path: Path) -> None:
             file.attrs["training_config"] = json.dumps(training).encode()
             name = model.optimizer.name
             variables = optimizer_variables(model).items()
-            _write(file.create_group("optimizer_weights"), {f"{name}/{k}": v for k, v in variables})
+            _write(file.create_group(_OWN_OPTIMIZER), {f"{name}/{k}": v for k, v in variables})
 
 
 def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> Model:
@@ -77,8 +79,8 @@ def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> M
         training = _json(file, "training_config")
         if compile and training is not None:
             reader.compile(model, training)
-            if "optimizer_weights" in file:
-                group = file["optimizer_weights"]
+            found = [file[name] for name in (_OPTIMIZER, _OWN_OPTIMIZER) if name in file]
+            for group in found:
                 load_optimizer_variables(model, group, _names(group, "weight_names"))
     return model
 

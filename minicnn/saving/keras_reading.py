@@ -22,8 +22,11 @@ from minicnn.registry import Registry, near_matches
 from minicnn.regularizers import REGULARIZERS
 
 # Arguments minicnn has not that say nothing about what is computed here: Dropout draws from the
-# generator of the pass; the rest belongs to features that are off.
-_IDLE = {"seed", "renorm_momentum", "ema_momentum", "is_legacy_optimizer", "jit_compile", "dtype"}
+# generator of the pass; an activation has no name; the rest belongs to features that are off.
+_IDLE = {
+    "dtype", "ema_momentum", "is_legacy_optimizer", "jit_compile", "name", "renorm_momentum",
+    "seed", "trainable",
+}  # fmt: skip
 
 # Arguments minicnn has not that may stand at the only thing it does.
 _FIXED = {"axis": -1, "groups": 1, "decay": 0.0}

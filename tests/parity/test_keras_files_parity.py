@@ -1,16 +1,20 @@
 """Model files go both ways between Keras 3 (on its torch backend) and minicnn."""
 
+import io
 import os
+import zipfile
 
 import pytest
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 pytest.importorskip("torch")
-pytest.importorskip("h5py")
+h5py = pytest.importorskip("h5py")
 keras = pytest.importorskip("keras")
 
 import numpy as np  # noqa: E402
 
+import minicnn.activations  # noqa: E402
+import minicnn.initializers  # noqa: E402
 import minicnn.layers as M  # noqa: E402
 import minicnn.losses  # noqa: E402
 import minicnn.metrics  # noqa: E402
@@ -71,7 +75,7 @@ def normalizations(k):
             k.Input(SHAPE),
             L.Rescaling([0.1, 0.2, 0.3], offset=-0.5),
             L.LayerNormalization(),
-            L.LayerNormalization(axis=[2, 3], scale=False, epsilon=1e-4),
+            L.LayerNormalization(scale=False, epsilon=1e-4),
             L.BatchNormalization(scale=False),
             L.ELU(alpha=0.7),
             L.AveragePooling2D((2, 1)),
@@ -96,7 +100,6 @@ def augmentations(k):
             L.RandomZoom(0.1, seed=3),
             L.RandomBrightness(0.1, value_range=(0, 1)),
             L.RandomContrast(0.2),
-            L.RandomCrop(6, 6),
             L.Flatten(),
             L.Dropout(0.5, seed=1),
             L.Dense(3),
@@ -150,11 +153,9 @@ ARCHITECTURES = (convolutions, normalizations, augmentations, branches, sums, ne
 
 
 def _shake(model, seed=0):
-    """Weights that differ from their starting values, variances above 0."""
+    """Weights that differ from their starting values."""
     rng = np.random.default_rng(seed)
-    model.set_weights(
-        [np.abs(w) + rng.uniform(0.0, 0.1, w.shape) for w in model.get_weights()]
-    )
+    model.set_weights([w + rng.uniform(0.0, 0.1, w.shape) for w in model.get_weights()])
 
 
 def _images(model, seed=1, n=3):
@@ -167,7 +168,9 @@ def _images(model, seed=1, n=3):
 def _assert_same_predictions(one, other):
     x = _images(one)
     a, b = one.predict(x, verbose=0), other.predict(x, verbose=0)
-    for u, v in zip(a if isinstance(a, list) else [a], b if isinstance(b, list) else [b]):
+    for u, v in zip(
+        a if isinstance(a, list) else [a], b if isinstance(b, list) else [b], strict=True
+    ):
         np.testing.assert_allclose(u, v, rtol=1e-5, atol=1e-5)
 
 
@@ -175,6 +178,8 @@ def _assert_same_predictions(one, other):
 @pytest.mark.parametrize("build", ARCHITECTURES)
 @pytest.mark.parametrize("writer, reader", [(keras, _Minicnn), (_Minicnn, keras)])
 def test_predictions_stay(writer, reader, build, suffix, tmp_path):
+    if writer is keras and suffix == ".h5" and build is augmentations:
+        pytest.skip("Keras 3.15 cannot write these layers to .h5 (cannot pickle 'module' object)")
     model = build(writer)
     _shake(model)
     model.save(tmp_path / f"model{suffix}")
@@ -201,8 +206,9 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "name, suffix", [*((name, ".keras") for name in OPTIMIZERS), ("adam", ".h5")]
+)
 @pytest.mark.parametrize("writer, reader", [(keras, _Minicnn), (_Minicnn, keras)])
 def test_training_goes_on(writer, reader, name, suffix, tmp_path):
     model = nested(writer) if name in ("adam", "momentum") else sums(writer)
@@ -216,6 +222,11 @@ def test_training_goes_on(writer, reader, name, suffix, tmp_path):
         model.train_on_batch(x, y)
     model.save(tmp_path / f"model{suffix}")
     loaded = reader.load_model(tmp_path / f"model{suffix}")
+    if reader is keras and suffix == ".h5":
+        # Keras 3 cannot go on from the optimizer's state in .h5, even in a file of its own
+        assert int(loaded.optimizer.iterations) == 0
+        loaded.train_on_batch(x, y)
+        return
     assert int(loaded.optimizer.iterations) == 3
     assert float(loaded.optimizer.learning_rate) == pytest.approx(
         float(model.optimizer.learning_rate)
@@ -226,11 +237,196 @@ def test_training_goes_on(writer, reader, name, suffix, tmp_path):
     assert set(mine) == set(theirs) == {"loss", "accuracy", "top"}
     for key in mine:
         assert float(mine[key]) == pytest.approx(float(theirs[key]), rel=1e-4, abs=1e-5)
-    _assert_close_after_training(model, loaded)
-
-
-def _assert_close_after_training(model, loaded):
     x = _images(model)
     np.testing.assert_allclose(
         model.predict(x, verbose=0), loaded.predict(x, verbose=0), rtol=1e-3, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_keras_reads_its_own_description(suffix, tmp_path):
+    """What comes back from minicnn is, argument for argument, what Keras wrote."""
+    for build in ARCHITECTURES:
+        if suffix == ".h5" and build is augmentations:
+            continue  # see above
+        model = build(keras)
+        model.save(tmp_path / f"keras{suffix}")
+        minicnn.models.load_model(tmp_path / f"keras{suffix}").save(tmp_path / f"back{suffix}")
+        back = keras.models.load_model(tmp_path / f"back{suffix}")
+        for one, other in zip(model.layers, back.layers, strict=True):
+            assert type(one) is type(other)
+            if not hasattr(one, "layers"):
+                assert _essential(one.get_config()) == _essential(other.get_config())
+
+
+def _essential(config):
+    """Without Dropout's seed, which minicnn does not keep; ranges and shapes in one form."""
+    config = {k: v for k, v in config.items() if k != "seed"}
+    for key, value in config.items():
+        if key.endswith("_factor") and isinstance(value, float):
+            config[key] = [-value, value]
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
+
+
+def test_layers_keras_cannot_predict_with_or_write_to_h5(tmp_path):
+    model = M_model(M.RandomCrop(6, 6), M.LayerNormalization(axis=[2, 3]), M.Flatten())
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.layers[0].height == 6 and loaded.layers[1].axis == [2, 3]
+    loaded.save(tmp_path / "back.keras")
+    back = minicnn.models.load_model(tmp_path / "back.keras")
+    _assert_same_predictions(model, back)
+
+
+def M_model(*layers):  # noqa: N802
+    return minicnn.models.Sequential([M.Input(SHAPE), *layers])
+
+
+@pytest.mark.parametrize(
+    "activation, config",
+    [
+        (minicnn.activations.ReLU(max_value=2.0, negative_slope=0.1), "ReLU"),
+        (minicnn.activations.LeakyReLU(0.05), "LeakyReLU"),
+        (minicnn.activations.ELU(0.5), "ELU"),
+        (minicnn.activations.Softmax(axis=1), "Softmax"),
+        *((name, name) for name in ("relu6", "selu", "silu", "softplus", "softsign", "sigmoid")),
+    ],
+)
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_activations(activation, config, suffix, tmp_path):
+    model = M_model(M.Conv2D(2, 3, activation=activation), M.Activation(activation), M.GELU())
+    model.save(tmp_path / f"model{suffix}")
+    loaded = keras.models.load_model(tmp_path / f"model{suffix}")
+    _assert_same_predictions(model, loaded)
+    loaded.save(tmp_path / f"back{suffix}")
+    _assert_same_predictions(model, minicnn.models.load_model(tmp_path / f"back{suffix}"))
+
+
+def test_initializers_and_regularizers(tmp_path):
+    initializers = [
+        "zeros", "ones", minicnn.initializers.Constant(0.3), minicnn.initializers.Identity(),
+        minicnn.initializers.RandomNormal(0.1, 0.2, seed=1), "random_uniform",
+        minicnn.initializers.TruncatedNormal(seed=2), minicnn.initializers.Orthogonal(gain=2.0),
+        minicnn.initializers.VarianceScaling(2.0, "fan_out", "uniform"), "glorot_uniform",
+        "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal",
+    ]  # fmt: skip
+    penalties = [None, minicnn.regularizers.L1(0.125), minicnn.regularizers.L2(0.25), None]
+    layers = [
+        M.Dense(4, kernel_initializer=f, kernel_regularizer=penalties[i % 4])
+        for i, f in enumerate(initializers)
+    ]
+    model = minicnn.models.Sequential([M.Input((4,)), *layers])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    loaded.save(tmp_path / "back.keras")
+    back = minicnn.models.load_model(tmp_path / "back.keras")
+    for one, middle, other in zip(model.layers, loaded.layers, back.layers, strict=True):
+        assert type(middle.kernel_initializer).__name__ == type(one.kernel_initializer).__name__
+        assert one.get_config() == other.get_config()
+
+
+def test_double_precision_and_frozen_layers(tmp_path):
+    model = keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            keras.layers.Conv2D(2, 3, dtype="float64", trainable=False),
+            keras.layers.BatchNormalization(dtype="float64"),
+        ]
+    )
+    model.save(tmp_path / "model.keras")
+    loaded = minicnn.models.load_model(tmp_path / "model.keras")
+    assert [w.dtype for w in loaded.weights] == ["float64"] * 6
+    assert [w.trainable for w in loaded.weights] == [False, False, True, True, False, False]
+
+
+def test_half_precision_policy_becomes_single(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, dtype="mixed_float16")])
+    model.save(tmp_path / "model.keras")
+    assert minicnn.models.load_model(tmp_path / "model.keras").layers[0].dtype == "float32"
+
+
+def test_a_layer_of_two_models_stays_one(tmp_path):
+    inputs = keras.Input((4,))
+    shared = keras.layers.Dense(4)
+    inner = keras.Model(inputs, shared(inputs), name="inner")
+    model = keras.Model(inputs, keras.layers.Dense(2)(inner(shared(inputs))))
+    model.save(tmp_path / "model.keras")
+    loaded = minicnn.models.load_model(tmp_path / "model.keras")
+    x = np.ones((2, 4), "float32")
+    expected = model.predict(x, verbose=0)
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
+    loaded.save(tmp_path / "back.keras")
+    back = keras.models.load_model(tmp_path / "back.keras")
+    np.testing.assert_allclose(back.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_training_argument_of_a_call(tmp_path):
+    inputs = keras.Input(SHAPE)
+    base = keras.Sequential([keras.Input(SHAPE), keras.layers.BatchNormalization()], name="base")
+    base.trainable = False
+    keras.Model(inputs, base(inputs, training=False)).save(tmp_path / "frozen.keras")
+    minicnn.models.load_model(tmp_path / "frozen.keras")  # no warning: nothing is lost
+    base.trainable = True
+    keras.Model(inputs, base(inputs, training=False)).save(tmp_path / "learning.keras")
+    with pytest.warns(UserWarning, match="BatchNormalization 'batch_normalization.*' will be act"):
+        minicnn.models.load_model(tmp_path / "learning.keras")
+    keras.Model(inputs, base(inputs, training=True)).save(tmp_path / "always.keras")
+    with pytest.raises(ValueError, match="'base' is called with training=True"):
+        minicnn.models.load_model(tmp_path / "always.keras")
+
+
+def _save(tmp_path, *layers, shape=SHAPE):
+    path = tmp_path / "model.keras"
+    keras.Sequential([keras.Input(shape), *layers]).save(path)
+    return path
+
+
+def test_unknown_layers_and_arguments_are_named(tmp_path):
+    L = keras.layers
+    cases = [
+        (L.Conv2DTranspose(2, 3), "no layer 'Conv2DTranspose'; did you mean 'Conv2D'"),
+        (L.BatchNormalization(renorm=True), "renorm=True, an argument that minicnn's BatchN"),
+        (L.Conv2D(2, 3, kernel_constraint="non_neg"), "kernel_constraint="),
+        (L.Conv2D(2, 3, activation="mish"), "unknown activation 'mish'"),
+        (L.Conv2D(2, 3, kernel_regularizer="orthogonal_regularizer"), "no regularizer 'Orth"),
+    ]
+    for layer, message in cases:
+        path = _save(tmp_path, layer)
+        with pytest.raises(ValueError, match="model.keras") as error:
+            minicnn.models.load_model(path)
+        assert message in str(error.value)
+
+
+def test_unknown_optimizer_loss_and_metric(tmp_path):
+    path = tmp_path / "model.keras"
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    model.compile(keras.optimizers.Lion(), keras.losses.MeanSquaredError())
+    model.save(path)
+    with pytest.raises(ValueError, match="no optimizer 'Lion'.*compile=False"):
+        minicnn.models.load_model(path)
+    assert minicnn.models.load_model(path, compile=False).loss is None
+    model.compile("sgd", keras.losses.Huber(), metrics=[keras.metrics.AUC()])
+    model.save(path)
+    with pytest.raises(ValueError, match="no loss 'Huber'.*compile=False"):
+        minicnn.models.load_model(path)
+    model.compile("sgd", "mse", metrics=[keras.metrics.AUC(), "mae"])
+    model.save(path)
+    with pytest.warns(UserWarning, match="metric is left out.*'AUC'"):
+        loaded = minicnn.models.load_model(path)
+    loaded.train_on_batch(np.ones((2, 4), "float32"), np.ones((2, 2), "float32"))
+    assert len(loaded.metrics) == 2
+
+
+def test_seeds_kept_as_variables_are_passed_over(tmp_path):
+    """Keras keeps the state of generators in the file on some backends."""
+    path = _save(tmp_path, keras.layers.Dropout(0.5), keras.layers.Dense(2))
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    buffer = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(buffer, "r+") as file:
+        file["layers/dropout/seed_generator/vars/0"] = np.array([1, 2], "uint32")
+    members["model.weights.h5"] = buffer.getvalue()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    minicnn.models.load_model(path)
