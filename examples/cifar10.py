@@ -24,6 +24,7 @@ import minicnn
 from minicnn import callbacks, optimizers, plots, report
 from minicnn.datasets import DatasetUnavailable, cifar10, shapes
 from minicnn.files import atomic_write, make_folder
+from minicnn.optimizers.schedules import CosineDecay
 from minicnn.preprocessing.image import img_to_array, load_img
 from minicnn.utils import set_random_seed
 
@@ -50,6 +51,10 @@ def arguments():
     add("--model", choices=NETWORKS, default="tutorial", help="network to train")
     add("--optimizer", default="rmsprop", help="rmsprop, adam, adamw or sgd")
     add("--lr", type=float, help="learning rate; the optimizer's own where not given")
+    add(
+        "--schedule", choices=["cosine", "constant"], default="cosine",
+        help="learning rate over the epochs: down to 0 along half a cosine, or as it is",
+    )  # fmt: skip
     add("--epochs", type=int, default=10, help="passes over the training images")
     add("--batch-size", type=int, default=64, help="images a step")
     add("--augment", action="store_true", help="mirror and shift the images while training")
@@ -83,6 +88,9 @@ def train(args):
     optimizer = optimizers.get(args.optimizer)
     if args.lr is not None:
         optimizer.learning_rate = args.lr
+    if args.schedule == "cosine":
+        steps = args.epochs * -(-len(x_train) // args.batch_size)
+        optimizer.learning_rate = CosineDecay(optimizer.learning_rate, steps)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
 
     # The test images are only watched from epoch to epoch: nothing is chosen by them.
@@ -115,9 +123,7 @@ def train(args):
     }
     write_results(args.output, dataset, metrics, history)
     title = f"{dataset}, {args.model} network"
-    plots.plot_curves(
-        history, args.output / "curves.png", f"{title} (validation: the test images)"
-    )
+    plots.plot_curves(history, args.output / "curves.png", f"{title} (validation: the test images)")
     plots.plot_confusion_matrix(
         matrix, class_names, args.output / "confusion_matrix.png",
         f"{title}: {test_accuracy:.1%} of {len(x_test):,} test images",

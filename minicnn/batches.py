@@ -65,6 +65,8 @@ class ArrayBatches:
             )
         for array in self.xs:
             check_finite(array)
+        if self.y is not None:
+            check_finite(self.y, "y")
 
     def __iter__(self) -> Iterator[Batch]:
         order = random.host_generator().permutation(self.samples) if self.shuffle else None
@@ -113,6 +115,8 @@ class IteratorBatches:
                 "the iterator of batches gave none; a generator can be used up only once: pass an "
                 "iterable that starts anew each epoch, or steps_per_epoch with an endless one"
             )
+        if hasattr(self.source, "on_epoch_end"):
+            self.source.on_epoch_end()
 
 
 def make_batches(
@@ -149,8 +153,8 @@ def check_batch_size(batch_size: Any) -> int:
     return int(batch_size)
 
 
-def check_finite(x: Any) -> None:
-    """Raise if floating-point images hold NaN or infinity; the message says where."""
+def check_finite(x: Any, name: str = "x") -> None:
+    """Raise if floating-point data hold NaN or infinity; the message says where."""
     if x.dtype.kind != "f":
         return
     xp = backend.array_module(x)
@@ -162,7 +166,7 @@ def check_finite(x: Any) -> None:
         if not bool(xp.isfinite(total)) and not bool(xp.isfinite(part).all()):
             flags = backend.to_numpy(xp.isfinite(part).reshape(len(part), -1).all(axis=1))
             raise ValueError(
-                f"image {start + int(flags.argmin())} of x holds NaN or infinity; clean the data "
+                f"{'image' if name == 'x' else 'entry'} {start + int(flags.argmin())} of {name} holds NaN or infinity; clean the data "
                 f"first, for instance with numpy.nan_to_num"
             )
 
@@ -239,4 +243,6 @@ def _as_batch(item: Any) -> Batch:
     y = None if y is None else _as_array(y, "y")
     if y is not None and len(y) != len(xs[0]):
         raise ValueError(f"a batch has {len(xs[0])} images and {len(y)} labels")
+    if y is not None:
+        check_finite(y, "y")
     return (xs if many else xs[0]), y, weight

@@ -1,5 +1,6 @@
 """What Keras scripts look for in `keras.utils`."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,37 @@ def normalize(x: Any, axis: int = -1, order: int = 2) -> np.ndarray:
     return x / np.where(norm == 0, 1, norm)
 
 
+class PyDataset:
+    """Batches by number, for `fit`: a subclass defines `__len__` and `__getitem__`.
+
+        class Faces(PyDataset):
+            def __len__(self):
+                return math.ceil(len(self.paths) / 32)
+
+            def __getitem__(self, index):
+                return x, y  # batch number `index`
+
+    `on_epoch_end` is called after each pass, for instance to shuffle. Keras's older name is
+    `Sequence`.
+    """
+
+    def __len__(self) -> int:
+        raise NotImplementedError(f"{type(self).__name__} does not define __len__")
+
+    def __getitem__(self, index: int) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not define __getitem__(index)")
+
+    def on_epoch_end(self) -> None:
+        """After each pass over the batches."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for index in range(len(self)):
+            yield self[index]
+
+
+Sequence = PyDataset
+
 __all__ = [
-    "array_to_img", "image_dataset_from_directory", "img_to_array", "load_img", "normalize",
+    "PyDataset", "Sequence", "array_to_img", "image_dataset_from_directory", "img_to_array", "load_img", "normalize",
     "save_img", "set_random_seed", "to_categorical",
 ]  # fmt: skip

@@ -690,6 +690,7 @@ def nan_images():
         (X, to_categorical(Y), {}, "one-hot targets belong to CategoricalCrossentropy"),
         (X, None, {}, "there are no targets: pass y beside x"),
         (nan_images(), Y, {}, "image 41 of x holds NaN or infinity"),
+        (X, np.where(Y == 1, np.nan, Y), {}, "entry .* of y holds NaN or infinity"),
         (X[:0], Y[:0], {}, "x holds no images"),
         (X, Y, {"batch_size": 0}, "batch_size must be an integer above 0, not 0"),
         (X, Y, {"batch_size": -4}, "not -4"),

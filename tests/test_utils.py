@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicnn import utils
+from minicnn import Sequential, utils
+from minicnn.layers import Dense
+from minicnn.utils import PyDataset
 
 
 @given(st.lists(st.integers(0, 9), min_size=1), st.booleans(), st.sampled_from(["int64", "uint8"]))
@@ -48,3 +50,32 @@ def test_normalize():
 def test_names_scripts_look_for():
     for name in utils.__all__:
         assert callable(getattr(utils, name))
+
+
+class _Squares(PyDataset):
+    def __init__(self):
+        self.epochs = 0
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return np.full((4, 2), index, "float32"), np.zeros((4, 1), "float32")
+
+    def on_epoch_end(self):
+        self.epochs += 1
+
+
+def test_a_dataset_by_batch_number_feeds_fit():
+    model = Sequential([Dense(1, input_shape=(2,))])
+    model.compile("sgd", "mse")
+    batches = _Squares()
+    history = model.fit(batches, epochs=2, verbose=0)
+    assert len(history.history["loss"]) == 2 and batches.epochs == 2
+    assert history.params["steps"] == 3
+    assert model.predict(batches, verbose=0).shape == (12, 1)
+
+
+def test_a_dataset_that_defines_nothing_says_so():
+    with pytest.raises(NotImplementedError, match="PyDataset does not define __len__"):
+        len(PyDataset())

@@ -85,7 +85,7 @@ def _search() -> Path:
         reason = str(error).split("\n")[0][:200]
         raise DatasetUnavailable(
             f"CIFAR-10 is not in {' or '.join(str(p) for p in places)} and could not be downloaded "
-            f"from {_URL} ({type(error).__name__}: {reason}); give load_data(data_dir=...) or "
+            f"from {_URL} ({reason}); give load_data(data_dir=...) or "
             f"MINICNN_DATA_DIR a directory that holds {_BINARY_FOLDER}"
         ) from error
     return cache / _BINARY_FOLDER

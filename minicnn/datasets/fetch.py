@@ -40,16 +40,20 @@ def download_archive(url: str, md5: str, destination: Path, member_sizes: dict[s
         ValueError: the hash is wrong, or the archive does not hold what it should.
     """
     import pooch
+    import requests
 
     destination.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".download-", dir=destination.parent) as work:
-        archive = pooch.retrieve(
-            url,
-            known_hash=f"md5:{md5}",
-            fname="archive.tar.gz",
-            path=work,
-            downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT),
-        )
+        try:
+            archive = pooch.retrieve(
+                url,
+                known_hash=f"md5:{md5}",
+                fname="archive.tar.gz",
+                path=work,
+                downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT),
+            )
+        except requests.ConnectionError as error:  # its own text is several lines of internals
+            raise OSError("no connection") from error
         unpacked = Path(work) / destination.name
         extract_members(Path(archive), unpacked, member_sizes)
         try:

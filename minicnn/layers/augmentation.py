@@ -9,7 +9,7 @@ from typing import Any
 from minicnn.backend import array_module
 from minicnn.context import Context
 from minicnn.graph import Shape
-from minicnn.kernels import affine
+from minicnn.kernels.shift import windows, windows_gradient
 from minicnn.layers import arguments
 from minicnn.layers.base import LAYERS, Layer, require_rank
 from minicnn.layers.seeded import SeededLayer
@@ -170,12 +170,12 @@ class RandomCrop(RandomImageLayer):
         columns = (draws[:, 1] * (right + 1)).astype("int64")
         ctx.save(x.shape, rows, columns)
         x = array_module(x).ascontiguousarray(x)
-        return affine.windows(x, rows, columns, self.height, self.width)
+        return windows(x, rows, columns, self.height, self.width)
 
     def backward(self, dy: Any, ctx: Context) -> Any:
         x_shape, rows, columns = ctx.saved
         if ctx.training:
-            return affine.windows_gradient(dy, x_shape, rows, columns, self.height, self.width)
+            return windows_gradient(dy, x_shape, rows, columns, self.height, self.width)
         dx = array_module(dy).zeros(x_shape, dy.dtype)
         dx[:, rows : rows + self.height, columns : columns + self.width] = dy
         return dx

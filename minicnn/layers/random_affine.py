@@ -1,11 +1,13 @@
-"""Augmentation by moving, turning and scaling images (`minicnn.kernels.affine` has the maths)."""
+"""Augmentation by moving, turning and scaling images (`minicnn.kernels.affine` and `shift` have the maths)."""
 
 import math
 from typing import Any
 
 from minicnn.backend import array_module
 from minicnn.context import Context
-from minicnn.kernels import affine
+from minicnn.kernels.affine import affine, affine_gradient
+from minicnn.kernels.borders import FILL_MODES, INTERPOLATIONS
+from minicnn.kernels.shift import translate, translate_gradient
 from minicnn.layers.augmentation import RandomImageLayer, factor_range
 from minicnn.layers.base import LAYERS
 from minicnn.registry import near_matches
@@ -32,8 +34,8 @@ class RandomAffineLayer(RandomImageLayer):
     ):
         super().__init__(seed, data_format, **kwargs)
         for argument, value, known in (
-            ("fill_mode", fill_mode, affine.FILL_MODES),
-            ("interpolation", interpolation, affine.INTERPOLATIONS),
+            ("fill_mode", fill_mode, FILL_MODES),
+            ("interpolation", interpolation, INTERPOLATIONS),
         ):
             if value not in known:
                 raise ValueError(
@@ -52,13 +54,13 @@ class RandomAffineLayer(RandomImageLayer):
             return x
         matrix, offset = self.transform(x.shape, ctx)
         ctx.save(matrix, offset)
-        return affine.affine(x, matrix, offset, self.fill_mode, self.fill_value, self.interpolation)
+        return affine(x, matrix, offset, self.fill_mode, self.fill_value, self.interpolation)
 
     def backward(self, dy: Any, ctx: Context) -> Any:
         if not ctx.saved:
             return dy
         matrix, offset = ctx.saved
-        return affine.affine_gradient(dy, matrix, offset, self.fill_mode, self.interpolation)
+        return affine_gradient(dy, matrix, offset, self.fill_mode, self.interpolation)
 
 
 @LAYERS.register()
@@ -103,15 +105,13 @@ class RandomTranslation(RandomAffineLayer):
             draws[:, axis] *= high - low
             draws[:, axis] += low
         ctx.save(draws, bounds)
-        return affine.translate(
-            x, draws, bounds, self.fill_mode, self.fill_value, self.interpolation
-        )
+        return translate(x, draws, bounds, self.fill_mode, self.fill_value, self.interpolation)
 
     def backward(self, dy: Any, ctx: Context) -> Any:
         if not ctx.saved:
             return dy
         shift, bounds = ctx.saved
-        return affine.translate_gradient(dy, shift, bounds, self.fill_mode, self.interpolation)
+        return translate_gradient(dy, shift, bounds, self.fill_mode, self.interpolation)
 
 
 @LAYERS.register()

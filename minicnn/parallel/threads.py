@@ -105,6 +105,11 @@ class ThreadCommunicator(Communicator):
         self._exchange.barrier.wait()
 
 
+# One step at a time in the workers: those of two steps that wait for each other at their barriers
+# could leave neither enough threads to go on.
+_workers_taken = threading.Lock()
+
+
 @cache
 def _executor(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="minicnn")
@@ -127,14 +132,15 @@ def run_shards(shards: int, work: Callable[[Communicator], T]) -> list[T]:
             exchange.barrier.abort()
             raise
 
-    futures = [_executor(shards - 1).submit(run, rank) for rank in range(1, shards)]
     results: list[Any] = []
     errors: list[BaseException] = []
-    for get in (lambda: run(0), *(f.result for f in futures)):
-        try:
-            results.append(get())
-        except BaseException as error:
-            errors.append(error)
+    with _workers_taken:
+        futures = [_executor(shards - 1).submit(run, rank) for rank in range(1, shards)]
+        for get in (lambda: run(0), *(f.result for f in futures)):
+            try:
+                results.append(get())
+            except BaseException as error:
+                errors.append(error)
     if errors:
         # a broken barrier is only the echo of the error that another shard met
         raise next(

@@ -1,4 +1,4 @@
-"""Affine warps of a whole batch of images, each by its own matrix, in plain NumPy.
+"""The affine maps of `ImageDataGenerator`, one for each image of a batch.
 
 An output pixel looks up where it comes from: p_in = M p_out, with points (x, y) measured from the
 centre of the image, x to the right and y downward. So a matrix that enlarges the coordinates
@@ -8,9 +8,7 @@ the product and these signs are those of Keras's `ImageDataGenerator`.
 
 import numpy as np
 
-FILL_MODES = ("nearest", "constant", "reflect", "wrap")
-
-_CHUNK_VALUES = 1 << 15  # values warped at once: the passes over them then stay in cache
+from minicnn.kernels.affine import affine
 
 
 def affine_matrices(
@@ -56,84 +54,16 @@ def warp(
     Args:
         images: (n, height, width, channels).
         matrices: (n, 2, 3), from `affine_matrices`.
-        fill_mode: what lies beyond the edge of a row abcd: "nearest" aaaa|abcd|dddd, "constant"
-            kkkk|abcd|kkkk with k = `cval`, "reflect" dcba|abcd|dcba, "wrap" abcd|abcd|abcd.
+        fill_mode: what lies beyond the edge, see `minicnn.kernels.borders`.
         cval: the value for "constant".
     """
-    out = np.empty_like(images)
-    step = max(1, _CHUNK_VALUES // max(1, images[0].size)) if len(images) else 1
-    for start in range(0, len(images), step):
-        part = slice(start, start + step)
-        out[part] = _warp_chunk(images[part], matrices[part], fill_mode, cval)
-    return out
-
-
-def _warp_chunk(
-    images: np.ndarray, matrices: np.ndarray, fill_mode: str, cval: float
-) -> np.ndarray:
-    n, height, width, channels = images.shape
-    dtype = images.dtype
-    cy, cx = (height - 1) / 2, (width - 1) / 2
-    y = (np.arange(height) - cy).astype(dtype)[:, None]  # (height, 1)
-    x = (np.arange(width) - cx).astype(dtype)  # (width,)
-    m = matrices.astype(dtype)[:, :, :, None, None]  # (n, 2, 3, 1, 1)
-    col = m[:, 0, 0] * x + m[:, 0, 1] * y + (m[:, 0, 2] + dtype.type(cx))  # (n, height, width)
-    row = m[:, 1, 0] * x + m[:, 1, 1] * y + (m[:, 1, 2] + dtype.type(cy))
-
-    outside = None
-    if fill_mode == "constant":
-        slack = 1e-3  # rounding must not cut off an edge that lies exactly on the border
-        outside = (row < -slack) | (row > height - 1 + slack)
-        outside |= (col < -slack) | (col > width - 1 + slack)
-
-    row0, row1, down = _neighbours(row, height, fill_mode)
-    col0, col1, right = _neighbours(col, width, fill_mode)
-    row0, row1 = row0 * width, row1 * width
-    first = (np.arange(n) * (height * width))[:, None, None]
-    row0 += first
-    row1 += first
-
-    # (n * height * width, channels) gathered four times. The weights are repeated for each channel
-    # because broadcasting over a last axis of 3 is much slower in NumPy than a long flat product.
-    pixels = images.reshape(-1, channels)
-    shape = images.shape
-    right = np.repeat(right.reshape(-1), channels).reshape(shape)
-    down = np.repeat(down.reshape(-1), channels).reshape(shape)
-
-    def between(row_index: np.ndarray) -> np.ndarray:
-        left_value = pixels.take(row_index + col0, axis=0)
-        value = pixels.take(row_index + col1, axis=0)
-        value -= left_value
-        value *= right
-        value += left_value
-        return value
-
-    upper, lower = between(row0), between(row1)
-    lower -= upper
-    lower *= down
-    lower += upper
-    if outside is not None:
-        lower[outside] = cval
-    return lower
-
-
-def _neighbours(
-    position: np.ndarray, size: int, fill_mode: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pixels before and after each position on an axis, and how far it is past the former."""
-    if fill_mode in ("nearest", "constant"):
-        position = np.clip(position, 0, size - 1)
-    floor = np.floor(position)
-    fraction = position - floor
-    before = floor.astype(np.intp)
-    after = before + 1
-    if fill_mode == "wrap":
-        return before % size, after % size, fraction
-    if fill_mode == "reflect":
-        return _reflected(before, size), _reflected(after, size), fraction
-    return before, np.minimum(after, size - 1), fraction
-
-
-def _reflected(index: np.ndarray, size: int) -> np.ndarray:
-    index = index % (2 * size)
-    return np.minimum(index, 2 * size - 1 - index)
+    _, height, width, _ = images.shape
+    centre = np.array([(height - 1) / 2, (width - 1) / 2])
+    # (x, y) from the centre -> (row, column) from the corner: p - c = A (q - c) + s
+    a = matrices[:, ::-1, 1::-1]
+    b = matrices[:, ::-1, 2] + centre - a @ centre  # (n, 2, 2) @ (2,)
+    dtype = np.result_type(images.dtype, np.float32)
+    result: np.ndarray = affine(
+        images, a.astype(dtype), b.astype(dtype), fill_mode, cval, sharp_border=True
+    )
+    return result

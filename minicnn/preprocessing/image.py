@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from minicnn import random
-from minicnn.preprocessing import affine
+from minicnn.kernels.borders import FILL_MODES
+from minicnn.preprocessing.affine import affine_matrices, warp
 from minicnn.preprocessing.files import (
     PathLike,
     array_to_img,
@@ -105,7 +106,7 @@ class ImageDataGenerator:
         validation_split: float = 0.0,
         dtype: Any = "float32",
     ):
-        check_choice("fill_mode", fill_mode, affine.FILL_MODES)
+        check_choice("fill_mode", fill_mode, FILL_MODES)
         if data_format is not None:
             check_choice("data_format", data_format, ("channels_last",))
         if validation_split and not 0 < validation_split < 1:
@@ -441,7 +442,7 @@ class ImageDataGenerator:
         neutral = {k: np.full(len(x), v) for k, v in _NEUTRAL.items()}
         geometry = {k: v for k in neutral if (v := parameters.get(k, neutral[k])) is not None}
         if any(np.any(geometry[k] != neutral[k]) for k in neutral):
-            x = affine.warp(x, affine.affine_matrices(**geometry), self.fill_mode, self.cval)
+            x = warp(x, affine_matrices(**geometry), self.fill_mode, self.cval)
         shift = parameters.get("channel_shift_intensity")
         if shift is not None:
             low, high = _range(x)

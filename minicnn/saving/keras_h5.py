@@ -4,6 +4,10 @@ attributes        keras_version, backend, model_config and training_config (JSON
 model_weights     a group for each layer, whose attribute "weight_names" orders its arrays:
                   those that learn first
 optimizer_weights the optimizer's variables, ordered the same way
+
+Keras 3 cannot train a model on that it read with optimizer_weights (it builds the optimizer for no
+weights: "Unknown variable"). So they are read where they are there, but written under a name where
+Keras does not look: it then starts the optimizer afresh.
 """
 
 import json

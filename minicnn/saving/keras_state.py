@@ -43,6 +43,8 @@ def opened(source: Any, what: str) -> Iterator[Any]:
     try:
         with h5py.File(source, "r") as file:
             yield file
+    except NotImplementedError:  # a RuntimeError, but of a layer
+        raise
     except (OSError, RuntimeError) as error:
         size = f" ({source.stat().st_size:,} bytes)" if isinstance(source, Path) else ""
         raise ValueError(f"{what}{size} is no HDF5 file or is cut short: {error}") from error

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from minicnn import backend
 from minicnn.context import Context
-from minicnn.kernels import affine
+from minicnn.kernels.affine import affine, affine_gradient
+from minicnn.kernels.borders import FILL_MODES, INTERPOLATIONS, tiles
+from minicnn.kernels.shift import translate, translate_gradient
 from minicnn.layers.random_affine import RandomRotation, RandomTranslation, RandomZoom
 
-modes = st.sampled_from(affine.FILL_MODES)
-interpolations = st.sampled_from(affine.INTERPOLATIONS)
+modes = st.sampled_from(FILL_MODES)
+interpolations = st.sampled_from(INTERPOLATIONS)
 
 
 def pixel(image, i, j, fill_mode, fill_value):
@@ -61,7 +63,7 @@ def test_affine_is_the_loop(fill_mode, interpolation, h, w, seed):
     matrix = np.eye(2) + rng.normal(0, 0.7, (2, 2, 2))
     offset = rng.normal(0, 3, (2, 2))
     expected = reference(x, matrix, offset, fill_mode, 0.7, interpolation)
-    ours = affine.affine(x, matrix, offset, fill_mode, 0.7, interpolation)
+    ours = affine(x, matrix, offset, fill_mode, 0.7, interpolation)
     np.testing.assert_allclose(ours, expected, atol=1e-12)
 
 
@@ -74,7 +76,7 @@ def test_translate_is_the_loop(fill_mode, interpolation, h, w, seed):
     if seed % 3 == 0:
         shift[:] = [b[seed % 2] for b in bounds]  # the very ends of the range
     expected = reference(x, np.stack([np.eye(2)] * 2), -shift, fill_mode, 0.7, interpolation)
-    ours = affine.translate(x, shift, bounds, fill_mode, 0.7, interpolation)
+    ours = translate(x, shift, bounds, fill_mode, 0.7, interpolation)
     np.testing.assert_allclose(ours, expected, atol=1e-12)
 
 
@@ -85,35 +87,34 @@ def test_gradients_are_adjoint(fill_mode, interpolation, h, w, seed):
     x, dy = rng.random((2, 2, h, w, 2))
     matrix = np.eye(2) + rng.normal(0, 0.7, (2, 2, 2))
     offset = rng.normal(0, 3, (2, 2))
-    y = affine.affine(x, matrix, offset, fill_mode, 0.0, interpolation)
-    dx = affine.affine_gradient(dy, matrix, offset, fill_mode, interpolation)
-    assert (dx * x).sum() == pytest.approx((dy * y).sum(), abs=1e-10)
+    for sharp_border in (False, True):
+        y = affine(x, matrix, offset, fill_mode, 0.0, interpolation, sharp_border)
+        dx = affine_gradient(dy, matrix, offset, fill_mode, interpolation, sharp_border)
+        assert (dx * x).sum() == pytest.approx((dy * y).sum(), abs=1e-10)
     bounds = ((-h, h), (-w, w))
     shift = rng.uniform(-1, 1, (2, 2)) * [h, w]
-    y = affine.translate(x, shift, bounds, fill_mode, 0.0, interpolation)
-    dx = affine.translate_gradient(dy, shift, bounds, fill_mode, interpolation)
+    y = translate(x, shift, bounds, fill_mode, 0.0, interpolation)
+    dx = translate_gradient(dy, shift, bounds, fill_mode, interpolation)
     assert (dx * x).sum() == pytest.approx((dy * y).sum(), abs=1e-10)
 
 
-@pytest.mark.parametrize("fill_mode", affine.FILL_MODES)
-@pytest.mark.parametrize("interpolation", affine.INTERPOLATIONS)
+@pytest.mark.parametrize("fill_mode", FILL_MODES)
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_a_batch_of_several_tiles_is_its_images_one_by_one(fill_mode, interpolation):
     rng = np.random.default_rng(0)
-    x = rng.random((67, 32, 32, 3), dtype="float32")  # 12 KB an image: tiles of 21, the last of 4
-    assert len(affine._tiles(x)) > 2
+    x = rng.random((67, 32, 32, 3), dtype="float32")  # 12 KB an image
+    assert [len(x[tile]) for tile in tiles(x, 256 * 1024)] == [21, 21, 21, 4]
     shift = rng.uniform(-4, 4, (67, 2)).astype("float32")
     matrix = (np.eye(2) + rng.normal(0, 0.2, (67, 2, 2))).astype("float32")
     options = (fill_mode, 0.5, interpolation)
     bounds = ((-4, 4), (-4, 4))
-    moved = affine.translate(x, shift, bounds, *options)
-    mapped = affine.affine(x, matrix, shift, *options)
+    moved = translate(x, shift, bounds, *options)
+    mapped = affine(x, matrix, shift, *options)
     for i in range(67):
         one = slice(i, i + 1)
+        np.testing.assert_array_equal(moved[one], translate(x[one], shift[one], bounds, *options))
         np.testing.assert_array_equal(
-            moved[one], affine.translate(x[one], shift[one], bounds, *options)
-        )
-        np.testing.assert_array_equal(
-            mapped[one], affine.affine(x[one], matrix[one], shift[one], *options)
+            mapped[one], affine(x[one], matrix[one], shift[one], *options)
         )
 
 

@@ -160,3 +160,18 @@ def test_blas_has_one_thread_within_and_as_many_as_before_afterwards(monkeypatch
     with pytest.raises(KeyError), one_blas_thread():
         raise KeyError
     assert blas_threads() == before
+
+
+def test_steps_from_two_threads_at_once_do_not_block_each_other():
+    """Each needs two workers of the same pool at its barrier."""
+
+    def steps():
+        for _ in range(50):
+            run_shards(3, lambda comm: comm.allreduce(1))
+
+    threads = [threading.Thread(target=steps, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert not any(thread.is_alive() for thread in threads)

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import minicnn.random
+from minicnn.kernels import affine as kernel
+from minicnn.kernels.borders import FILL_MODES
 from minicnn.preprocessing import affine
 from minicnn.preprocessing.image import (
     ImageDataGenerator,
@@ -109,7 +111,7 @@ def slow_warp(image, matrix, fill_mode, cval):
     height=st.integers(1, 6),
     width=st.integers(1, 6),
     channels=st.integers(1, 3),
-    fill_mode=st.sampled_from(affine.FILL_MODES),
+    fill_mode=st.sampled_from(FILL_MODES),
     seed=st.integers(0, 1000),
 )
 def test_warp_against_slow_loops(height, width, channels, fill_mode, seed):
@@ -131,7 +133,7 @@ def test_chunks_do_not_matter(monkeypatch):
     images = pictures(7).astype("float32")
     matrices = affine.affine_matrices(*np.random.default_rng(0).uniform(0.5, 1, (6, 7)))
     whole = affine.warp(images, matrices)
-    monkeypatch.setattr(affine, "_CHUNK_VALUES", 1)
+    monkeypatch.setattr(kernel, "_TILE_BYTES", 1)
     np.testing.assert_array_equal(affine.warp(images, matrices), whole)
 
 
