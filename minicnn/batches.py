@@ -165,9 +165,10 @@ def check_finite(x: Any, name: str = "x") -> None:
             total = part.sum(dtype="float64")
         if not bool(xp.isfinite(total)) and not bool(xp.isfinite(part).all()):
             flags = backend.to_numpy(xp.isfinite(part).reshape(len(part), -1).all(axis=1))
+            what = "image" if name == "x" else "entry"
             raise ValueError(
-                f"{'image' if name == 'x' else 'entry'} {start + int(flags.argmin())} of {name} holds NaN or infinity; clean the data "
-                f"first, for instance with numpy.nan_to_num"
+                f"{what} {start + int(flags.argmin())} of {name} holds NaN or infinity; clean the "
+                f"data first, for instance with numpy.nan_to_num"
             )
 
 

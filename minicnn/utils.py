@@ -75,6 +75,6 @@ class PyDataset:
 Sequence = PyDataset
 
 __all__ = [
-    "PyDataset", "Sequence", "array_to_img", "image_dataset_from_directory", "img_to_array", "load_img", "normalize",
-    "save_img", "set_random_seed", "to_categorical",
+    "PyDataset", "Sequence", "array_to_img", "image_dataset_from_directory", "img_to_array",
+    "load_img", "normalize", "save_img", "set_random_seed", "to_categorical",
 ]  # fmt: skip

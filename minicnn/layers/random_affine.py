@@ -1,4 +1,4 @@
-"""Augmentation by moving, turning and scaling images (`minicnn.kernels.affine` and `shift` have the maths)."""
+"""Augmentation by moving, turning and scaling images (the maths: `minicnn.kernels.affine`)."""
 
 import math
 from typing import Any
