@@ -67,8 +67,10 @@ def arguments():
         help="classify image files with the model in the folder --output instead of training",
     )  # fmt: skip
     args = parser.parse_args()
-    if args.limit is not None and args.limit < 1:
-        parser.error(f"--limit must be above 0, not {args.limit}")
+    for name in ("epochs", "batch_size", "limit", "lr"):
+        value = getattr(args, name)
+        if value is not None and not value > 0:
+            parser.error(f"--{name.replace('_', '-')} must be above 0, not {value}")
     return args
 
 

@@ -48,7 +48,7 @@ def _array(x: Any) -> Any:
 def _not_negative(owner: str, name: str, value: float) -> float:
     if value is None or not value >= 0:
         raise ValueError(f"{owner} needs a {name} of 0 or above; got {value!r}")
-    return value
+    return float(value)  # a NumPy float64 would turn float32 arrays into float64
 
 
 @ACTIVATIONS.register()

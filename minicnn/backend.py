@@ -11,6 +11,7 @@ made: weights, batches, random numbers.
 """
 
 import os
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -160,8 +161,6 @@ def clear_session() -> None:
 def device_info() -> dict[str, Any]:
     """What the active backend runs on: {"backend", "device", "version", ...}."""
     if _active.name != "cupy":
-        import platform
-
         return {
             "backend": _active.name,
             "device": platform.processor() or platform.machine(),

@@ -25,7 +25,7 @@ class ArrayBatches:
         steps: batches taken at most each time; all where not given.
 
     Raises:
-        ValueError: no data, different lengths, a batch size below 1, NaN or infinity in x.
+        ValueError: no data, different lengths, a batch size below 1, NaN or infinity.
     """
 
     def __init__(
@@ -40,7 +40,9 @@ class ArrayBatches:
         self.many_inputs = isinstance(x, (list, tuple)) and len(x) > 0 and _is_array_like(x[0])
         self.xs = [_as_array(a, "x") for a in (x if self.many_inputs else [x])]
         self.y = None if y is None else _as_array(y, "y")
-        self.sample_weight = None if sample_weight is None else np.asarray(sample_weight)
+        self.sample_weight = (
+            None if sample_weight is None else _as_array(sample_weight, "sample_weight")
+        )
         self.shuffle = shuffle
         self.samples = len(self.xs[0])
         if self.samples == 0:
@@ -65,8 +67,9 @@ class ArrayBatches:
             )
         for array in self.xs:
             check_finite(array)
-        if self.y is not None:
-            check_finite(self.y, "y")
+        for name, array in (("y", self.y), ("sample_weight", self.sample_weight)):
+            if array is not None:
+                check_finite(array, name)
 
     def __iter__(self) -> Iterator[Batch]:
         order = random.host_generator().permutation(self.samples) if self.shuffle else None
@@ -178,6 +181,8 @@ def class_weights(y: Any, class_weight: dict[int, float]) -> np.ndarray:
     Args:
         y: labels (N,) or (N, 1), or one-hot rows (N, classes).
     """
+    if not isinstance(class_weight, dict):
+        raise TypeError(f"class_weight is {{label: weight}}, not {class_weight!r}")
     y = backend.to_numpy(y)
     labels = y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(-1)
     weights = np.ones(len(labels), "float32")
@@ -241,9 +246,14 @@ def _as_batch(item: Any) -> Batch:
     xs = [_as_array(a, "x") for a in (x if many else [x])]
     for array in xs:
         check_finite(array)
+    if len(xs[0]) == 0:
+        raise ValueError(f"a batch holds no images (shape {tuple(xs[0].shape)})")
     y = None if y is None else _as_array(y, "y")
-    if y is not None and len(y) != len(xs[0]):
-        raise ValueError(f"a batch has {len(xs[0])} images and {len(y)} labels")
-    if y is not None:
-        check_finite(y, "y")
+    weight = None if weight is None else _as_array(weight, "sample_weight")
+    for name, array in (("labels", y), ("sample weights", weight)):
+        if array is not None and len(array) != len(xs[0]):
+            raise ValueError(f"a batch has {len(xs[0])} images and {len(array)} {name}")
+    for name, array in (("y", y), ("sample_weight", weight)):
+        if array is not None:
+            check_finite(array, name)
     return (xs if many else xs[0]), y, weight

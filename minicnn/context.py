@@ -29,7 +29,6 @@ class Context:
         saved: what `save` was given.
         gradients: {weight: gradient} of this pass, shared by all layers of the pass.
         updates: {weight: new value} to be assigned after the step (moving statistics).
-        losses: penalties added in this pass.
     """
 
     __slots__ = (
@@ -72,13 +71,17 @@ class Context:
         self.updates[weight] = value
 
     def child(
-        self, key: Hashable, needs_dx: bool | None = None, wants_logits: bool = False
+        self,
+        key: Hashable,
+        needs_dx: bool | None = None,
+        wants_logits: bool = False,
+        training: bool | None = None,
     ) -> "Context":
         """The context of an inner layer: a fresh record in the same pass."""
         inner = self._children.get(key)
         if inner is None:
             inner = Context(
-                self.training, self.record, self.rng, self.comm,
+                self.training if training is None else training, self.record, self.rng, self.comm,
                 self.needs_dx if needs_dx is None else needs_dx, wants_logits,
             )  # fmt: skip
             inner.gradients = self.gradients

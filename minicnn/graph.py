@@ -35,11 +35,15 @@ class SymbolicTensor:
         return f"<SymbolicTensor shape={self.shape}>"
 
     def __add__(self, other: "SymbolicTensor") -> "SymbolicTensor":
+        if not isinstance(other, SymbolicTensor):
+            return NotImplemented
         from minicnn.layers.merge import Add
 
         return Add()([self, other])
 
     def __mul__(self, other: "SymbolicTensor") -> "SymbolicTensor":
+        if not isinstance(other, SymbolicTensor):
+            return NotImplemented
         from minicnn.layers.merge import Multiply
 
         return Multiply()([self, other])
@@ -48,10 +52,17 @@ class SymbolicTensor:
 class Node:
     """One call of a layer: which tensors go in, which come out."""
 
-    def __init__(self, layer: Any, inputs: Sequence[SymbolicTensor], many_inputs: bool):
+    def __init__(
+        self,
+        layer: Any,
+        inputs: Sequence[SymbolicTensor],
+        many_inputs: bool,
+        training: bool | None = None,
+    ):
         self.layer = layer
         self.inputs = tuple(inputs)
         self.many_inputs = many_inputs  # whether the layer is handed a list
+        self.training = training  # what the call said; None where the pass decides
         self.outputs: tuple[SymbolicTensor, ...] = ()
         self.many_outputs = False
 
@@ -115,7 +126,7 @@ class Graph:
         closing = self.closing_layer() if ctx.wants_logits else None
         for i, (node, needs_dx) in enumerate(zip(self.nodes, self._needs_dx(ctx), strict=True)):
             last = closing is not None and i == len(self.nodes) - 1
-            inner = ctx.child(i, needs_dx=needs_dx, wants_logits=last)
+            inner = ctx.child(i, needs_dx, wants_logits=last, training=node.training)
             arguments = [values[t] for t in node.inputs]
             for tensor in node.inputs:
                 left[tensor] -= 1

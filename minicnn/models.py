@@ -9,6 +9,7 @@ from minicnn.graph import Graph, Shape, SymbolicTensor
 from minicnn.layers.base import LAYERS, Layer, Weight
 from minicnn.layers.input import InputLayer
 from minicnn.registry import serialize
+from minicnn.summary import model_summary
 from minicnn.training import Trainer
 
 
@@ -200,8 +201,6 @@ class Model(Trainer):
     def summary(self, line_length: int | None = None, print_fn: Any = None) -> None:
         """Print a table: each layer's output shape, parameters, multiply-adds an image and, in a
         graph with branches, what it reads."""
-        from minicnn.summary import model_summary
-
         (print_fn or print)(model_summary(self, line_length))
 
     def get_config(self) -> dict[str, Any]:
@@ -218,6 +217,7 @@ class Model(Trainer):
                     "layer": layers.index(node.layer),
                     "inputs": [number[t] for t in node.inputs],
                     "many_inputs": node.many_inputs,
+                    "training": node.training,
                 }
             )
             for tensor in node.outputs:
@@ -247,7 +247,8 @@ class Model(Trainer):
         layers = [layer_from_config(c, custom_objects) for c in config["layers"]]
         for call in config["calls"]:
             given = [tensors[i] for i in call["inputs"]]
-            result = layers[call["layer"]](given if call["many_inputs"] else given[0])
+            layer = layers[call["layer"]]
+            result = layer(given if call["many_inputs"] else given[0], call["training"])
             tensors += result if isinstance(result, list) else [result]
         outputs = [tensors[i] for i in config["outputs"]]
         model = Model(
@@ -446,7 +447,22 @@ def layer_from_config(
 
 def clone_model(model: Model) -> Model:
     """The same architecture with new weights."""
-    return type(model).from_config(model.get_config())
+    return type(model).from_config(model.get_config(), _classes(model))
+
+
+def _classes(model: Model) -> dict[str, type]:
+    """The classes of all layers inside by name, which finds those of one's own too."""
+    classes: dict[str, type] = {}
+    for layer in model.layers:
+        classes[type(layer).__name__] = type(layer)
+        if isinstance(layer, Model):
+            classes.update(_classes(layer))
+    return classes
+
+
+def save_model(model: Model, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
+    """`model.save(filepath)` as a function."""
+    model.save(filepath, overwrite)
 
 
 def load_model(
@@ -457,7 +473,8 @@ def load_model(
     """Read a model that `save` wrote, or a .keras or .h5 file of Keras 3.
 
     Args:
-        custom_objects: {class name: class} for layers that are not the library's.
+        custom_objects: {class name: class} for layers, losses, optimizers and metrics that are not
+            the library's (of Keras's files: layers).
         compile: take over optimizer, loss and metrics too, where the file has them.
     """
     from minicnn.saving import load_model as load
@@ -479,4 +496,4 @@ def _batch_shape(shape: Sequence[int | None]) -> str:
     return "(" + ", ".join(["n", *(str(s) for s in shape)]) + ")"
 
 
-__all__ = ["Model", "Sequential", "clone_model", "layer_from_config", "load_model"]
+__all__ = ["Model", "Sequential", "clone_model", "layer_from_config", "load_model", "save_model"]

@@ -4,6 +4,7 @@ Initial weights, shuffles and every generator handed to dropout or augmentation 
 host generator, so `set_random_seed(0)` at the top of a script fixes the whole run.
 """
 
+import random
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,6 @@ _generator = np.random.default_rng()
 
 def set_random_seed(seed: int) -> None:
     """Seed everything random in the library (and NumPy's and Python's global generators)."""
-    import random
-
     global _generator
     if not 0 <= int(seed) < 2**32:
         raise ValueError(f"a seed is an integer from 0 to 2**32 - 1, not {seed!r}")

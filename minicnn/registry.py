@@ -53,22 +53,26 @@ class Configurable:
     """
 
     def get_config(self) -> dict[str, Any]:
-        config: dict[str, Any] = {}
-        for cls in reversed(type(self).__mro__):
-            if "__init__" not in vars(cls) or cls is object:
-                continue
-            for name, parameter in inspect.signature(vars(cls)["__init__"]).parameters.items():
-                skip = name == "self" or parameter.kind in (
-                    inspect.Parameter.VAR_KEYWORD,
-                    inspect.Parameter.VAR_POSITIONAL,
-                )
-                if not skip and hasattr(self, name):
-                    config[name] = serialize(getattr(self, name))
-        return config
+        names = [n for n in argument_names(type(self)) if hasattr(self, n)]
+        return {name: serialize(getattr(self, name)) for name in names}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         return cls(**config)
+
+
+def argument_names(cls: type) -> list[str]:
+    """Constructor arguments of `cls` and of those it hands the rest to, base classes first."""
+    names: dict[str, None] = {}
+    for c in reversed(cls.__mro__):
+        if "__init__" in vars(c) and c is not object:
+            for name, parameter in inspect.signature(vars(c)["__init__"]).parameters.items():
+                if name != "self" and parameter.kind not in (
+                    parameter.VAR_KEYWORD,
+                    parameter.VAR_POSITIONAL,
+                ):
+                    names[name] = None
+    return list(names)
 
 
 def serialize(value: Any) -> Any:
@@ -133,11 +137,10 @@ class Registry:
         if isinstance(identifier, dict) and "class_name" in identifier:
             cls: Any = self.find(identifier["class_name"])
             return cls.from_config(identifier.get("config") or {})
-        if isinstance(identifier, type):
+        families = tuple({_family(c) for c in self._classes.values()})
+        if isinstance(identifier, type) and issubclass(identifier, families):
             return identifier(**defaults)
-        if isinstance(identifier, tuple(set(self._classes.values()))) or isinstance(
-            identifier, Configurable
-        ):
+        if isinstance(identifier, families):
             return identifier
         article = "an" if self.kind[0] in "aeiou" else "a"
         raise TypeError(
@@ -145,3 +148,9 @@ class Registry:
             f"not as {identifier!r} of type {type(identifier).__name__}; "
             f"known names: {', '.join(sorted(self._classes))}"
         )
+
+
+def _family(cls: type) -> type:
+    """The class below `Configurable` that `cls` descends from, such as Loss: what the library's
+    classes of one kind share with those a user derives."""
+    return next((c for c in reversed(cls.__mro__) if c in Configurable.__subclasses__()), cls)

@@ -140,6 +140,7 @@ class Trainer(Layer):
         )  # fmt: skip
         progress = ProgressBar(verbose, epochs, batches.steps)
         self.stop_training = False
+        self._generators = []  # `set_random_seed` before this fit governs it too
         logs: dict[str, Any] = {}
         with one_blas_thread():
             watchers.on_train_begin()
@@ -324,8 +325,8 @@ class Trainer(Layer):
         gradients = {w: g for w, g in ctx.gradients.items() if w.trainable}
         for part, _, other in results[1:]:  # in the order of the ranks: the same sum each time
             value = value + part
-            for weight in gradients:
-                gradients[weight] += other.gradients[weight]
+            for weight in gradients:  # not in place: two weights may share one array
+                gradients[weight] = gradients[weight] + other.gradients[weight]
         if len(results) > 1:
             y_pred = backend.array_module(y_pred).concatenate([r[1] for r in results])
         return value, y_pred, gradients, ctx.updates
@@ -438,11 +439,11 @@ class Trainer(Layer):
         x = self._prepare_inputs(x)
         self._check_targets(y, _length(x))
         self._make_metrics(y)
-        if class_weight is not None:
-            by_class = class_weights(y, class_weight)
-            sample_weight = by_class if sample_weight is None else sample_weight * by_class
         if sample_weight is not None:
             sample_weight = backend.asarray(sample_weight, self.dtype)
+        if class_weight is not None:
+            by_class = backend.asarray(class_weights(y, class_weight), self.dtype)
+            sample_weight = by_class if sample_weight is None else sample_weight * by_class
         return x, backend.asarray(y), sample_weight
 
     def _shard_generators(self, shards: int) -> list[Any]:

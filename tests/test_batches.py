@@ -158,7 +158,10 @@ def test_batches_of_images_alone():
     [
         ((1, 2, 3, 4), "got 4 parts"),
         ((np.ones((2, 3)), np.ones(3)), "2 images and 3 labels"),
+        ((np.ones((2, 3)), np.ones(2), np.ones(1)), "2 images and 1 sample weights"),
+        ((np.ones((0, 3)), np.ones(0)), r"a batch holds no images \(shape \(0, 3\)\)"),
         ((np.full((2, 3), np.nan), np.ones(2)), "image 0 of x holds NaN"),
+        ((np.ones((1, 3)), np.ones(1), np.array([np.inf])), "entry 0 of sample_weight holds NaN"),
         ((np.array(["a"]), np.ones(1)), "must hold numbers; got dtype"),
     ],
 )
@@ -178,6 +181,7 @@ X, Y, W = numbered(6)
         ((X, Y, W[:4]), "x has 6 images and sample_weight has 4 entries"),
         (([X, X[:5]], Y), r"x has 6 images and x\[1\] has 5 entries"),
         ((X, Y, np.ones((6, 2))), r"one number an image, shape \(6,\); got shape \(6, 2\)"),
+        ((X, Y, np.where(W == W[2], np.nan, 1.0)), "entry 2 of sample_weight holds NaN"),
         ((X, Y, None, 0), "batch_size must be an integer above 0, not 0"),
         ((X, Y, None, 2.5), "batch_size must be an integer above 0, not 2.5"),
         ((np.float32(3), None), "must have a batch axis; got the single value 3.0"),
@@ -216,6 +220,11 @@ def test_numbers_that_are_not_finite_are_found(where, bad):
 def test_large_numbers_are_finite():
     check_finite(np.full((4, 3), 3e38, "float32"))
     check_finite(np.full((4, 3), 1e308))
+
+
+def test_class_weights_are_a_dict():
+    with pytest.raises(TypeError, match=r"class_weight is \{label: weight\}, not 'balanced'"):
+        class_weights(np.zeros(3), "balanced")
 
 
 def test_the_weight_of_a_sample_is_that_of_its_class():

@@ -283,6 +283,32 @@ def test_clones_have_weights_of_their_own():
         assert not set(model.weights) & set(clone.weights)
 
 
+def test_clones_of_layers_of_ones_own():
+    class Double(Layer):
+        def forward(self, x, ctx):
+            return 2 * x
+
+    inner = Sequential([Input((3,)), Double()])
+    twin = clone_model(Sequential([Input((3,)), inner]))
+    np.testing.assert_array_equal(twin(np.ones((1, 3))), np.full((1, 3), 2))
+
+
+@pytest.mark.parametrize("called_with", [None, False, True])
+def test_a_call_may_say_whether_it_is_training(called_with, tmp_path):
+    x = inputs = Input((4,))
+    x = BatchNormalization(name="norm")(x, training=called_with)
+    model = Model(inputs, Dense(1)(Dropout(0.5)(x, training=called_with)))
+    model.compile("sgd", "mse")
+    model.save(tmp_path / "model.safetensors")
+    for m in (model, load_model(tmp_path / "model.safetensors")):
+        data = np.arange(48.0).reshape(12, 4)
+        drops = not np.array_equal(m.predict(data, verbose=0), m.predict(data, verbose=0))
+        assert drops is (called_with is True)
+        m.fit(data, np.ones(12), verbose=0)
+        moved = m.get_layer("norm").moving_mean.numpy().any()
+        assert moved == (called_with is not False)
+
+
 def test_configurations_of_nested_models():
     inner = Sequential([Dense(4, activation="relu"), Dense(2)], name="inner")
     outer = Sequential([Input((3,)), Rescaling(0.5), inner, branchless()], name="outer")

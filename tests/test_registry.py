@@ -59,6 +59,21 @@ def test_other_types_are_refused():
         THINGS.get(3)
 
 
+def test_objects_of_another_kind_are_refused():
+    class Own(Base):
+        """A class of the user's: a thing, though not registered."""
+
+    class Other(Configurable):
+        pass
+
+    own = Own()
+    assert THINGS.get(own) is own
+    assert isinstance(THINGS.get(Own), Own)
+    for other in (Other(), Other):
+        with pytest.raises(TypeError, match="a thing is given by name"):
+            THINGS.get(other)
+
+
 def test_messages_are_english():
     with pytest.raises(TypeError, match="an optimizer is given by name"):
         Registry("optimizer").get(3)

@@ -542,6 +542,46 @@ def test_dropout_differs_from_shard_to_shard_and_step_to_step(monkeypatch):
             assert not np.array_equal(masks[i], masks[j])
 
 
+def test_a_seed_governs_the_next_fit_of_a_model_that_has_trained():
+    model = Sequential([Input((5,)), Dense(5), Dropout(0.5), Dense(1)])
+    model.compile("sgd", "mse")
+    start, losses = model.get_weights(), []
+    for _ in range(2):
+        model.set_weights(start)
+        set_random_seed(1)
+        history = model.fit(np.ones((32, 5)), np.ones(32), epochs=2, verbose=0)
+        losses.append(history.history["loss"])
+    assert losses[0] == losses[1]
+
+
+class TwoBiases(Layer):
+    """y = x + a + b: the gradients of both are one array."""
+
+    def build(self, input_shape):
+        self.a = self.add_weight("a", (input_shape[-1],), "zeros")
+        self.b = self.add_weight("b", (input_shape[-1],), "zeros")
+
+    def forward(self, x, ctx):
+        return x + self.a.value + self.b.value
+
+    def backward(self, dy, ctx):
+        total = dy.sum(0)
+        ctx.add_gradient(self.a, total)
+        ctx.add_gradient(self.b, total)
+        return dy
+
+
+def test_two_weights_may_share_one_gradient(monkeypatch):
+    steps = []
+    for threads in "12":
+        monkeypatch.setenv("MINICNN_NUM_THREADS", threads)
+        model = Sequential([Input((3,)), TwoBiases()])
+        model.compile(SGD(1.0), "mse")
+        model.train_on_batch(np.arange(96).reshape(32, 3) / 96, np.zeros((32, 3)))
+        steps.append(model.get_weights())
+    np.testing.assert_allclose(steps[0], steps[1], rtol=1e-5)
+
+
 def test_a_batch_smaller_than_a_shard(monkeypatch):
     monkeypatch.setenv("MINICNN_NUM_THREADS", "4")
     model = network(extra=[BatchNormalization()])

@@ -3,7 +3,6 @@
 from typing import Any
 
 from minicnn import activations
-from minicnn.activations import ACTIVATIONS
 from minicnn.context import Context
 from minicnn.layers.base import LAYERS, Layer
 
@@ -21,7 +20,7 @@ class Activation(Layer):
 
     def __init__(self, activation: Any, **kwargs: Any):
         super().__init__(**kwargs)
-        self.activation = ACTIVATIONS.get(activation or "linear")
+        self.activation = activations.get(activation)
 
     @property
     def closing_softmax(self) -> bool:

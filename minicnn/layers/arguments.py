@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from minicnn import activations
 from minicnn.kernels.windows import Pair, Window
+from minicnn.layers.activation import Activation
 from minicnn.layers.base import Layer
 
 
@@ -22,6 +24,11 @@ def pair(layer: Layer, argument: str, value: Any) -> Pair:
             f"not {value!r}"
         )
     return positive_int(layer, argument, values[0]), positive_int(layer, argument, values[1])
+
+
+def activation_function(value: Any) -> activations.Activation:
+    """From what `activations.get` takes, or a layer such as `LeakyReLU(0.1)`."""
+    return value.activation if isinstance(value, Activation) else activations.get(value)
 
 
 def padding_name(layer: Layer, value: Any) -> str:

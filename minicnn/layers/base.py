@@ -9,7 +9,14 @@ from minicnn import backend, random
 from minicnn.context import Context
 from minicnn.graph import Node, Shape, SymbolicTensor
 from minicnn.initializers import INITIALIZERS
-from minicnn.registry import Configurable, Registry, near_matches, snake_case, unique_name
+from minicnn.registry import (
+    Configurable,
+    Registry,
+    argument_names,
+    near_matches,
+    snake_case,
+    unique_name,
+)
 
 LAYERS = Registry("layer")
 
@@ -105,13 +112,13 @@ class Layer(Configurable):
     ):
         if unknown:
             argument = next(iter(unknown))
-            known = [k for k in self._argument_names() if k != "self"]
             raise TypeError(
                 f"{type(self).__name__} has no argument {argument!r}; "
-                f"{near_matches(argument, known)}"
+                f"{near_matches(argument, self._argument_names())}"
             )
         self.name = name or unique_name(snake_case(type(self).__name__))
-        self.dtype = str(np.dtype(dtype or backend.floatx()))
+        given = dtype or backend.floatx()
+        self.dtype = given if isinstance(given, str) else str(np.dtype(given))
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"{self.described} computes in float32 or float64, not {dtype!r}")
         self._trainable = trainable
@@ -124,17 +131,7 @@ class Layer(Configurable):
 
     @classmethod
     def _argument_names(cls) -> list[str]:
-        import inspect
-
-        names: list[str] = []
-        for c in cls.__mro__:
-            if "__init__" in vars(c) and c is not object:
-                names += [
-                    n
-                    for n, p in inspect.signature(vars(c)["__init__"]).parameters.items()
-                    if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
-                ]
-        return list(dict.fromkeys(names))
+        return argument_names(cls)
 
     # What a layer defines
 
@@ -169,8 +166,8 @@ class Layer(Configurable):
         regularizer: Any = None,
         trainable: bool = True,
     ) -> Weight:
-        """Make a weight of `shape` in the layer's dtype."""
-        initializer = INITIALIZERS.get(initializer)
+        """Make a weight of `shape` in the layer's dtype; without an initializer, glorot_uniform."""
+        initializer = INITIALIZERS.get(initializer or "glorot_uniform")
         value = initializer(tuple(shape), dtype=self.dtype)
         weight = Weight(name, backend.asarray(value), self, trainable, regularizer)
         self._weights.append(weight)
@@ -264,26 +261,35 @@ class Layer(Configurable):
         self._node = None
         self.built = False
 
-    def __call__(self, x: Any, training: bool = False) -> Any:
-        """On symbolic tensors: a place in a model. On arrays: the result, nothing recorded."""
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        """On symbolic tensors: a place in a model. On arrays: the result, nothing recorded.
+
+        Args:
+            training: whether dropout drops, augmentation augments and batch statistics are used.
+                Where not given, a place in a model does what the model is doing, and a call on
+                arrays does not.
+        """
         many = isinstance(x, (list, tuple))
         tensors = list(x) if many else [x]
         if tensors and all(isinstance(t, SymbolicTensor) for t in tensors):
-            return self._call_symbolic(tensors, many)
+            return self._call_symbolic(tensors, many, training)
         arrays = [backend.asarray(t).astype(self.dtype, copy=False) for t in tensors]
         shapes = [(None, *a.shape[1:]) for a in arrays]
         self.build_for(shapes if many else shapes[0])
         self.compute_output_shape(shapes if many else shapes[0])  # says what is wrong with a shape
-        ctx = Context(training, record=False, rng=random.device_generator() if training else None)
+        rng = random.device_generator() if training else None
+        ctx = Context(bool(training), record=False, rng=rng)
         y = self.forward(arrays if many else arrays[0], ctx)
         for weight, value in ctx.updates.items():
             weight.assign(value)
         return y
 
-    def _call_symbolic(self, tensors: list[SymbolicTensor], many: bool) -> Any:
+    def _call_symbolic(
+        self, tensors: list[SymbolicTensor], many: bool, training: bool | None
+    ) -> Any:
         shapes = [t.shape for t in tensors]
         self.build_for(shapes if many else shapes[0])
-        node = self._node = Node(self, tensors, many)
+        node = self._node = Node(self, tensors, many, training)
         shape = self.compute_output_shape(shapes if many else shapes[0])
         node.many_outputs = _is_shape_list(shape)
         node.outputs = tuple(

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from minicnn.activations import ACTIVATIONS
 from minicnn.context import Context
 from minicnn.initializers import INITIALIZERS
 from minicnn.kernels import conv
@@ -71,7 +70,7 @@ class Conv2D(ActivatedLayer):
                 f"{self.described}: {filters} filters cannot be cut into {groups} groups; "
                 f"choose filters as a multiple of groups"
             )
-        self.activation = ACTIVATIONS.get(activation or "linear")
+        self.activation = arguments.activation_function(activation)
         self.use_bias = use_bias
         self.kernel_initializer = INITIALIZERS.get(kernel_initializer)
         self.bias_initializer = INITIALIZERS.get(bias_initializer)

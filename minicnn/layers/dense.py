@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from minicnn.activations import ACTIVATIONS
 from minicnn.context import Context
 from minicnn.initializers import INITIALIZERS
 from minicnn.kernels.reduce import channel_sum
@@ -41,7 +40,7 @@ class Dense(ActivatedLayer):
             kwargs["input_shape"] = (kwargs.pop("input_dim"),)
         super().__init__(**kwargs)
         self.units = arguments.positive_int(self, "units", units)
-        self.activation = ACTIVATIONS.get(activation or "linear")
+        self.activation = arguments.activation_function(activation)
         self.use_bias = use_bias
         self.kernel_initializer = INITIALIZERS.get(kernel_initializer)
         self.bias_initializer = INITIALIZERS.get(bias_initializer)

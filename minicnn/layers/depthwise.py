@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from minicnn.activations import ACTIVATIONS
 from minicnn.context import Context
 from minicnn.initializers import INITIALIZERS
 from minicnn.kernels import conv, depthwise
@@ -40,7 +39,7 @@ class _Depthwise(ActivatedLayer):
         self.data_format = arguments.channels_last(self, data_format)
         self.dilation_rate = arguments.pair(self, "dilation_rate", dilation_rate)
         self.depth_multiplier = arguments.positive_int(self, "depth_multiplier", depth_multiplier)
-        self.activation = ACTIVATIONS.get(activation or "linear")
+        self.activation = arguments.activation_function(activation)
         self.use_bias = use_bias
         self.depthwise_initializer = INITIALIZERS.get(depthwise_initializer)
         self.bias_initializer = INITIALIZERS.get(bias_initializer)

@@ -31,9 +31,7 @@ def load_model(
     compile: bool = True,
 ) -> Any:
     """Read a whole model; see `minicnn.models.load_model`."""
-    path = Path(filepath)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {str(path)!r} to load a model from")
+    path = _existing(filepath, "a model")
     if path.suffix in KERAS_SUFFIXES:
         from minicnn.saving import keras_format
 
@@ -43,21 +41,19 @@ def load_model(
 
 def save_weights(model: Any, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
     """Write the weights alone; see `Model.save_weights`."""
-    path = Path(filepath)
-    if path.name.endswith(".weights.h5"):
+    path = _checked(filepath, overwrite)
+    if path.suffix in KERAS_SUFFIXES:
         raise ValueError(
             f"weights alone are written to .safetensors, not to {path.name!r}; for Keras, save the "
             f"whole model as .keras"
         )
     _require_weights(model)
-    native.save_weights(model, _checked(path, overwrite))
+    native.save_weights(model, path)
 
 
 def load_weights(model: Any, filepath: str | os.PathLike[str]) -> None:
     """Take over weights; see `Model.load_weights`."""
-    path = Path(filepath)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {str(path)!r} to load weights from")
+    path = _existing(filepath, "weights")
     _require_weights(model)
     if path.suffix in KERAS_SUFFIXES:
         from minicnn.saving import keras_format
@@ -73,6 +69,15 @@ def _require_weights(model: Any) -> None:
         raise ValueError(
             f"{model.described} has no weights yet: give it an Input, build it or train it first"
         )
+
+
+def _existing(filepath: str | os.PathLike[str], what: str) -> Path:
+    path = Path(filepath)
+    if path.is_dir():
+        raise IsADirectoryError(f"{str(path)!r} is a folder; give the file to load {what} from")
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {str(path)!r} to load {what} from")
+    return path
 
 
 def _checked(filepath: str | os.PathLike[str], overwrite: bool) -> Path:

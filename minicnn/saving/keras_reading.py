@@ -3,7 +3,6 @@
 What Keras can say and minicnn cannot is an error that names it, unless it is switched off.
 """
 
-import inspect
 import warnings
 from typing import Any
 
@@ -18,7 +17,7 @@ from minicnn.metrics.base import METRICS
 from minicnn.models import Model, Sequential
 from minicnn.optimizers import OPTIMIZERS
 from minicnn.optimizers.schedules import SCHEDULES
-from minicnn.registry import Registry, near_matches
+from minicnn.registry import Registry, argument_names, near_matches
 from minicnn.regularizers import REGULARIZERS
 
 # Arguments minicnn has not that say nothing about what is computed here: Dropout draws from the
@@ -134,7 +133,7 @@ class ConfigReader:
                 ):
                     call = calls.pop(0)
                     given = [tensor(r, offsets) for r in call.references]
-                    result = layers[name](given if call.many else given[0])
+                    result = layers[name](given if call.many else given[0], call.training)
                     made[name].append(result if isinstance(result, list) else [result])
             if left == sum(map(len, waiting.values())):
                 stuck = [name for name, calls in waiting.items() if calls]
@@ -155,7 +154,7 @@ class ConfigReader:
 
     def _construct(self, cls: type, config: dict[str, Any], name: str) -> Any:
         """An object of `cls` from Keras's arguments for it."""
-        known = _argument_names(cls)
+        known = argument_names(cls)
         arguments: dict[str, Any] = {}
         for key, value in config.items():
             key = _OLD_NAMES.get(key, key) if key not in known else key
@@ -256,20 +255,22 @@ class ConfigReader:
 
 
 class _Call:
-    """One call of a layer: the places of its inputs, [layer, number of the call, output]."""
+    """One call of a layer: the places of its inputs, [layer, number of the call, output], and the
+    argument `training`."""
 
     def __init__(self, layer: Layer, node: Any):
         self.references: list[list[Any]] = []
         self.many = False
+        self.training: bool | None = None
         if isinstance(node, list):  # Keras 2: [[layer, call, output, {keyword arguments}], ...]
             self.references = [r[:3] for r in node]
             self.many = len(node) > 1
             for reference in node:
-                self._check_keywords(layer, reference[3] if len(reference) > 3 else {})
+                self._take_keywords(layer, reference[3] if len(reference) > 3 else {})
             return
         keywords = dict(node["kwargs"])
         given = [*node["args"], *([keywords.pop("inputs")] if "inputs" in keywords else [])]
-        self._check_keywords(layer, keywords)
+        self._take_keywords(layer, keywords)
         if not given:
             return
         single = len(given) == 1 and isinstance(given[0], dict)
@@ -284,20 +285,14 @@ class _Call:
         # Keras lets a model of one input be called on a list of one tensor
         self.many = not single and not (isinstance(layer, Model) and len(parts) == 1)
 
-    def _check_keywords(self, layer: Layer, keywords: dict[str, Any]) -> None:
+    def _take_keywords(self, layer: Layer, keywords: dict[str, Any]) -> None:
         for key, value in keywords.items():
-            if value is None:
-                continue
-            if key == "training" and value is False:
-                changing = [la.described for la in _parts(layer) if _differs_in_training(la)]
-                if changing:
-                    warnings.warn(
-                        f"{layer.described} is called with training=False, which minicnn does not "
-                        f"keep: when trained further, {', '.join(changing)} will be active",
-                        stacklevel=2,
-                    )
-                continue
-            raise ValueError(f"{layer.described} is called with {key}={value!r}; minicnn has not")
+            if key == "training":
+                self.training = value
+            elif value is not None:
+                raise ValueError(
+                    f"{layer.described} is called with {key}={value!r}; minicnn has not"
+                )
 
 
 def _offsets(
@@ -341,21 +336,6 @@ def _frozen_if(model: Any, config: dict[str, Any]) -> Any:
     return model
 
 
-def _parts(layer: Layer) -> list[Layer]:
-    if not isinstance(layer, Model):
-        return [layer]
-    return [part for inner in layer.layers for part in _parts(inner)]
-
-
-def _differs_in_training(layer: Layer) -> bool:
-    name = type(layer).__name__
-    return (
-        name == "Dropout"
-        or name.startswith("Random")
-        or (name == "BatchNormalization" and layer.trainable)
-    )
-
-
 def _dtype(value: Any) -> str | None:
     """A policy's dtype of weights: "mixed_float16" computes in float16 from float32 weights."""
     if isinstance(value, dict):
@@ -370,21 +350,6 @@ def _find(registry: Registry, name: str) -> type:
         raise ValueError(
             f"minicnn has no {registry.kind} {name!r}; {near_matches(name, registry.names())}"
         ) from None
-
-
-def _argument_names(cls: type) -> list[str]:
-    """Constructor arguments of a class and of those it hands the rest to."""
-    names: dict[str, None] = {}
-    for c in cls.__mro__:
-        if c is object or "__init__" not in vars(c):
-            continue
-        for name, parameter in inspect.signature(vars(c)["__init__"]).parameters.items():
-            if name != "self" and parameter.kind not in (
-                parameter.VAR_KEYWORD,
-                parameter.VAR_POSITIONAL,
-            ):
-                names[name] = None
-    return list(names)
 
 
 def _plain(value: Any) -> Any:

@@ -146,7 +146,8 @@ class ConfigWriter:
                 for node in calls[operation]:
                     given = [described(t) for t in node.inputs]
                     arguments = [given] if node.many_inputs else given
-                    nodes.append({"args": arguments, "kwargs": {}})
+                    keywords = {} if node.training is None else {"training": node.training}
+                    nodes.append({"args": arguments, "kwargs": keywords})
                 entry.update(name=operation.name, inbound_nodes=nodes)
             layers.append(entry)
         ins = [end(t) for t in model.inputs]

@@ -16,7 +16,6 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from minicnn import losses, optimizers
 from minicnn.backend import to_numpy
 from minicnn.files import atomic_write
 from minicnn.models import Model, layer_from_config
@@ -65,7 +64,9 @@ def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> M
     if compile and "compile" in header:
         parts = header["compile"]
         model.compile(
-            optimizers.get(parts["optimizer"]), losses.get(parts["loss"]), parts["metrics"]
+            _own_or(parts["optimizer"], custom_objects),
+            _own_or(parts["loss"], custom_objects),
+            [_own_or(m, custom_objects) for m in parts["metrics"]],
         )
         prefix = "optimizer/"
         state = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
@@ -78,6 +79,14 @@ def load_weights(model: Model, path: Path) -> None:
     """Take over the weights of a file; all of them or, after an error, none."""
     _, arrays = _read(path)
     _assign(model.weight_keys(), arrays, path)
+
+
+def _own_or(identifier: Any, custom_objects: dict[str, type] | None) -> Any:
+    """An object of a class of the caller's own; what is of the library's is left to `compile`."""
+    if isinstance(identifier, dict) and identifier["class_name"] in (custom_objects or {}):
+        own: Any = (custom_objects or {})[identifier["class_name"]]
+        return own.from_config(identifier["config"])
+    return identifier
 
 
 def _metric_config(identifier: Any) -> Any:

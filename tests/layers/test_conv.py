@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from layer_calls import run, set_weights
 from strategies import convolutions, numbers
 
+from minicnn import activations
 from minicnn.gradcheck import gradcheck
-from minicnn.layers import Conv2D
+from minicnn.layers import Conv2D, LeakyReLU
 
 
 def layer_of(case, **arguments):
@@ -46,6 +47,13 @@ def test_activation_is_applied():
     plain(x), active(x)
     active.set_weights(plain.get_weights())
     np.testing.assert_array_equal(active(x), np.maximum(plain(x), 0))
+
+
+@pytest.mark.parametrize("function", [activations.leaky_relu, LeakyReLU(0.2)])
+def test_activations_given_as_functions_and_layers(function):
+    layer = Conv2D(2, 1, activation=function)
+    assert isinstance(layer.activation, activations.LeakyReLU)
+    assert layer.activation.negative_slope == 0.2
 
 
 def test_a_closing_softmax_is_left_to_the_loss():

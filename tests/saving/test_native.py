@@ -339,6 +339,26 @@ def test_the_ending_says_the_format(tmp_path):
         network().save(tmp_path / "m.pkl")
     with pytest.raises(ValueError, match="weights alone are written to .safetensors"):
         network().save_weights(tmp_path / "m.weights.h5")
+    with pytest.raises(ValueError, match="weights alone are written to .safetensors"):
+        network().save_weights(tmp_path / "m.keras")
+    with pytest.raises(IsADirectoryError, match="is a folder; give the file to load a model from"):
+        load_model(tmp_path)
+
+
+def test_losses_and_metrics_of_ones_own(tmp_path):
+    class Halved(losses.MeanSquaredError):
+        pass
+
+    class Error(metrics.MeanSquaredError):
+        pass
+
+    model = Sequential([Input((3,)), Dense(2)])
+    model.compile("sgd", Halved(), metrics=[Error()])
+    model.save(tmp_path / "m.safetensors")
+    loaded = load_model(tmp_path / "m.safetensors", {"Halved": Halved, "Error": Error})
+    assert isinstance(loaded.loss, Halved)
+    with pytest.raises(ValueError, match="unknown loss 'Halved'"):
+        load_model(tmp_path / "m.safetensors")
 
 
 def test_a_model_that_is_not_built(tmp_path):
