@@ -116,6 +116,7 @@ def train(args):
         "seconds": clock.seconds,
         "peak_memory_mb": peak_memory_mb(),
         "backend": minicnn.get_backend(),
+        "device": minicnn.backend.device_info(),
         "versions": {
             "minicnn": minicnn.__version__,
             "numpy": np.__version__,
@@ -199,7 +200,12 @@ def predict(args):
     if not path.exists():
         sys.exit(f"error: there is no {path}; train first, or say --output FOLDER")
     model = minicnn.models.load_model(path)
-    class_names = DATASETS[model.name.rpartition("_")[2]].CLASS_NAMES
+    dataset = model.name.rpartition("_")[2]
+    if dataset not in DATASETS:
+        sys.exit(
+            f"error: {path} is not of this example: its name {model.name!r} ends in no data set"
+        )
+    class_names = DATASETS[dataset].CLASS_NAMES
     height, width, _ = model.input_shape[1:]
     for image_path in args.predict:
         image = img_to_array(load_img(image_path, target_size=(height, width)))

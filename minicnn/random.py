@@ -29,8 +29,6 @@ def host_generator(seed: int | None = None) -> np.random.Generator:
     return _generator if seed is None else np.random.default_rng(seed)
 
 
-def device_generator(seed: int | None = None) -> Any:
+def device_generator() -> Any:
     """A new generator on the active backend, seeded from the library's own."""
-    if seed is None:
-        seed = int(_generator.integers(2**63))
-    return backend.random_generator(seed)
+    return backend.random_generator(int(_generator.integers(2**63)))

@@ -87,6 +87,7 @@ def test_top_k_counts_ties_and_leaves_out_what_is_not_finite():
 
 @given(predictions(), st.integers(1, 6))
 @settings(deadline=None, max_examples=40)
+@pytest.mark.parity
 def test_accuracies_equal_scikit_learn(case, k):
     sklearn = pytest.importorskip("sklearn.metrics")
     classes, labels, scores, weight = case
@@ -103,6 +104,7 @@ def test_accuracies_equal_scikit_learn(case, k):
 
 @given(predictions(), st.sampled_from(["macro", "micro", "weighted", None]))
 @settings(deadline=None, max_examples=40)
+@pytest.mark.parity
 def test_f1_and_confusion_matrix_equal_scikit_learn(case, average):
     sklearn = pytest.importorskip("sklearn.metrics")
     classes, labels, scores, weight = case
@@ -121,6 +123,7 @@ def test_f1_and_confusion_matrix_equal_scikit_learn(case, average):
 
 @given(predictions(), st.floats(0.05, 0.95))
 @settings(deadline=None, max_examples=40)
+@pytest.mark.parity
 def test_precision_and_recall_equal_scikit_learn(case, threshold):
     sklearn = pytest.importorskip("sklearn.metrics")
     classes, labels, scores, weight = case

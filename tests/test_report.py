@@ -34,6 +34,7 @@ def labels(draw):
 @given(labels(), st.integers(1, 6))
 @settings(deadline=None, max_examples=60)
 @pytest.mark.filterwarnings("ignore:A single label was found")
+@pytest.mark.parity
 def test_text_and_scores_equal_scikit_learn(case, digits):
     sklearn = pytest.importorskip("sklearn.metrics")
     classes, y_true, y_pred = case
@@ -59,6 +60,7 @@ def test_text_and_scores_equal_scikit_learn(case, digits):
         assert scores[name] == pytest.approx(row)
 
 
+@pytest.mark.parity
 def test_long_names_widen_the_first_column():
     sklearn = pytest.importorskip("sklearn.metrics")
     y_true, y_pred = [0, 1, 1], [0, 1, 0]

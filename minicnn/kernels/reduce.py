@@ -21,8 +21,3 @@ def channel_sum(x: Any) -> Any:
     # (blocks, block, C) -> (blocks, C) -> (C,)
     total = xp.matmul(xp.ones(block, x.dtype), x[:whole].reshape(-1, block, x.shape[-1])).sum(0)
     return total if whole == rows else total + x[whole:].sum(0)
-
-
-def channel_mean(x: Any) -> Any:
-    """(..., C) to (C,): the mean over everything but the channel."""
-    return channel_sum(x) / (x.size // x.shape[-1])

@@ -6,15 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import array_shapes, numbers
 
-from minicnn.kernels.reduce import channel_mean, channel_sum
+from minicnn.kernels.reduce import channel_sum
 
 
 @given(array_shapes(min_rank=1, max_rank=4))
-def test_sum_and_mean(shape):
+def test_sum(shape):
     x = numbers(shape)
     axes = tuple(range(len(shape) - 1))
     np.testing.assert_allclose(channel_sum(x), x.sum(axis=axes), atol=1e-12)
-    np.testing.assert_allclose(channel_mean(x), x.mean(axis=axes), atol=1e-12)
 
 
 @given(st.integers(1, 3000), st.integers(1, 3))
@@ -32,14 +31,13 @@ def test_precision_in_float32(rows):
     y = channel_sum(x)
     assert y.dtype == np.float32
     np.testing.assert_allclose(y, exact, rtol=1e-6)
-    np.testing.assert_allclose(channel_mean(x), exact / rows, rtol=1e-6)
     one_by_one = np.cumsum(x[:, 0], dtype="float32")[-1]
     assert abs(one_by_one - exact[0]) > 10 * abs(y[0] - exact[0])
 
 
 def test_float64_is_kept():
     assert channel_sum(np.ones((5, 2))).dtype == np.float64
-    assert channel_mean(np.ones((5000, 2))).dtype == np.float64
+    assert channel_sum(np.ones((5000, 2))).dtype == np.float64
 
 
 def test_columns_of_a_larger_array():
