@@ -39,6 +39,8 @@ def main():
         predict(args) if args.predict else train(args)
     except (OSError, ValueError, RuntimeError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
 
 
 def arguments():

@@ -47,7 +47,7 @@ class ArrayBatches:
         self.samples = len(self.xs[0])
         if self.samples == 0:
             raise ValueError(f"x holds no images (shape {tuple(self.xs[0].shape)})")
-        self.batch_size = check_batch_size(32 if batch_size is None else batch_size)
+        self.batch_size = check_integer("batch_size", 32 if batch_size is None else batch_size)
         whole = -(-self.samples // self.batch_size)
         self.steps = whole if steps is None else min(whole, steps)
         for name, array in [
@@ -150,10 +150,16 @@ def make_batches(
     return IteratorBatches(x, steps)
 
 
-def check_batch_size(batch_size: Any) -> int:
-    if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__") or batch_size < 1:
-        raise ValueError(f"batch_size must be an integer above 0, not {batch_size!r}")
-    return int(batch_size)
+def check_integer(argument: str, value: Any, allow_zero: bool = False) -> int:
+    """`value` as an int.
+
+    Raises:
+        ValueError: it is no integer, or too small; the message names the argument.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < (not allow_zero):
+        bound = "of at least 0" if allow_zero else "above 0"
+        raise ValueError(f"{argument} must be an integer {bound}, not {value!r}")
+    return int(value)
 
 
 def check_finite(x: Any, name: str = "x") -> None:

@@ -1,10 +1,13 @@
-"""Writing files so that a reader sees the old file or the whole new one, never half of it."""
+"""Writing files: names that say a format, and never half a file in the place of a whole one."""
 
 import contextlib
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+
+KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
+KERAS_WEIGHTS = ".weights.h5"
 
 
 def make_folder(folder: str | os.PathLike[str]) -> Path:
@@ -53,6 +56,26 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def model_path(filepath: str | os.PathLike[str], weights_only: bool = False) -> Path:
+    """`filepath`, if its ending says a format that a model, or its weights alone, can be saved in.
+
+    Raises:
+        ValueError: another ending.
+    """
+    path = Path(filepath)
+    if weights_only and path.suffix != ".safetensors" and not path.name.endswith(KERAS_WEIGHTS):
+        raise ValueError(
+            f"weights alone are written to .safetensors, or to {KERAS_WEIGHTS} as Keras does, not "
+            f"to {path.name!r}"
+        )
+    if path.suffix not in (".safetensors", *KERAS_SUFFIXES):
+        raise ValueError(
+            f"the file name must end in .safetensors, .keras or .h5, which say the format; got "
+            f"{str(filepath)!r}"
+        )
+    return path
 
 
 def _refusal(error: OSError, folder: Path) -> OSError:

@@ -7,6 +7,7 @@ divided by the number of predictions, whatever the weights, as in Keras:
 """
 
 import copy
+import inspect
 import math
 from typing import Any
 
@@ -199,9 +200,10 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
         if y.size == 0:
             return
         if y.dtype.kind not in "iub" and not (y.dtype.kind == "f" and (y == np.floor(y)).all()):
+            wrong = y[y != np.floor(y)] if y.dtype.kind == "f" else y.reshape(-1)
             raise ValueError(
                 f"labels are whole numbers from 0 to {_last(classes)}; got {y.dtype} values "
-                f"such as {y.reshape(-1)[0]!r}"
+                f"such as {wrong[0].item()!r}"
             )
         low, high = int(y.min()), int(y.max())
         if low < 0 or (classes is not None and high >= classes):
@@ -340,4 +342,9 @@ def get(identifier: Any) -> Loss | None:
     """
     if identifier in _FUNCTIONS:
         return LOSSES.get(identifier.__name__)
+    if inspect.isfunction(identifier):
+        raise TypeError(
+            f"the function {identifier.__name__} has no gradient that training could follow: write "
+            f"it as a subclass of minicnn.losses.Loss with per_sample and per_sample_gradient"
+        )
     return LOSSES.get(identifier)

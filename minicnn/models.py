@@ -274,13 +274,13 @@ class Model(Trainer):
         save_model(self, filepath, overwrite)
 
     def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
-        """Write the weights alone to a .safetensors file."""
+        """Write the weights alone to a file ending in .safetensors, or in .weights.h5 for Keras."""
         from minicnn.saving import save_weights
 
         save_weights(self, filepath, overwrite)
 
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
-        """Take over the weights of a file that `save` or `save_weights` wrote."""
+        """Take over the weights of a file that `save`, `save_weights` or Keras wrote."""
         from minicnn.saving import load_weights
 
         load_weights(self, filepath)

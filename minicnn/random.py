@@ -5,6 +5,7 @@ host generator, so `set_random_seed(0)` at the top of a script fixes the whole r
 """
 
 import random
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ _generator = np.random.default_rng()
 def set_random_seed(seed: int) -> None:
     """Seed everything random in the library (and NumPy's and Python's global generators)."""
     global _generator
-    if not 0 <= int(seed) < 2**32:
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
         raise ValueError(f"a seed is an integer from 0 to 2**32 - 1, not {seed!r}")
     _generator = np.random.default_rng(int(seed))
     np.random.seed(int(seed))

@@ -76,9 +76,15 @@ def argument_names(cls: type) -> list[str]:
 
 
 def serialize(value: Any) -> Any:
-    """`value` in terms of JSON."""
+    """`value` in terms of JSON.
+
+    Raises:
+        ValueError: an object does not keep an argument that its constructor needs.
+    """
     if isinstance(value, Configurable):
-        return {"class_name": type(value).__name__, "config": value.get_config()}
+        config = value.get_config()
+        _require_arguments(type(value), config)
+        return {"class_name": type(value).__name__, "config": config}
     if isinstance(value, (list, tuple)):
         return [serialize(v) for v in value]
     if isinstance(value, dict):
@@ -88,6 +94,22 @@ def serialize(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     return value
+
+
+def _require_arguments(cls: Any, config: dict[str, Any]) -> None:
+    """Raise unless `config` has all that the constructor of `cls` cannot do without: better now
+    than when a file is to be read."""
+    maker = next(c for c in cls.__mro__ if "from_config" in vars(c))
+    if maker is not Configurable:
+        return  # it may make its objects from other things
+    for name, parameter in inspect.signature(cls).parameters.items():
+        needed = parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        if needed and parameter.default is parameter.empty and name not in config:
+            raise ValueError(
+                f"{cls.__name__} needs the argument {name!r} but does not keep it, so that it "
+                f"could not be made again from a file: set self.{name} = {name} in its __init__, "
+                f"or define get_config(self)"
+            )
 
 
 class Registry:

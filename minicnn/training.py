@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 
 from minicnn import activations, backend, losses, optimizers, random
-from minicnn.batches import ArrayBatches, Batch, IteratorBatches, class_weights, make_batches, split
+from minicnn.batches import (
+    ArrayBatches,
+    Batch,
+    IteratorBatches,
+    check_integer,
+    class_weights,
+    make_batches,
+    split,
+)
 from minicnn.callbacks import Callback, CallbackList, History, LazyLogs
 from minicnn.context import Context
 from minicnn.layers.base import Layer, Weight
@@ -55,8 +63,10 @@ class Trainer(Layer):
             metrics: names ("accuracy") or objects.
 
         Raises:
-            ValueError: an unknown name; the message lists the near matches.
+            ValueError: an unknown name (the message lists the near matches); a model with several
+                outputs.
         """
+        self._check_one_output()
         if loss is None:
             raise ValueError(
                 "compile needs a loss, such as loss='sparse_categorical_crossentropy' for labels "
@@ -118,12 +128,9 @@ class Trainer(Layer):
             ValueError: data that do not fit each other or the model.
         """
         self._check_compiled("fit")
-        if epochs < 1 or initial_epoch < 0 or validation_freq < 1:
-            raise ValueError(
-                f"epochs and validation_freq must be above 0 and initial_epoch not below 0; got "
-                f"epochs={epochs}, validation_freq={validation_freq}, "
-                f"initial_epoch={initial_epoch}"
-            )
+        epochs = check_integer("epochs", epochs)
+        initial_epoch = check_integer("initial_epoch", initial_epoch, allow_zero=True)
+        validation_freq = check_integer("validation_freq", validation_freq)
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split(x, y, sample_weight, validation_split)
         batches = make_batches(x, y, sample_weight, batch_size, shuffle, steps_per_epoch)
@@ -394,6 +401,14 @@ class Trainer(Layer):
                 f"metrics=['accuracy'])"
             )
 
+    def _check_one_output(self) -> None:
+        if isinstance(self.output_shape, list):
+            raise ValueError(
+                f"{self.described} has {len(self.output_shape)} outputs; a loss takes one: train "
+                f"Model(inputs, one_output), which shares its layers, and use the others with "
+                f"predict"
+            )
+
     def _check_data(self, batches: ArrayBatches | IteratorBatches) -> None:
         """Arrays are checked as a whole, before anything runs; iterators batch by batch."""
         if isinstance(batches, ArrayBatches):
@@ -408,11 +423,6 @@ class Trainer(Layer):
         if y is None:
             raise ValueError(
                 "there are no targets: pass y beside x, or an iterator of batches (x, y)"
-            )
-        if not isinstance(self.output_shape, tuple):
-            raise ValueError(
-                f"{self.described} has {len(self.output_shape)} outputs; a loss takes one: train "
-                f"on Model(inputs, one_output), and use the others with predict"
             )
         self.loss.check_targets(y, (samples, *self.output_shape[1:]))
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from minicnn.batches import (
     ArrayBatches,
     IteratorBatches,
-    check_batch_size,
     check_finite,
+    check_integer,
     class_weights,
     make_batches,
     split,
@@ -203,8 +203,8 @@ def test_what_is_no_data_at_all():
 @pytest.mark.parametrize("value", [True, "32", -1, None])
 def test_batch_sizes(value):
     with pytest.raises(ValueError, match="batch_size must be an integer above 0"):
-        check_batch_size(value)
-    assert check_batch_size(np.int64(3)) == 3
+        check_integer("batch_size", value)
+    assert check_integer("batch_size", np.int64(3)) == 3
 
 
 @settings(deadline=None, max_examples=20)

@@ -297,6 +297,11 @@ def test_scheduler_does_not_hide_errors_of_the_schedule():
             train([LearningRateScheduler(constant)], losses(1))
 
 
+def test_scheduler_wants_a_function():
+    with pytest.raises(TypeError, match="schedule is a function of the epoch.*; got 0.1"):
+        LearningRateScheduler(0.1)
+
+
 # The others
 
 

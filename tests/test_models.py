@@ -200,7 +200,10 @@ def test_several_outputs_are_predicted_as_a_list():
     assert first.shape == (5, 3) and second.shape == (5, 2)
     with pytest.raises(ValueError, match="has 2 outputs; a loss takes one"):
         model.compile("sgd", "mse")
-        model.fit(np.ones((5, 4)), np.ones((5, 3)), verbose=0)
+    assert model.optimizer is None
+    part = Model(x, model.outputs[0])
+    part.compile("sgd", "mse")
+    part.fit(np.ones((5, 4)), np.ones((5, 3)), verbose=0)
 
 
 def test_several_inputs_are_given_as_a_list():

@@ -248,8 +248,8 @@ def test_an_optimizer_of_ones_own():
 
 
 def test_errors():
-    with pytest.raises(TypeError, match="RMSprop has no argument 'lr'.*learning_rate.*rho"):
-        RMSprop(lr=0.1)
+    with pytest.raises(TypeError, match="RMSprop has no argument 'rate'.*learning_rate.*rho"):
+        RMSprop(rate=0.1)
     with pytest.raises(TypeError, match="Adam has no argument 'beta1'; did you mean 'beta_1'"):
         Adam(beta1=0.9)
     with pytest.raises(ValueError, match="one of clipnorm, clipvalue and global_clipnorm"):
@@ -268,3 +268,13 @@ def test_errors():
         AdamW(weight_decay=None)
     with pytest.raises(ValueError, match="unknown optimizer 'adamm'; did you mean 'Adam'"):
         optimizers.get("adamm")
+
+
+def test_names_of_older_scripts():
+    optimizer = SGD(0.5)
+    optimizer.lr = 0.25
+    assert optimizer.learning_rate == optimizer.lr == 0.25
+    with pytest.raises(TypeError, match="Adam has no argument 'lr'; say learning_rate"):
+        Adam(lr=0.1)
+    with pytest.raises(TypeError, match="SGD has no argument 'decay'.*InverseTimeDecay"):
+        SGD(0.1, decay=1e-6)

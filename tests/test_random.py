@@ -45,9 +45,9 @@ def test_device_generators_differ():
     assert random.device_generator().random() != random.device_generator().random()
 
 
-@pytest.mark.parametrize("seed", [-1, 2**32])
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "abc", None])
 def test_a_seed_has_32_bits(seed):
-    with pytest.raises(ValueError, match=f"from 0 to 2\\*\\*32 - 1, not {seed}"):
+    with pytest.raises(ValueError, match=f"from 0 to 2\\*\\*32 - 1, not {seed!r}"):
         set_random_seed(seed)
 
 

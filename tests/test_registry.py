@@ -102,6 +102,33 @@ def test_configuration_holds_the_arguments_of_the_whole_family():
     assert again.get_config() == config
 
 
+class Forgetful(Base):
+    def __init__(self, k, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = k
+
+
+def test_a_needed_argument_that_is_not_kept_is_named_when_saving():
+    assert Forgetful(3).factor == 3
+    text = r"Forgetful needs the argument 'k' but does not keep it.*self.k = k.*get_config\(self\)"
+    with pytest.raises(ValueError, match=text):
+        serialize({"parts": [Forgetful(3)]})
+
+
+def test_a_configuration_of_ones_own_may_hold_what_is_not_kept():
+    class Careful(Forgetful):
+        def get_config(self):
+            return {**super().get_config(), "k": self.factor}
+
+    class Remade(Forgetful):
+        @classmethod
+        def from_config(cls, config):
+            return cls(7)
+
+    assert Careful.from_config(serialize(Careful(3))["config"]).factor == 3
+    assert Remade.from_config(serialize(Remade(3))["config"]).factor == 7
+
+
 def test_serialize_gives_json():
     value = {"a": (np.float32(0.5), np.int64(3)), "b": [np.arange(2)], "c": {"d": None}}
     assert json.loads(json.dumps(serialize(value))) == {

@@ -7,7 +7,7 @@ from typing import Any
 
 from minicnn.callbacks.base import Logs
 from minicnn.callbacks.monitor import MonitorCallback
-from minicnn.files import make_folder
+from minicnn.files import make_folder, model_path
 from minicnn.progress import print_message
 from minicnn.registry import near_matches
 
@@ -21,13 +21,14 @@ class ModelCheckpoint(MonitorCallback):
         monitor: key in the logs that says which epoch is best.
         verbose: 1 to print what is saved.
         save_best_only: save only what is better than everything before.
-        save_weights_only: `model.save_weights` rather than `model.save`.
+        save_weights_only: `model.save_weights` rather than `model.save`; to .safetensors or
+            .weights.h5.
         mode: "min", "max" or "auto".
         save_freq: "epoch", or a number of batches.
         initial_value_threshold: with save_best_only, save only what is better than this.
 
     Raises:
-        ValueError: another save_freq; a field in `filepath` that the logs do not have.
+        ValueError: another save_freq; a `filepath` whose ending says no format; a field in `filepath` that the logs do not have.
         OSError: the folder cannot be made, found out before the first epoch.
     """
 
@@ -45,7 +46,7 @@ class ModelCheckpoint(MonitorCallback):
         super().__init__(monitor, mode)
         if save_freq != "epoch" and (not isinstance(save_freq, int) or save_freq < 1):
             raise ValueError(f"save_freq is 'epoch' or a number of batches, got {save_freq!r}")
-        self.filepath = os.fspath(filepath)
+        self.filepath = os.fspath(model_path(filepath, save_weights_only))
         self.verbose = verbose
         self.save_best_only = save_best_only
         self.save_weights_only = save_weights_only

@@ -88,10 +88,18 @@ class LearningRateScheduler(Callback):
         verbose: 1 to print the rate.
 
     The rate stands in the logs, and so in `History`, as "learning_rate".
+
+    Raises:
+        TypeError: the schedule cannot be called.
     """
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0):
         super().__init__()
+        if not callable(schedule):
+            raise TypeError(
+                f"schedule is a function of the epoch, or of epoch and learning rate; got "
+                f"{schedule!r}"
+            )
         self.schedule = schedule
         self.verbose = verbose
         self._takes_rate = _takes_two(schedule)

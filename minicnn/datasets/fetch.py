@@ -52,8 +52,8 @@ def download_archive(url: str, md5: str, destination: Path, member_sizes: dict[s
                 path=work,
                 downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT),
             )
-        except requests.ConnectionError as error:  # its own text is several lines of internals
-            raise OSError("no connection") from error
+        except requests.ConnectionError:  # its own text and causes are a page of internals
+            raise OSError("no connection") from None
         unpacked = Path(work) / destination.name
         extract_members(Path(archive), unpacked, member_sizes)
         try:

@@ -121,6 +121,10 @@ class Layer(Configurable):
         self.dtype = given if isinstance(given, str) else str(np.dtype(given))
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"{self.described} computes in float32 or float64, not {dtype!r}")
+        if isinstance(input_shape, (int, str)):
+            raise TypeError(
+                f"{self.described}: input_shape is a tuple such as (32, 32, 3), not {input_shape!r}"
+            )
         self._trainable = trainable
         self.built = False
         self.input_shape: Any = None if input_shape is None else (None, *input_shape)
@@ -193,6 +197,20 @@ class Layer(Configurable):
     @property
     def non_trainable_weights(self) -> list[Weight]:
         return [w for w in self.weights if not w.trainable]
+
+    # Keras's other names
+
+    @property
+    def variables(self) -> list[Weight]:
+        return self.weights
+
+    @property
+    def trainable_variables(self) -> list[Weight]:
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Weight]:
+        return self.non_trainable_weights
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of all weights as NumPy arrays."""

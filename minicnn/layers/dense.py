@@ -76,13 +76,13 @@ class Dense(ActivatedLayer):
         z = rows @ self.kernel.value
         if self.bias is not None:
             z += self.bias.value
-        y, kept = self.activate(z, ctx)
+        y, kept = self.activate(z.reshape(*x.shape[:-1], self.units), ctx)
         ctx.save(rows, kept, x.shape)
-        return y.reshape(*x.shape[:-1], self.units)
+        return y
 
     def backward(self, dy: Any, ctx: Context) -> Any:
         rows, kept, x_shape = ctx.saved
-        dz = self.activation_gradient(dy.reshape(-1, self.units), kept)
+        dz = self.activation_gradient(dy, kept).reshape(-1, self.units)
         if self.kernel.trainable:
             ctx.add_gradient(self.kernel, rows.T @ dz)  # (in, N) @ (N, units) -> (in, units)
             if self.bias is not None:

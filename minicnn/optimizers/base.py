@@ -61,10 +61,8 @@ class Optimizer(Configurable):
         if unknown:
             argument = next(iter(unknown))
             known = [k for k in self.get_config() if k != argument] + list(_COMMON)
-            raise TypeError(
-                f"{type(self).__name__} has no argument {argument!r}; "
-                f"{near_matches(argument, dict.fromkeys(known))}"
-            )
+            hint = _OLD_ARGUMENTS.get(argument) or near_matches(argument, dict.fromkeys(known))
+            raise TypeError(f"{type(self).__name__} has no argument {argument!r}; {hint}")
         clips = {
             "clipnorm": clipnorm,
             "clipvalue": clipvalue,
@@ -129,6 +127,15 @@ class Optimizer(Configurable):
                 "optimizer a float as learning_rate, or assign another schedule"
             )
         self._learning_rate = _checked_learning_rate(value)
+
+    @property
+    def lr(self) -> float:
+        """`learning_rate`, as older scripts call it."""
+        return self.learning_rate
+
+    @lr.setter
+    def lr(self, value: Any) -> None:
+        self.learning_rate = value
 
     def apply(self, gradients: Mapping[Any, Any]) -> None:
         """One step, in place on the `value` of each weight: {weight: gradient}."""
@@ -246,6 +253,12 @@ class Optimizer(Configurable):
         self._slots = loaded
         self.iterations = int(arrays["iterations"])
 
+
+# What scripts written for Keras 1 and 2 say.
+_OLD_ARGUMENTS = {
+    "lr": "say learning_rate",
+    "decay": "give learning_rate a schedule, such as schedules.InverseTimeDecay(rate, 1, decay)",
+}
 
 _COMMON = ("learning_rate", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "name")
 

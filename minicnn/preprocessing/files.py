@@ -67,7 +67,9 @@ def load_img(
             image = opened.convert(_MODES[color_mode])
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         name = "the given bytes" if path is source else str(path)
-        raise ValueError(f"{name} cannot be read as an image: {error}") from error
+        unknown = isinstance(error, UnidentifiedImageError)  # its own text names our BytesIO
+        reason = "no format that Pillow knows" if unknown else error
+        raise ValueError(f"{name} cannot be read as an image: {reason}") from error
     if target_size is None:
         return image
     height, width = target_size

@@ -1,16 +1,16 @@
 """Models to files and back: one safetensors file, or the formats of Keras.
 
 The ending of the path decides: .safetensors is the library's own, .keras and .h5 are what Keras 3
-writes (they need h5py: pip install minicnn[keras]). Nothing here uses pickle.
+writes, and .weights.h5 are its weights alone (these need h5py: pip install minicnn[keras]).
+Nothing here uses pickle.
 """
 
 import os
 from pathlib import Path
 from typing import Any
 
+from minicnn.files import KERAS_SUFFIXES, KERAS_WEIGHTS, model_path
 from minicnn.saving import native
-
-KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
 def save_model(model: Any, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
@@ -41,14 +41,14 @@ def load_model(
 
 def save_weights(model: Any, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
     """Write the weights alone; see `Model.save_weights`."""
-    path = _checked(filepath, overwrite)
-    if path.suffix in KERAS_SUFFIXES:
-        raise ValueError(
-            f"weights alone are written to .safetensors, not to {path.name!r}; for Keras, save the "
-            f"whole model as .keras"
-        )
+    path = _checked(filepath, overwrite, weights_only=True)
     _require_weights(model)
-    native.save_weights(model, path)
+    if path.suffix in KERAS_SUFFIXES:
+        from minicnn.saving import keras_format
+
+        keras_format.save_weights(model, path)
+    else:
+        native.save_weights(model, path)
 
 
 def load_weights(model: Any, filepath: str | os.PathLike[str]) -> None:
@@ -58,8 +58,11 @@ def load_weights(model: Any, filepath: str | os.PathLike[str]) -> None:
     if path.suffix in KERAS_SUFFIXES:
         from minicnn.saving import keras_format
 
-        source = keras_format.load(path, None, False)
-        model.set_weights(source.get_weights())
+        if path.name.endswith(KERAS_WEIGHTS):
+            keras_format.load_weights(model, path)
+        else:
+            source = keras_format.load(path, None, False)
+            model.set_weights(source.get_weights())
     else:
         native.load_weights(model, path)
 
@@ -80,13 +83,8 @@ def _existing(filepath: str | os.PathLike[str], what: str) -> Path:
     return path
 
 
-def _checked(filepath: str | os.PathLike[str], overwrite: bool) -> Path:
-    path = Path(filepath)
-    if path.suffix not in (".safetensors", *KERAS_SUFFIXES):
-        raise ValueError(
-            f"the file name must end in .safetensors, .keras or .h5, which say the format; got "
-            f"{str(filepath)!r}"
-        )
+def _checked(filepath: str | os.PathLike[str], overwrite: bool, weights_only: bool = False) -> Path:
+    path = model_path(filepath, weights_only)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{str(path)!r} exists; save with overwrite=True to replace it")
     return path

@@ -1,4 +1,7 @@
-"""The .keras file: a zip of metadata.json, config.json and model.weights.h5."""
+"""The .keras file: a zip of metadata.json, config.json and model.weights.h5.
+
+A file .weights.h5 is the last of these by itself.
+"""
 
 import datetime
 import io
@@ -29,6 +32,7 @@ VERSION = "3.15.1"  # the version of Keras whose files these are
 
 _WEIGHTS = "model.weights.h5"
 _OPTIMIZER = "optimizer/vars"
+_OLD_LAYERS = "_layer_checkpoint_dependencies/"  # "layers/" in Keras 2.13 and before
 
 # A member that unpacks to more than this, and a hundredfold, was made to fill the memory: Keras
 # stores without compression.
@@ -41,7 +45,7 @@ def save(model: Model, path: Path) -> None:
     if model.loss is not None:
         config["compile_config"] = compile_config(model)
     now = datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
-    weights = _weights_file(model)
+    weights = _weights_file(model, with_optimizer=model.loss is not None)
     with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr("metadata.json", json.dumps({"keras_version": VERSION, "date_saved": now}))
         archive.writestr("config.json", json.dumps(config))
@@ -56,13 +60,37 @@ def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> M
     model = reader.model(config)
     with opened(io.BytesIO(weights), f"{_WEIGHTS} in it") as file:
         for group, layer in weight_groups(model, reader.class_names):
-            _load_layer(file, group, layer)
+            layer.set_weights(_read_layer(file, group, layer))
         if compile and config.get("compile_config"):
             reader.compile(model, config["compile_config"])
             count = len(file[_OPTIMIZER]) if _OPTIMIZER in file else 0
             names = [f"{_OPTIMIZER}/{i}" for i in range(count)]
             load_optimizer_variables(model, file, names)
     return model
+
+
+def save_weights(model: Model, path: Path) -> None:
+    """Write a .weights.h5 file, without the optimizer's variables."""
+    weights = _weights_file(model, with_optimizer=False)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(weights)
+
+
+def load_weights(model: Model, path: Path) -> None:
+    """Take over the weights of a .weights.h5 file; all of them or, after an error, none."""
+    with opened(path, "the file") as file:
+        if "model_weights" in file:
+            raise ValueError("it holds a whole model: rename it to end in .h5 alone, and load that")
+        places = dict(weight_groups(model, {}))
+        values = {layer: _read_layer(file, group, layer) for group, layer in places.items()}
+        surplus = _weight_groups_of(file) - places.keys()
+        if surplus:
+            raise ValueError(
+                f"it has weights at {min(surplus)!r}, where the model has none: it is of another "
+                f"model"
+            )
+    for layer, arrays in values.items():
+        layer.set_weights(arrays)
 
 
 def check_version(version: str) -> None:
@@ -74,7 +102,7 @@ def check_version(version: str) -> None:
         )
 
 
-def _weights_file(model: Model) -> bytes:
+def _weights_file(model: Model, with_optimizer: bool) -> bytes:
     h5py = require_h5py()
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
@@ -84,7 +112,7 @@ def _weights_file(model: Model) -> bytes:
             place.attrs["name"] = layer.name
             for i, weight in enumerate(layer.weights):
                 place[str(i)] = host(weight)
-        if model.loss is not None:
+        if with_optimizer:
             place = file.create_group(_OPTIMIZER)
             place.attrs["name"] = model.optimizer.name
             for i, variable in enumerate(optimizer_variables(model).values()):
@@ -92,19 +120,29 @@ def _weights_file(model: Model) -> bytes:
     return buffer.getvalue()
 
 
-def _load_layer(file: Any, group: str, layer: Layer) -> None:
-    if group not in file:  # so called by Keras 2.13 and before
-        group = group.replace("layers/", "_layer_checkpoint_dependencies/")
-    count = len(file[group]) if group in file else 0
+def _read_layer(file: Any, group: str, layer: Layer) -> list[np.ndarray]:
+    place = group if group in file else group.replace("layers/", _OLD_LAYERS)
+    count = len(file[place]) if place in file else 0
     if count != len(layer.weights):
         raise ValueError(
-            f"{_WEIGHTS} has {count} weights for {layer.described} at {group!r}, which has "
+            f"it has {count} weights for {layer.described} at {group!r}, which has "
             f"{len(layer.weights)}"
         )
-    values: list[np.ndarray] = []
-    for i, weight in enumerate(layer.weights):
-        values.append(read_array(file, f"{group}/{i}", weight.shape))
-    layer.set_weights(values)
+    return [read_array(file, f"{place}/{i}", w.shape) for i, w in enumerate(layer.weights)]
+
+
+def _weight_groups_of(file: Any) -> set[str]:
+    """The groups with weights of layers in a file: "layers/conv2d/vars"."""
+    groups: set[str] = set()
+
+    def visit(name: str, item: Any) -> None:
+        group, _, last = name.replace(_OLD_LAYERS, "layers/").rpartition("/")
+        # Keras also keeps the optimizer's variables and the state of random generators
+        if last.isdigit() and group.startswith("layers/") and "/seed_generator/" not in group:
+            groups.add(group)
+
+    file.visititems(visit)
+    return groups
 
 
 def _members(path: Path) -> tuple[dict[str, Any], dict[str, Any], bytes]:

@@ -20,11 +20,11 @@ from minicnn.optimizers.schedules import SCHEDULES
 from minicnn.registry import Registry, argument_names, near_matches
 from minicnn.regularizers import REGULARIZERS
 
-# Arguments minicnn has not that say nothing about what is computed here: Dropout draws from the
-# generator of the pass; an activation has no name; the rest belongs to features that are off.
+# Arguments minicnn has not that say nothing about what is computed here: an activation has no
+# name; the rest belongs to features that are off.
 _IDLE = {
     "dtype", "ema_momentum", "is_legacy_optimizer", "jit_compile", "name", "renorm_momentum",
-    "seed", "trainable",
+    "trainable",
 }  # fmt: skip
 
 # Arguments minicnn has not that may stand at the only thing it does.
@@ -216,13 +216,15 @@ class ConfigReader:
         """Compile `model` as a compile_config, or the training_config of .h5, says.
 
         Raises:
-            ValueError: an optimizer or loss minicnn has not. A metric is left out with a warning.
+            ValueError: an optimizer or loss minicnn has not, or a model with several outputs. A
+                metric is left out with a warning.
         """
         try:
             optimizer = self.object(
                 OPTIMIZERS, config.get("optimizer") or config.get("optimizer_config")
             )
             loss = self._loss(config)
+            model._check_one_output()
         except ValueError as error:
             raise ValueError(
                 f"{error}. To leave out how the model was trained: load_model(path, compile=False)"

@@ -3,7 +3,8 @@
 The arrays are the weights, "weights/<layer>/<weight>", and the optimizer's state, "optimizer/...".
 The header's metadata has one entry, "minicnn", with everything else as JSON:
 
-    {"version": 1, "model": {"class_name", "config"}, "compile": {"optimizer", "loss", "metrics"}}
+    {"version": 1, "weights": [names in the model's order], "model": {"class_name", "config"},
+     "compile": {"optimizer", "loss", "metrics"}}
 
 Any reader of safetensors can read the weights; nothing in the file is ever executed.
 """
@@ -28,7 +29,7 @@ def save(model: Model, path: Path) -> None:
     """Write architecture, weights and, where the model is compiled, how it was being trained."""
     keys = model.weight_keys()
     arrays = _weights(keys)
-    header: dict[str, Any] = {"version": VERSION, "model": serialize(model)}
+    header = _header(keys) | {"model": serialize(model)}
     if model.loss is not None:
         header["compile"] = {
             "optimizer": serialize(model.optimizer),
@@ -42,7 +43,8 @@ def save(model: Model, path: Path) -> None:
 
 def save_weights(model: Model, path: Path) -> None:
     """Write the weights alone."""
-    _write(_weights(model.weight_keys()), {"version": VERSION}, path)
+    keys = model.weight_keys()
+    _write(_weights(keys), _header(keys), path)
 
 
 def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> Model:
@@ -60,7 +62,7 @@ def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> M
     if not isinstance(model, Model):
         raise ValueError(f"{str(path)!r} holds a {type(model).__name__}, which is no model")
     keys = model.weight_keys()
-    _assign(keys, arrays, path)
+    _assign(keys, arrays, header, path)
     if compile and "compile" in header:
         parts = header["compile"]
         model.compile(
@@ -77,8 +79,8 @@ def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> M
 
 def load_weights(model: Model, path: Path) -> None:
     """Take over the weights of a file; all of them or, after an error, none."""
-    _, arrays = _read(path)
-    _assign(model.weight_keys(), arrays, path)
+    header, arrays = _read(path)
+    _assign(model.weight_keys(), arrays, header, path)
 
 
 def _own_or(identifier: Any, custom_objects: dict[str, type] | None) -> Any:
@@ -98,6 +100,10 @@ def _metric_config(identifier: Any) -> Any:
             f"Metric object, or save_weights instead"
         )
     return identifier
+
+
+def _header(keys: dict[Any, str]) -> dict[str, Any]:
+    return {"version": VERSION, "weights": list(keys.values())}
 
 
 def _weights(keys: dict[Any, str]) -> dict[str, np.ndarray]:
@@ -128,8 +134,15 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             f"{str(path)!r} is a safetensors file, but not one that minicnn wrote (it has no "
             f"'minicnn' entry in its metadata)"
         )
-    header = json.loads(metadata["minicnn"])
-    if header["version"] > VERSION:
+    try:
+        header = json.loads(metadata["minicnn"])
+        newer = header["version"] > VERSION
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{str(path)!r}: the 'minicnn' entry of its metadata is damaged "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    if newer:
         raise ValueError(
             f"{str(path)!r} has format version {header['version']}; this minicnn reads up to "
             f"{VERSION}: upgrade minicnn to load it"
@@ -137,7 +150,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return header, arrays
 
 
-def _assign(keys: dict[Any, str], arrays: dict[str, np.ndarray], path: Path) -> None:
+def _assign(
+    keys: dict[Any, str], arrays: dict[str, np.ndarray], header: dict[str, Any], path: Path
+) -> None:
+    arrays = _renamed(keys, arrays, header.get("weights", []))
     for weight, key in keys.items():
         array = arrays.get(f"weights/{key}")
         if array is None:
@@ -156,3 +172,19 @@ def _assign(keys: dict[Any, str], arrays: dict[str, np.ndarray], path: Path) -> 
         )
     for weight, key in keys.items():
         weight.assign(arrays[f"weights/{key}"])
+
+
+def _renamed(
+    keys: dict[Any, str], arrays: dict[str, np.ndarray], stored: list[str]
+) -> dict[str, np.ndarray]:
+    """The file's arrays under the model's names. Automatic names count up ("conv2d_3"), so a
+    network that is built again has others: then the order tells, if all shapes agree."""
+    names = list(keys.values())
+    paired = list(zip(keys, stored, strict=False))
+    if set(names) == set(stored) or len(names) != len(stored):
+        return arrays
+    for weight, name in paired:
+        array = arrays.get(f"weights/{name}")
+        if array is None or array.shape != weight.shape or name.split("/")[-1] != weight.name:
+            return arrays
+    return {f"weights/{keys[weight]}": arrays[f"weights/{name}"] for weight, name in paired}

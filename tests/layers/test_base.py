@@ -9,7 +9,7 @@ from minicnn import backend
 from minicnn.backend import array_module
 from minicnn.context import Context
 from minicnn.gradcheck import gradcheck
-from minicnn.layers import Conv2D, Dense, Dropout, Input, Layer
+from minicnn.layers import BatchNormalization, Conv2D, Dense, Dropout, Input, Layer
 
 
 class Scale(Layer):
@@ -175,3 +175,17 @@ def test_nothing_is_kept_where_no_backward_follows():
     ctx = Context(training=False)
     layer.forward(np.ones((2, 3), "float32"), ctx)
     assert ctx.saved == ()
+
+
+def test_weights_are_also_called_variables():
+    layer = BatchNormalization()
+    layer.build((None, 3))
+    assert layer.variables == layer.weights
+    assert layer.trainable_variables == layer.trainable_weights
+    assert layer.non_trainable_variables == [layer.moving_mean, layer.moving_variance]
+
+
+@pytest.mark.parametrize("wrong", [32, "32"])
+def test_an_input_shape_that_is_no_tuple(wrong):
+    with pytest.raises(TypeError, match=r"Dense 'd': input_shape is a tuple.*not '?32'?$"):
+        Dense(3, input_shape=wrong, name="d")

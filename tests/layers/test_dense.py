@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from layer_calls import run
 from strategies import array_shapes, numbers
 
+from minicnn import activations
 from minicnn.gradcheck import gradcheck
 from minicnn.layers import Dense
 
@@ -19,6 +20,16 @@ def test_gradients(shape, units, use_bias):
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "softmax", "softplus"])
 def test_gradients_with_activation(activation):
     gradcheck(Dense(4, activation=activation), input_shape=(5,))
+
+
+@pytest.mark.parametrize("axis", [1, 2, -2])
+def test_a_softmax_over_another_axis_is_over_that_of_the_output(axis):
+    x, softmax = numbers((2, 3, 4)), activations.Softmax(axis=axis)
+    layer = Dense(5, activation=softmax, dtype="float64")
+    y = layer(x)
+    z = np.exp(x @ layer.kernel.numpy())
+    np.testing.assert_allclose(y, z / z.sum(axis, keepdims=True))
+    assert gradcheck(Dense(5, activation=softmax), numbers((2, 3, 4))).max_error < 1e-6
 
 
 @given(array_shapes(), st.integers(1, 4))

@@ -155,6 +155,8 @@ def test_h5py_is_asked_for(suffix, tmp_path, monkeypatch):
         load_model(tmp_path / f"model{suffix}")
     with pytest.raises(ImportError, match=r"pip install minicnn\[keras\]"):
         chain().save(tmp_path / f"other{suffix}")
+    with pytest.raises(ImportError, match=r"pip install minicnn\[keras\]"):
+        chain().save_weights(tmp_path / "other.weights.h5")
 
 
 # Damaged files

@@ -172,6 +172,25 @@ def test_layers_of_ones_own(tmp_path):
         load_model(path)
 
 
+class Times(Scale):
+    """Keeps its argument under another name."""
+
+    def __init__(self, k, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = k
+
+
+def test_a_layer_that_does_not_keep_its_argument(tmp_path):
+    """It trains, and says so when it is saved rather than when it is loaded."""
+    model = Sequential([Input((3,)), Times(3.0), Dense(2)])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+    model.save_weights(tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match="Times needs the argument 'k' but does not keep it"):
+        model.save(tmp_path / "m.safetensors")
+    assert not (tmp_path / "m.safetensors").exists()
+
+
 def test_weights_alone(tmp_path):
     model, other = network(), network()
     model.fit(X, Y, verbose=0)
@@ -337,10 +356,9 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
 def test_the_ending_says_the_format(tmp_path):
     with pytest.raises(ValueError, match="must end in .safetensors, .keras or .h5.*got.*m.pkl"):
         network().save(tmp_path / "m.pkl")
-    with pytest.raises(ValueError, match="weights alone are written to .safetensors"):
-        network().save_weights(tmp_path / "m.weights.h5")
-    with pytest.raises(ValueError, match="weights alone are written to .safetensors"):
-        network().save_weights(tmp_path / "m.keras")
+    for name in ("m.keras", "m.h5"):
+        with pytest.raises(ValueError, match="weights alone are .* or to .weights.h5 as Keras"):
+            network().save_weights(tmp_path / name)
     with pytest.raises(IsADirectoryError, match="is a folder; give the file to load a model from"):
         load_model(tmp_path)
 
@@ -369,3 +387,26 @@ def test_a_model_that_is_not_built(tmp_path):
     network().save_weights(tmp_path / "m.safetensors")
     with pytest.raises(ValueError, match="has no weights yet"):
         Sequential([Dense(2)]).load_weights(tmp_path / "m.safetensors")
+
+
+def test_weights_of_the_same_network_built_again(tmp_path):
+    """Automatic names have counted up meanwhile: the order of the layers tells."""
+
+    def build(units=3):
+        return Sequential([Input((4,)), Dense(5), BatchNormalization(), Dense(units)])
+
+    first, second = build(), build()
+    first.save_weights(tmp_path / "w.safetensors")
+    second.load_weights(tmp_path / "w.safetensors")
+    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="is of another model"):
+        build(units=2).load_weights(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("text", ["no JSON", '{"version": "x"}', "{}", "[]"])
+def test_damaged_metadata(tmp_path, text):
+    path = tmp_path / "m.safetensors"
+    save_file({"weights/a/b": np.zeros(3, "float32")}, path, metadata={"minicnn": text})
+    with pytest.raises(ValueError, match="m.safetensors': the 'minicnn' entry.* is damaged"):
+        load_model(path)
