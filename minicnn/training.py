@@ -1,8 +1,8 @@
 """The training loop: compile, fit, evaluate, predict.
 
-One step, as `_train_step` and `_gradients` write it out: the batch is cut into shards; each runs
-forward, loss and backward; their gradients are added in the order of the shards, then those of the
-regularizers; the optimizer moves the weights; the new moving statistics are taken over.
+One step, as `_train_step` writes it out: forward, loss and backward (`parallel/steps.py` cuts the
+batch into shards for it); the gradients of the regularizers; the optimizer moves the weights; the
+new moving statistics are taken over.
 """
 
 import sys
@@ -22,18 +22,12 @@ from minicnn.batches import (
     split,
 )
 from minicnn.callbacks import Callback, CallbackList, History, LazyLogs
-from minicnn.context import Context
-from minicnn.layers.base import Layer, Weight
+from minicnn.layers.base import Layer
 from minicnn.metrics import Mean, Metric
 from minicnn.metrics import get as get_metric
 from minicnn.metrics import resolve as resolve_metric
-from minicnn.parallel import (
-    Communicator,
-    one_blas_thread,
-    run_shards,
-    shard_count,
-    shard_slices,
-)
+from minicnn.parallel import one_blas_thread
+from minicnn.parallel.steps import batch_gradients, batch_length, batch_outputs, shards_of
 from minicnn.progress import ProgressBar
 
 WHOLE = sys.maxsize  # the batch size for arrays that are one batch
@@ -160,7 +154,7 @@ class Trainer(Layer):
                         watchers.on_train_batch_begin(step)
                         self._train_step(*self._prepare(batch, class_weight))
                         watchers.on_train_batch_end(step, LazyLogs(self._logs))
-                        progress.update(_length(batch[0]), self._logs)
+                        progress.update(batch_length(batch[0]), self._logs)
                         if self.stop_training:
                             break
                     logs = self._logs()
@@ -226,10 +220,10 @@ class Trainer(Layer):
             try:
                 for step, (bx, _, _) in enumerate(batches):
                     watchers.on_predict_batch_begin(step)
-                    outputs = self._forward_shards(self._prepare_inputs(bx))
+                    outputs = batch_outputs(self, self._prepare_inputs(bx))
                     parts.append([backend.to_numpy(y) for y in outputs])
                     watchers.on_predict_batch_end(step)
-                    progress.update(_length(bx))
+                    progress.update(batch_length(bx))
                 progress.end_epoch({})
                 watchers.on_predict_end()
             finally:
@@ -292,7 +286,11 @@ class Trainer(Layer):
 
     def _train_step(self, x: Any, y: Any, sample_weight: Any) -> None:
         """One step of the optimizer on a prepared batch."""
-        loss, y_pred, gradients, updates = self._gradients(x, y, sample_weight)
+        fused = self._takes_logits()
+        loss, y_pred, gradients, updates = batch_gradients(
+            self, self.loss.with_logits() if fused else self.loss, x, y, sample_weight,
+            self._shard_generators(shards_of(x)), fused,
+        )  # fmt: skip
         for weight in self.trainable_weights:
             if weight.regularizer is not None:
                 loss = loss + weight.regularizer(weight.value)
@@ -304,43 +302,9 @@ class Trainer(Layer):
             weight.value = value
         self._record(loss, y, y_pred)
 
-    def _gradients(
-        self, x: Any, y: Any, sample_weight: Any
-    ) -> tuple[Any, Any, dict[Weight, Any], dict[Weight, Any]]:
-        """Loss, predictions, gradients and new moving statistics of one batch."""
-        samples = _length(x)
-        slices = shard_slices(samples, shard_count(samples))
-        generators = self._shard_generators(len(slices))
-        fused = self._takes_logits()
-        loss = self.loss.with_logits() if fused else self.loss
-
-        def run(comm: Communicator) -> tuple[Any, Any, Context]:
-            part = slices[comm.rank]
-            ctx = Context(
-                training=True, rng=generators[comm.rank], comm=comm,
-                needs_dx=False, wants_logits=fused,
-            )  # fmt: skip
-            y_pred = self.forward(_part(x, part), ctx)
-            value, state = loss.forward(
-                y[part], y_pred, None if sample_weight is None else sample_weight[part], samples
-            )
-            self.backward(loss.backward(state), ctx)
-            return value, y_pred, ctx
-
-        results = run_shards(len(slices), run)
-        value, y_pred, ctx = results[0]
-        gradients = {w: g for w, g in ctx.gradients.items() if w.trainable}
-        for part, _, other in results[1:]:  # in the order of the ranks: the same sum each time
-            value = value + part
-            for weight in gradients:  # not in place: two weights may share one array
-                gradients[weight] = gradients[weight] + other.gradients[weight]
-        if len(results) > 1:
-            y_pred = backend.array_module(y_pred).concatenate([r[1] for r in results])
-        return value, y_pred, gradients, ctx.updates
-
     def _test_step(self, x: Any, y: Any, sample_weight: Any) -> None:
         fused = self._takes_logits()
-        (y_pred,) = self._forward_shards(x, wants_logits=fused)
+        (y_pred,) = batch_outputs(self, x, wants_logits=fused)
         loss = self.loss.with_logits() if fused else self.loss
         value, _ = loss.forward(y, y_pred, sample_weight)
         for weight in self.trainable_weights:
@@ -348,24 +312,9 @@ class Trainer(Layer):
                 value = value + weight.regularizer(weight.value)
         self._record(value, y, y_pred)
 
-    def _forward_shards(self, x: Any, wants_logits: bool = False) -> list[Any]:
-        """Outputs of a prepared batch outside training."""
-        samples = _length(x)
-        slices = shard_slices(samples, shard_count(samples))
-
-        def run(comm: Communicator) -> list[Any]:
-            ctx = Context(record=False, comm=comm, wants_logits=wants_logits)
-            return _as_list(self.forward(_part(x, slices[comm.rank]), ctx))
-
-        results = run_shards(len(slices), run)
-        if len(results) == 1:
-            return results[0]
-        xp = backend.array_module(results[0][0])
-        return [xp.concatenate(parts) for parts in zip(*results, strict=True)]
-
     def _record(self, loss: Any, y: Any, y_pred: Any) -> None:
         """Take a batch's loss and predictions into the running figures."""
-        self._loss_tracker.update_state(loss, _length(y_pred))
+        self._loss_tracker.update_state(loss, batch_length(y_pred))
         if self._takes_logits() and not all(m.order_only for m in self._metrics or []):
             y_pred = activations.get("softmax").forward(y_pred)
         for metric in self._metrics or []:
@@ -386,7 +335,7 @@ class Trainer(Layer):
             self._test_step(*self._prepare(batch))
             watchers.on_test_batch_end(step, LazyLogs(self._logs))
             if progress is not None:
-                progress.update(_length(batch[0]), self._logs)
+                progress.update(batch_length(batch[0]), self._logs)
         logs = self._logs()
         watchers.on_test_end(logs)
         return logs
@@ -447,7 +396,7 @@ class Trainer(Layer):
         """A batch of (x, y, sample_weight), checked, on the backend, in the model's dtype."""
         x, y, sample_weight = batch
         x = self._prepare_inputs(x)
-        self._check_targets(y, _length(x))
+        self._check_targets(y, batch_length(x))
         self._make_metrics(y)
         if sample_weight is not None:
             sample_weight = backend.asarray(sample_weight, self.dtype)
@@ -484,15 +433,3 @@ def _in_form(results: dict[str, Any], as_dict: bool) -> Any:
         return results
     values = list(results.values())
     return values if len(values) > 1 else values[0]
-
-
-def _length(x: Any) -> int:
-    return len(x[0]) if isinstance(x, list) else len(x)
-
-
-def _part(x: Any, part: slice) -> Any:
-    return [a[part] for a in x] if isinstance(x, list) else x[part]
-
-
-def _as_list(y: Any) -> list[Any]:
-    return list(y) if isinstance(y, (list, tuple)) else [y]

@@ -351,3 +351,9 @@ def test_no_warnings_where_all_is_well():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         train([EarlyStopping("loss"), ReduceLROnPlateau()], losses(1, 1))
+
+
+@pytest.mark.parametrize("name, weights_only", [("a.pt", False), ("a.pt", True), ("a.h5", True)])
+def test_checkpoint_names_that_say_no_format(name, weights_only):
+    with pytest.raises(ValueError, match=f"{name}'"):
+        ModelCheckpoint(name, save_weights_only=weights_only)

@@ -21,6 +21,7 @@ from minicnn.layers import (
 )
 from minicnn.losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from minicnn.optimizers import SGD, Adam
+from minicnn.parallel.steps import batch_gradients, shards_of
 from minicnn.utils import set_random_seed, to_categorical
 
 CLASSES = 3
@@ -509,7 +510,10 @@ def test_batch_statistics_and_gradients_across_shards_in_float64(monkeypatch):
         )  # fmt: skip
         model.compile("sgd", SparseCategoricalCrossentropy(from_logits=True))
         x, y, w = model._prepare((X[:50], Y[:50], np.linspace(0, 2, 50)))
-        loss, y_pred, grads, updates = model._gradients(x, y, w)
+        generators = [None] * shards_of(x)
+        loss, y_pred, grads, updates = batch_gradients(
+            model, model.loss, x, y, w, generators, wants_logits=False
+        )
         return [loss, y_pred, *(grads[v] for v in model.trainable_weights), *updates.values()]
 
     whole = gradients(1)

@@ -1,11 +1,11 @@
-"""Models: layers put together, `Sequential` in a chain or `Model` in any graph."""
+"""`Model`: layers put together in any graph."""
 
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from minicnn.context import Context
-from minicnn.graph import Graph, Shape, SymbolicTensor
+from minicnn.graph import Graph, SymbolicTensor
 from minicnn.layers.base import LAYERS, Layer, Weight
 from minicnn.layers.input import InputLayer
 from minicnn.registry import serialize
@@ -55,7 +55,7 @@ class Model(Trainer):
         self.graph = Graph(ins, outs)
         sources = [t.source for t in ins if t.source is not None]
         self._layers = [*sources, *(la for la in self.graph.layers if la not in sources)]
-        _check_names(self._layers, self.described)
+        check_names(self._layers, self.described)
         self.inputs, self.outputs = ins, outs
         self.input_shape = [t.shape for t in ins] if self._many_inputs else ins[0].shape
         self.output_shape = [t.shape for t in outs] if self._many_outputs else outs[0].shape
@@ -286,151 +286,6 @@ class Model(Trainer):
         load_weights(self, filepath)
 
 
-@LAYERS.register()
-class Sequential(Model):
-    """Layers one after the other.
-
-        model = Sequential([Input((32, 32, 3)), Conv2D(32, 3, activation="relu"), Flatten(),
-                            Dense(10, activation="softmax")])
-
-    The weights are made once the input's shape is known: from an `Input` in front, `input_shape=`
-    on the first layer, `build`, or the first data.
-
-    Args:
-        layers: a list of layers, models among them.
-        name: "sequential", "sequential_1" ... where not given.
-    """
-
-    def __init__(self, layers: Sequence[Any] | None = None, name: str | None = None, **kwargs: Any):
-        Layer.__init__(self, name=name, **kwargs)
-        self._layers: list[Layer] = []
-        self._many_inputs = self._many_outputs = False
-        for layer in layers or []:
-            self._append(layer)
-        self._rebuild()
-
-    @property
-    def layers(self) -> list[Layer]:
-        """The layers, without an `Input` in front, as Keras counts them."""
-        return [layer for layer in self._layers if not isinstance(layer, InputLayer)]
-
-    def add(self, layer: Any) -> None:
-        """Put a layer at the end."""
-        self._append(layer)
-        try:
-            self._rebuild()
-        except Exception:
-            self._layers.pop()
-            self._rebuild()
-            raise
-
-    def pop(self) -> Layer:
-        """Take the last layer off.
-
-        Raises:
-            ValueError: there is none.
-        """
-        if not self.layers:
-            raise ValueError(f"{self.described} has no layers to take off")
-        layer = self._layers.pop()
-        self._rebuild()
-        return layer
-
-    def build(self, input_shape: Any = None) -> None:
-        """Make the weights for inputs of `input_shape`, (None, height, width, channels)."""
-        if input_shape is None or self.built:
-            return
-        self._build_chain(tuple(input_shape)[1:])
-
-    def build_for(self, input_shape: Any) -> None:
-        self.build(input_shape)
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        self.build_for(input_shape)
-        return super().compute_output_shape(input_shape)
-
-    def _append(self, layer: Any) -> None:
-        if isinstance(layer, SymbolicTensor) and layer.source is not None:
-            layer = layer.source
-        if not isinstance(layer, Layer):
-            raise TypeError(
-                f"{self.described} is made of layers; got {layer!r} of type "
-                f"{type(layer).__name__}"
-                + ("; did you forget the brackets?" if isinstance(layer, type) else "")
-            )
-        if isinstance(layer, InputLayer) and self._layers:
-            raise ValueError(f"{self.described}: Input stands only at the beginning")
-        _check_names([*self._layers, layer], self.described)
-        self._layers.append(layer)
-
-    def _rebuild(self) -> None:
-        """Build as soon as the shape is known and there is something to build."""
-        shape = None
-        if self._layers:
-            first = self._layers[0]
-            if first.given_input_shape is not None:
-                shape = first.given_input_shape
-            elif self.input_shape is not None:
-                shape = self.input_shape[1:]
-            elif isinstance(first, Model) and first.built:
-                shape = first.input_shape[1:]
-        self.built = False
-        if shape is not None and self.layers:
-            self._build_chain(shape)
-
-    def _build_chain(self, shape: Shape) -> None:
-        if not self.layers:
-            raise ValueError(f"{self.described} has no layers")
-        first = self._layers[0]
-        source = first if isinstance(first, InputLayer) else None
-        tensor = source.tensor if source else InputLayer(shape, name=f"{self.name}_input").tensor
-        layers, end = self._layers, tensor
-        unbuilt = [layer for layer in layers if not layer.built]
-        try:
-            for layer in self.layers:
-                end = layer(end)
-                if isinstance(end, list):
-                    raise ValueError(
-                        f"{self.described}: {layer.described} has several outputs; in a chain "
-                        f"each layer has one"
-                    )
-        except Exception:
-            for layer in unbuilt:  # other data may fit
-                layer.unbuild()
-            raise
-        self._set_graph(tensor, end)
-        self._layers = layers  # the same layer may stand twice
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "dtype": self.dtype,
-            "trainable": self.trainable,
-            "input_shape": list(self.input_shape[1:]) if self.input_shape else None,
-            "layers": [serialize(layer) for layer in self._layers],
-        }
-
-    @classmethod
-    def from_config(
-        cls, config: dict[str, Any], custom_objects: dict[str, type] | None = None
-    ) -> "Sequential":
-        """A model, untrained, from what `get_config` returned."""
-        layers: list[Layer] = []
-        for c in config["layers"]:
-            name = c["config"].get("name")
-            twin = next((la for la in layers if la.name == name), None)  # a layer may stand twice
-            layers.append(twin or layer_from_config(c, custom_objects))
-        model = cls(
-            layers,
-            name=config["name"],
-            dtype=config["dtype"],
-        )
-        if config["input_shape"] is not None:
-            model.build((None, *config["input_shape"]))
-        model._trainable = config["trainable"]
-        return model
-
-
 def layer_from_config(
     config: dict[str, Any], custom_objects: dict[str, type] | None = None
 ) -> Layer:
@@ -445,44 +300,8 @@ def layer_from_config(
     return cls.from_config(config["config"])  # type: ignore[attr-defined]
 
 
-def clone_model(model: Model) -> Model:
-    """The same architecture with new weights."""
-    return type(model).from_config(model.get_config(), _classes(model))
-
-
-def _classes(model: Model) -> dict[str, type]:
-    """The classes of all layers inside by name, which finds those of one's own too."""
-    classes: dict[str, type] = {}
-    for layer in model.layers:
-        classes[type(layer).__name__] = type(layer)
-        if isinstance(layer, Model):
-            classes.update(_classes(layer))
-    return classes
-
-
-def save_model(model: Model, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
-    """`model.save(filepath)` as a function."""
-    model.save(filepath, overwrite)
-
-
-def load_model(
-    filepath: str | os.PathLike[str],
-    custom_objects: dict[str, type] | None = None,
-    compile: bool = True,
-) -> Model:
-    """Read a model that `save` wrote, or a .keras or .h5 file of Keras 3.
-
-    Args:
-        custom_objects: {class name: class} for layers, losses, optimizers and metrics that are not
-            the library's (of Keras's files: layers).
-        compile: take over optimizer, loss and metrics too, where the file has them.
-    """
-    from minicnn.saving import load_model as load
-
-    return load(filepath, custom_objects, compile)
-
-
-def _check_names(layers: Sequence[Layer], where: str) -> None:
+def check_names(layers: Sequence[Layer], where: str) -> None:
+    """Raise if two layers have one name; `where` begins the message."""
     seen: dict[str, Layer] = {}
     for layer in layers:
         other = seen.setdefault(layer.name, layer)
@@ -494,6 +313,3 @@ def _check_names(layers: Sequence[Layer], where: str) -> None:
 
 def _batch_shape(shape: Sequence[int | None]) -> str:
     return "(" + ", ".join(["n", *(str(s) for s in shape)]) + ")"
-
-
-__all__ = ["Model", "Sequential", "clone_model", "layer_from_config", "load_model", "save_model"]

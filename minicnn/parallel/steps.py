@@ -1,0 +1,87 @@
+"""One batch through a model, each shard on its own thread."""
+
+from typing import Any
+
+from minicnn import backend
+from minicnn.context import Context
+from minicnn.layers.base import Weight
+from minicnn.parallel.communicator import Communicator
+from minicnn.parallel.threads import run_shards, shard_count, shard_slices
+
+
+def batch_gradients(
+    model: Any,
+    loss: Any,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    generators: list[Any],
+    wants_logits: bool,
+) -> tuple[Any, Any, dict[Weight, Any], dict[Weight, Any]]:
+    """Forward, loss and backward of one batch.
+
+    Args:
+        x: (N, ...), or a list of such for several inputs.
+        y: targets (N, ...).
+        sample_weight: (N,), or None.
+        generators: a random generator for each shard, see `shards_of`.
+        wants_logits: whether the model's closing softmax is left to the loss.
+
+    Returns:
+        (loss, 0-d; predictions (N, ...); {weight: gradient}; {weight: new moving statistics}).
+    """
+    samples = batch_length(x)
+    slices = shard_slices(samples, shards_of(x))
+
+    def run(comm: Communicator) -> tuple[Any, Any, Context]:
+        part = slices[comm.rank]
+        ctx = Context(
+            training=True, rng=generators[comm.rank], comm=comm,
+            needs_dx=False, wants_logits=wants_logits,
+        )  # fmt: skip
+        y_pred = model.forward(_part(x, part), ctx)
+        weights = None if sample_weight is None else sample_weight[part]
+        value, state = loss.forward(y[part], y_pred, weights, samples)
+        model.backward(loss.backward(state), ctx)
+        return value, y_pred, ctx
+
+    results = run_shards(len(slices), run)
+    value, y_pred, ctx = results[0]
+    total = {w: g for w, g in ctx.gradients.items() if w.trainable}
+    for part, _, other in results[1:]:  # in the order of the ranks: the same sum each time
+        value = value + part
+        for weight in total:  # not in place: two weights may share one array
+            total[weight] = total[weight] + other.gradients[weight]
+    if len(results) > 1:
+        y_pred = backend.array_module(y_pred).concatenate([r[1] for r in results])
+    return value, y_pred, total, ctx.updates
+
+
+def batch_outputs(model: Any, x: Any, wants_logits: bool = False) -> list[Any]:
+    """The outputs of one batch outside training, one array (N, ...) for each."""
+    slices = shard_slices(batch_length(x), shards_of(x))
+
+    def run(comm: Communicator) -> list[Any]:
+        ctx = Context(record=False, comm=comm, wants_logits=wants_logits)
+        y = model.forward(_part(x, slices[comm.rank]), ctx)
+        return list(y) if isinstance(y, (list, tuple)) else [y]
+
+    results = run_shards(len(slices), run)
+    if len(results) == 1:
+        return results[0]
+    xp = backend.array_module(results[0][0])
+    return [xp.concatenate(parts) for parts in zip(*results, strict=True)]
+
+
+def shards_of(x: Any) -> int:
+    """How many shards a batch is cut into."""
+    return shard_count(batch_length(x))
+
+
+def batch_length(x: Any) -> int:
+    """Images in a batch: an array, or a list of them for several inputs."""
+    return len(x[0]) if isinstance(x, list) else len(x)
+
+
+def _part(x: Any, part: slice) -> Any:
+    return [a[part] for a in x] if isinstance(x, list) else x[part]
