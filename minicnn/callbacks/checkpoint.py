@@ -28,8 +28,8 @@ class ModelCheckpoint(MonitorCallback):
         initial_value_threshold: with save_best_only, save only what is better than this.
 
     Raises:
-        ValueError: another save_freq; a `filepath` whose ending says no format, or with a field that
-            the logs do not have.
+        ValueError: another save_freq; a `filepath` whose ending says no format, or with a field
+            that the logs do not have.
         OSError: the folder cannot be made, found out before the first epoch.
     """
 
