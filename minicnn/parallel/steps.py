@@ -6,6 +6,7 @@ from minicnn import backend
 from minicnn.context import Context
 from minicnn.layers.base import Weight
 from minicnn.parallel.communicator import Communicator
+from minicnn.parallel.memory import keep_freed_memory
 from minicnn.parallel.threads import run_shards, shard_count, shard_slices
 
 
@@ -30,6 +31,7 @@ def batch_gradients(
     Returns:
         (loss, 0-d; predictions (N, ...); {weight: gradient}; {weight: new moving statistics}).
     """
+    keep_freed_memory()
     samples = batch_length(x)
     slices = shard_slices(samples, shards_of(x))
 
@@ -59,6 +61,7 @@ def batch_gradients(
 
 def batch_outputs(model: Any, x: Any, wants_logits: bool = False) -> list[Any]:
     """The outputs of one batch outside training, one array (N, ...) for each."""
+    keep_freed_memory()
     slices = shard_slices(batch_length(x), shards_of(x))
 
     def run(comm: Communicator) -> list[Any]:
