@@ -4,7 +4,9 @@
 
 One round times every contender once, in turn, so that a machine whose speed drifts drifts for all;
 ratios are taken within a round. A timing is a run of whole training steps (forward, backward,
-RMSprop) on one batch already in memory; both sides use all cores.
+RMSprop) on one batch already in memory; both sides use all cores. They share a process, so the
+setting of malloc that minicnn makes (`minicnn/parallel/memory.py`) speeds PyTorch too; with
+MINICNN_KEEP_MEMORY=0 both run on malloc as it is.
 """
 
 import argparse
