@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minicnn import backend, losses
+from minicnn import backend, gradcheck, losses
 from minicnn.losses import (
     CategoricalCrossentropy,
     MeanSquaredError,
@@ -64,6 +64,21 @@ def test_gradient_by_differences(kind, arguments, seed, lead, classes, reduction
     below = loss.forward(y_true, y_pred - h * direction, weights, total)[0]
     slope = (above - below) / (2 * h)
     assert slope == pytest.approx((gradient * direction).sum(), rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("kind, arguments", CASES)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    lead=st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    classes=st.integers(2, 6),
+    weighted=st.booleans(),
+)
+def test_gradcheck(kind, arguments, seed, lead, classes, weighted):
+    rng = np.random.default_rng(seed)
+    y_true, y_pred = example(kind, rng, (*lead, classes), arguments.get("from_logits", True))
+    weights = rng.uniform(size=lead[0]) if weighted else None
+    result = gradcheck(MAKERS[kind](**arguments), y_pred, y_true, sample_weight=weights, samples=4)
+    assert result.max_error < 1e-6
 
 
 @pytest.mark.parametrize("kind, arguments", CASES)
