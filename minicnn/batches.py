@@ -3,7 +3,7 @@
 Arrays stay as they are (bytes stay bytes); only a batch is ever converted.
 """
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,10 @@ class IteratorBatches:
             generator that goes on from epoch to epoch.
         steps: batches an epoch; needed for endless generators.
 
+    Attributes:
+        check: called with the list of inputs and the targets of each batch as it comes, to raise
+            where they do not fit the model; None for no check.
+
     Raises:
         ValueError: a batch of another form, or NaN or infinity in it; a source that is empty.
     """
@@ -101,6 +105,7 @@ class IteratorBatches:
         self.steps = steps
         if steps is None and isinstance(source, Sized):
             self.steps = len(source)  # also where the source itself goes round for ever
+        self.check: Callable[[list[Any], Any], None] | None = None
         self._running = iter(source) if iter(source) is source else None
 
     def __iter__(self) -> Iterator[Batch]:
@@ -112,7 +117,10 @@ class IteratorBatches:
             except StopIteration:
                 break
             count += 1
-            yield _as_batch(item)
+            x, y, sample_weight = _as_batch(item)
+            if self.check is not None:
+                self.check(x if isinstance(x, list) else [x], y)
+            yield x, y, sample_weight
         if count == 0:
             raise ValueError(
                 "the iterator of batches gave none; a generator can be used up only once: pass an "

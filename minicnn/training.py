@@ -6,7 +6,7 @@ new moving statistics are taken over.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from minicnn.batches import (
     split,
 )
 from minicnn.callbacks import Callback, CallbackList, History, LazyLogs
-from minicnn.layers.base import Layer
+from minicnn.layers.base import Layer, Weight
 from minicnn.metrics import Mean, Metric
 from minicnn.metrics import get as get_metric
 from minicnn.metrics import resolve as resolve_metric
@@ -244,26 +244,15 @@ class Trainer(Layer):
         The figures are those of the weights before the step.
         """
         self._check_compiled("train_on_batch")
-        batches = make_batches(x, y, sample_weight, WHOLE)
-        self._check_data(batches)
-        self.reset_metrics()
-        with one_blas_thread():
-            for batch in batches:
-                self._train_step(*self._prepare(batch, class_weight))
-        return _in_form(self._logs(), return_dict)
+        logs = self._on_batch(self._train_step, x, y, sample_weight, class_weight)
+        return _in_form(logs, return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """Loss and metrics of one batch, as `evaluate` returns them."""
         self._check_compiled("test_on_batch")
-        batches = make_batches(x, y, sample_weight, WHOLE)
-        self._check_data(batches)
-        self.reset_metrics()
-        with one_blas_thread():
-            for batch in batches:
-                self._test_step(*self._prepare(batch))
-        return _in_form(self._logs(), return_dict)
+        return _in_form(self._on_batch(self._test_step, x, y, sample_weight), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs for one batch, as a NumPy array."""
@@ -284,33 +273,59 @@ class Trainer(Layer):
 
     # One step
 
+    def _on_batch(
+        self,
+        step: Callable[[Any, Any, Any], None],
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        class_weight: dict[int, float] | None = None,
+    ) -> dict[str, Any]:
+        """`step` on data that are one batch, and its figures."""
+        batches = make_batches(x, y, sample_weight, WHOLE)
+        self._check_data(batches)
+        self.reset_metrics()
+        with one_blas_thread():
+            for batch in batches:
+                step(*self._prepare(batch, class_weight))
+        return self._logs()
+
     def _train_step(self, x: Any, y: Any, sample_weight: Any) -> None:
         """One step of the optimizer on a prepared batch."""
-        fused = self._takes_logits()
-        loss, y_pred, gradients, updates = batch_gradients(
-            self, self.loss.with_logits() if fused else self.loss, x, y, sample_weight,
-            self._shard_generators(shards_of(x)), fused,
-        )  # fmt: skip
-        for weight in self.trainable_weights:
-            if weight.regularizer is not None:
-                loss = loss + weight.regularizer(weight.value)
-                penalty = weight.regularizer.gradient(weight.value)
-                present = gradients.get(weight)
-                gradients[weight] = penalty if present is None else present + penalty
+        loss, fused = self._step_loss()
+        value, y_pred, gradients, updates = batch_gradients(
+            self, loss, x, y, sample_weight, self._shard_generators(shards_of(x)), fused
+        )
+        value = self._with_penalties(value)  # of the weights before the step
+        for weight in self._penalized_weights():
+            penalty = weight.regularizer.gradient(weight.value)
+            present = gradients.get(weight)
+            gradients[weight] = penalty if present is None else present + penalty
         self.optimizer.apply(gradients)
-        for weight, value in updates.items():
-            weight.value = value
-        self._record(loss, y, y_pred)
+        for weight, updated in updates.items():
+            weight.value = updated
+        self._record(value, y, y_pred)
 
     def _test_step(self, x: Any, y: Any, sample_weight: Any) -> None:
-        fused = self._takes_logits()
+        """The loss and metrics of a prepared batch."""
+        loss, fused = self._step_loss()
         (y_pred,) = batch_outputs(self, x, wants_logits=fused)
-        loss = self.loss.with_logits() if fused else self.loss
         value, _ = loss.forward(y, y_pred, sample_weight)
-        for weight in self.trainable_weights:
-            if weight.regularizer is not None:
-                value = value + weight.regularizer(weight.value)
-        self._record(value, y, y_pred)
+        self._record(self._with_penalties(value), y, y_pred)
+
+    def _penalized_weights(self) -> list[Weight]:
+        return [w for w in self.trainable_weights if w.regularizer is not None]
+
+    def _with_penalties(self, value: Any) -> Any:
+        """A loss and the penalties of the regularizers on top of it."""
+        for weight in self._penalized_weights():
+            value = value + weight.regularizer(weight.value)
+        return value
+
+    def _step_loss(self) -> tuple[Any, bool]:
+        """The loss of a step, and whether it is on logits in place of a closing softmax."""
+        fused = self._takes_logits()
+        return (self.loss.with_logits() if fused else self.loss), fused
 
     def _record(self, loss: Any, y: Any, y_pred: Any) -> None:
         """Take a batch's loss and predictions into the running figures."""
@@ -361,9 +376,14 @@ class Trainer(Layer):
     def _check_data(self, batches: ArrayBatches | IteratorBatches) -> None:
         """Arrays are checked as a whole, before anything runs; iterators batch by batch."""
         if isinstance(batches, ArrayBatches):
-            self._check_inputs(batches.xs)
-            self._check_targets(batches.y, batches.samples)
+            self._check_batch(batches.xs, batches.y)
             self._make_metrics(batches.y)
+        else:
+            batches.check = self._check_batch
+
+    def _check_batch(self, xs: Sequence[Any], y: Any) -> None:
+        self._check_inputs(xs)
+        self._check_targets(y, len(xs[0]))
 
     def _check_inputs(self, xs: Sequence[Any]) -> None:
         raise NotImplementedError  # a model knows its inputs
@@ -393,10 +413,9 @@ class Trainer(Layer):
     def _prepare(
         self, batch: Batch, class_weight: dict[int, float] | None = None
     ) -> tuple[Any, Any, Any]:
-        """A batch of (x, y, sample_weight), checked, on the backend, in the model's dtype."""
+        """A batch of (x, y, sample_weight) on the backend, in the model's dtype."""
         x, y, sample_weight = batch
         x = self._prepare_inputs(x)
-        self._check_targets(y, batch_length(x))
         self._make_metrics(y)
         if sample_weight is not None:
             sample_weight = backend.asarray(sample_weight, self.dtype)

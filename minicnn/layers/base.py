@@ -344,6 +344,15 @@ class ActivatedLayer(Layer):
     """A layer that ends in an activation function: y = f(z)."""
 
     activation: Any
+    use_bias: bool
+    bias_initializer: Any
+    bias_regularizer: Any
+
+    def add_bias(self, size: int) -> Weight | None:
+        """The bias (size,), or None without `use_bias`."""
+        if not self.use_bias:
+            return None
+        return self.add_weight("bias", (size,), self.bias_initializer, self.bias_regularizer)
 
     @property
     def closing_softmax(self) -> bool:

@@ -90,11 +90,7 @@ class Conv2D(ActivatedLayer):
         self.kernel = self.add_weight(
             "kernel", shape, self.kernel_initializer, self.kernel_regularizer
         )
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                "bias", (self.filters,), self.bias_initializer, self.bias_regularizer
-            )
+        self.bias = self.add_bias(self.filters)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         require_rank(self, input_shape, 4, "(batch, height, width, channels)")

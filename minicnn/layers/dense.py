@@ -57,11 +57,7 @@ class Dense(ActivatedLayer):
         self.kernel = self.add_weight(
             "kernel", shape, self.kernel_initializer, self.kernel_regularizer
         )
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                "bias", (self.units,), self.bias_initializer, self.bias_regularizer
-            )
+        self.bias = self.add_bias(self.units)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         if input_shape[-1] != self.kernel.shape[0]:

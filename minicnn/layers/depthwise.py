@@ -56,13 +56,6 @@ class _Depthwise(ActivatedLayer):
             self.depthwise_regularizer,
         )
 
-    def _add_bias(self, size: int) -> None:
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                "bias", (size,), self.bias_initializer, self.bias_regularizer
-            )
-
     def _window_shape(self, input_shape: Any, filters: int) -> Any:
         require_rank(self, input_shape, 4, "(batch, height, width, channels)")
         if input_shape[-1] != self.depthwise_kernel.shape[2]:
@@ -115,7 +108,7 @@ class DepthwiseConv2D(_Depthwise):
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        self._add_bias(input_shape[-1] * self.depth_multiplier)
+        self.bias = self.add_bias(input_shape[-1] * self.depth_multiplier)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return self._window_shape(input_shape, input_shape[-1] * self.depth_multiplier)
@@ -201,7 +194,7 @@ class SeparableConv2D(_Depthwise):
             self.pointwise_initializer,
             self.pointwise_regularizer,
         )
-        self._add_bias(self.filters)
+        self.bias = self.add_bias(self.filters)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return self._window_shape(input_shape, self.filters)

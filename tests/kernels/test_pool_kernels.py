@@ -14,17 +14,21 @@ def geometry(window):
     return window.size, window.strides, window.padding
 
 
-@given(pools())
-def test_maximum(case):
-    window, x = case
-    y, index = pool.max_pool(x, window, with_index=True)
-    np.testing.assert_array_equal(y, reference.pool(x, np.max, *geometry(window)))
-    dy = numbers(y.shape, 3)
+def close_to_reference_gradient(window, x, index):
+    dy = numbers(index.shape, 3)
     np.testing.assert_allclose(
         pool.max_pool_gradient(dy, index, x.shape, window),
         reference.max_pool_gradient(x, dy, *geometry(window)),
         atol=1e-13,
     )
+
+
+@given(pools())
+def test_maximum(case):
+    window, x = case
+    y, index = pool.max_pool(x, window, with_index=True)
+    np.testing.assert_array_equal(y, reference.pool(x, np.max, *geometry(window)))
+    close_to_reference_gradient(window, x, index)
 
 
 @given(pools())
@@ -32,12 +36,7 @@ def test_the_first_of_equals_gets_the_gradient(case):
     window, x = case
     x = np.sign(x)  # full of equals
     y, index = pool.max_pool(x, window, with_index=True)
-    dy = numbers(y.shape, 3)
-    np.testing.assert_allclose(
-        pool.max_pool_gradient(dy, index, x.shape, window),
-        reference.max_pool_gradient(x, dy, *geometry(window)),
-        atol=1e-13,
-    )
+    close_to_reference_gradient(window, x, index)
 
 
 @given(pools())
