@@ -21,11 +21,14 @@ class Activation(Configurable):
             kind may overwrite z with y.
         is_linear: y = z, so that a layer can leave it out.
         is_softmax: a cross-entropy loss can take it over.
+        rises: a larger z never gives a smaller y, so that the maximum of several y is the y of the
+            maximum.
     """
 
     saves = "output"
     is_linear = False
     is_softmax = False
+    rises = False
 
     def forward(self, z: Any, out: Any = None) -> Any:
         """y = f(z), of z's shape and dtype, written to `out` (which may be z) where given."""
@@ -55,6 +58,7 @@ def _not_negative(owner: str, name: str, value: float) -> float:
 class Linear(Activation):
     """y = z."""
 
+    rises = True
     is_linear = True
 
     def forward(self, z: Any, out: Any = None) -> Any:
@@ -76,6 +80,8 @@ class ReLU(Activation):
     Raises:
         ValueError: a negative slope or threshold, or a max_value that is not positive.
     """
+
+    rises = True
 
     def __init__(
         self,
@@ -100,6 +106,8 @@ class ReLU(Activation):
 class ReLU6(Activation):
     """y = min(max(z, 0), 6)."""
 
+    rises = True
+
     def forward(self, z: Any, out: Any = None) -> Any:
         return kernels.relu(z, max_value=6.0, out=out)
 
@@ -110,6 +118,8 @@ class ReLU6(Activation):
 @ACTIVATIONS.register()
 class LeakyReLU(Activation):
     """y = z for z > 0, negative_slope z elsewhere."""
+
+    rises = True
 
     def __init__(self, negative_slope: float = 0.2):
         self.negative_slope = _not_negative("LeakyReLU", "negative_slope", negative_slope)
@@ -125,6 +135,8 @@ class LeakyReLU(Activation):
 class ELU(Activation):
     """y = z for z > 0, alpha (exp(z) - 1) elsewhere."""
 
+    rises = True
+
     def __init__(self, alpha: float = 1.0):
         self.alpha = _not_negative("ELU", "alpha", alpha)
 
@@ -138,6 +150,8 @@ class ELU(Activation):
 @ACTIVATIONS.register()
 class SELU(Activation):
     """1.0507 · elu(z) with alpha 1.6733; for lecun_normal weights."""
+
+    rises = True
 
     def forward(self, z: Any, out: Any = None) -> Any:
         return kernels.selu(z, out)
@@ -166,6 +180,8 @@ class GELU(Activation):
 class Sigmoid(Activation):
     """y = 1 / (1 + exp(-z))."""
 
+    rises = True
+
     def forward(self, z: Any, out: Any = None) -> Any:
         return kernels.sigmoid(z, out)
 
@@ -176,6 +192,8 @@ class Sigmoid(Activation):
 @ACTIVATIONS.register()
 class Tanh(Activation):
     """Hyperbolic tangent."""
+
+    rises = True
 
     def forward(self, z: Any, out: Any = None) -> Any:
         return kernels.tanh(z, out)
@@ -220,6 +238,7 @@ class SiLU(Activation):
 class Softplus(Activation):
     """y = log(1 + exp(z))."""
 
+    rises = True
     saves = "input"
 
     def forward(self, z: Any, out: Any = None) -> Any:
@@ -232,6 +251,8 @@ class Softplus(Activation):
 @ACTIVATIONS.register()
 class Softsign(Activation):
     """y = z / (1 + |z|)."""
+
+    rises = True
 
     def forward(self, z: Any, out: Any = None) -> Any:
         return kernels.softsign(z, out)

@@ -135,6 +135,12 @@ def random_generator(seed: Any) -> Any:
     return _active.module.random.default_rng(seed)
 
 
+def synchronize() -> None:
+    """Wait until a GPU has done all it was asked to; NumPy is done as soon as it returns."""
+    if _active.name == "cupy":
+        _active.module.cuda.Device().synchronize()
+
+
 def floatx() -> str:
     """Default dtype of weights and computations: "float32" unless changed."""
     return _floatx

@@ -5,7 +5,7 @@ several parts of a batch can run through the same layer at once and a layer can 
 places of a model.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 from minicnn.parallel.communicator import SOLO, Communicator
@@ -26,14 +26,16 @@ class Context:
         needs_dx: whether anybody will read the gradient that backward returns. A layer may return
             None where this is False (the first layer of a network: a third of its work).
         wants_logits: whether a closing softmax is left out, because the loss applies it.
+        observer: what makes the calls of layers instead of the graph, to time them (see
+            `profiler.Observer`); None in normal passes.
         saved: what `save` was given.
         gradients: {weight: gradient} of this pass, shared by all layers of the pass.
         updates: {weight: new value} to be assigned after the step (moving statistics).
     """
 
     __slots__ = (
-        "training", "record", "rng", "comm", "needs_dx", "wants_logits",
-        "saved", "gradients", "updates", "_children",
+        "training", "record", "rng", "comm", "needs_dx", "wants_logits", "observer",
+        "saved", "gradients", "updates", "_children", "_made",
     )  # fmt: skip
 
     def __init__(
@@ -44,6 +46,7 @@ class Context:
         comm: Communicator = SOLO,
         needs_dx: bool = True,
         wants_logits: bool = False,
+        observer: Any = None,
     ):
         self.training = training
         self.record = training if record is None else record
@@ -51,10 +54,12 @@ class Context:
         self.comm = comm
         self.needs_dx = needs_dx
         self.wants_logits = wants_logits
+        self.observer = observer
         self.saved: tuple[Any, ...] = ()
         self.gradients: dict[Weight, Any] = {}
         self.updates: dict[Weight, Any] = {}
         self._children: dict[Hashable, Context] = {}
+        self._made: dict[Hashable, Any] = {}
 
     def save(self, *values: Any) -> None:
         """Keep `values` for backward, which finds them in `saved`."""
@@ -70,6 +75,13 @@ class Context:
         """Ask that `weight` be assigned `value` once the step is done."""
         self.updates[weight] = value
 
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` returns, made at the first asking in this pass: the weights do not change
+        within it, so what follows from them alone need not be computed for every few images."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
     def child(
         self,
         key: Hashable,
@@ -82,13 +94,21 @@ class Context:
         if inner is None:
             inner = Context(
                 self.training if training is None else training, self.record, self.rng, self.comm,
-                self.needs_dx if needs_dx is None else needs_dx, wants_logits,
+                self.needs_dx if needs_dx is None else needs_dx, wants_logits, self.observer,
             )  # fmt: skip
             inner.gradients = self.gradients
             inner.updates = self.updates
+            inner._made = self._made
             if self.record:
                 self._children[key] = inner
         return inner
+
+    def all_saved(self) -> list[Any]:
+        """What this call and those of inner layers gave to `save`."""
+        values = list(self.saved)
+        for inner in self._children.values():
+            values += inner.all_saved()
+        return values
 
     def release(self, key: Hashable) -> None:
         """Forget an inner record; its arrays are no longer needed."""

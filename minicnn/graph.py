@@ -2,69 +2,17 @@
 
 Calling a layer on a `SymbolicTensor` records a `Node`; a `Graph` is the set of nodes between given
 inputs and outputs, in an order in which each comes after what it reads. A chain is a graph without
-branches.
+branches. In which pieces the work is done is told in `minicnn.steps`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+from minicnn.backend import array_module
 from minicnn.context import Context
-
-Shape = tuple[int | None, ...]
-
-
-class SymbolicTensor:
-    """The place of an array in a graph: its shape, with None for the batch, and where it is made.
-
-    Attributes:
-        shape: for images (None, height, width, channels).
-        node: the layer call it comes out of; None for an input of a model.
-        source: the `InputLayer` of an input of a model, else None.
-    """
-
-    def __init__(self, shape: Shape, node: "Node | None" = None, source: Any = None):
-        self.shape = tuple(shape)
-        self.node = node
-        self.source = source
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    def __repr__(self) -> str:
-        return f"<SymbolicTensor shape={self.shape}>"
-
-    def __add__(self, other: "SymbolicTensor") -> "SymbolicTensor":
-        if not isinstance(other, SymbolicTensor):
-            return NotImplemented
-        from minicnn.layers.merge import Add
-
-        return Add()([self, other])
-
-    def __mul__(self, other: "SymbolicTensor") -> "SymbolicTensor":
-        if not isinstance(other, SymbolicTensor):
-            return NotImplemented
-        from minicnn.layers.merge import Multiply
-
-        return Multiply()([self, other])
-
-
-class Node:
-    """One call of a layer: which tensors go in, which come out."""
-
-    def __init__(
-        self,
-        layer: Any,
-        inputs: Sequence[SymbolicTensor],
-        many_inputs: bool,
-        training: bool | None = None,
-    ):
-        self.layer = layer
-        self.inputs = tuple(inputs)
-        self.many_inputs = many_inputs  # whether the layer is handed a list
-        self.training = training  # what the call said; None where the pass decides
-        self.outputs: tuple[SymbolicTensor, ...] = ()
-        self.many_outputs = False
+from minicnn.nodes import Node, SymbolicTensor
+from minicnn.steps import Segment, Step, segments_of, steps_of
 
 
 class Graph:
@@ -85,6 +33,9 @@ class Graph:
         for tensor in self.outputs:
             readers[tensor] = readers.get(tensor, 0) + 1
         self._readers = readers
+        self.steps = steps_of(self.nodes, readers)
+        self._closing = self.closing_layer()
+        self._segment_lists: dict[bool, list[tuple[Segment, list[SymbolicTensor]]]] = {}
 
     def _sorted_nodes(self) -> list[Node]:
         """Depth-first from the outputs, without recursion: deep networks exceed Python's stack."""
@@ -122,24 +73,44 @@ class Graph:
     def forward(self, xs: Sequence[Any], ctx: Context) -> list[Any]:
         """Arrays for the inputs to arrays of the outputs."""
         values = dict(zip(self.inputs, xs, strict=True))
-        left = dict(self._readers)  # a value is let go after its last reader
-        closing = self.closing_layer() if ctx.wants_logits else None
-        for i, (node, needs_dx) in enumerate(zip(self.nodes, self._needs_dx(ctx), strict=True)):
-            last = closing is not None and i == len(self.nodes) - 1
-            inner = ctx.child(i, needs_dx, wants_logits=last, training=node.training)
-            arguments = [values[t] for t in node.inputs]
-            for tensor in node.inputs:
-                left[tensor] -= 1
-                if left[tensor] == 0:
-                    del values[tensor]
-            results = node.layer.forward(arguments if node.many_inputs else arguments.pop(), inner)
+        needs = self._needs_dx(ctx)
+        images, itemsize = len(xs[0]), xs[0].dtype.itemsize
+        for segment, dying in self._segments(ctx.training):
+            tiles = segment.tiles(images, itemsize)
+            for k, tile in enumerate(tiles):
+                part = {t: _cut(values[t], tile, tiles) for t in segment.inputs}
+                self._forward_tile(segment, k, part, needs, ctx)
+                for tensor in segment.outputs:
+                    _paste(values, tensor, part[tensor], tile, tiles)
+            for tensor in dying:
+                del values[tensor]
+        return [values[t] for t in self.outputs]
+
+    def _forward_tile(
+        self,
+        segment: Segment,
+        tile: int,
+        values: dict[SymbolicTensor, Any],
+        needs_dx: dict[Step, bool],
+        ctx: Context,
+    ) -> None:
+        """The steps of a segment on one tile; `values` comes with the inputs and leaves with the
+        outputs."""
+        for step, dying in zip(segment.steps, segment.dying, strict=True):
+            node = step.node
+            last = ctx.wants_logits and node.layer is self._closing and step is self.steps[-1]
+            inner = ctx.child((step, tile), needs_dx[step], last, node.training)
+            arguments = [values[t] for t in step.inputs]
+            for tensor in dying:
+                values.pop(tensor, None)
+            call = _call_of(step, "forward", ctx)
+            results = call(arguments if node.many_inputs else arguments.pop(), inner)
             del arguments
             values.update(
-                zip(node.outputs, results if node.many_outputs else [results], strict=True)
+                zip(step.outputs, results if node.many_outputs else [results], strict=True)
             )
             if not ctx.record:
-                ctx.release(i)
-        return [values[t] for t in self.outputs]
+                ctx.release((step, tile))
 
     def backward(self, dys: Sequence[Any], ctx: Context) -> list[Any]:
         """Gradients of the outputs to gradients of the inputs (None where nobody needs them).
@@ -151,30 +122,93 @@ class Graph:
         for tensor, dy in zip(self.outputs, dys, strict=True):
             gradients[tensor] = _sum(gradients.get(tensor), dy)
         needs = self._needs_dx(ctx)
-        for i in range(len(self.nodes) - 1, -1, -1):
-            node = self.nodes[i]
-            inner = ctx.child(i)
-            received = [gradients.pop(t, None) for t in node.outputs]
-            wanted = needs[i] or bool(node.layer.trainable_weights)
-            if wanted and any(dy is not None for dy in received):
-                dx = node.layer.backward(received if node.many_outputs else received[0], inner)
-                for tensor, part in zip(node.inputs, dx if node.many_inputs else [dx], strict=True):
-                    if part is not None:
-                        gradients[tensor] = _sum(gradients.get(tensor), part)
-            ctx.release(i)
+        images, itemsize = len(dys[0]), dys[0].dtype.itemsize
+        for segment, _ in reversed(self._segments(ctx.training)):
+            received = {t: gradients.pop(t) for t in segment.outputs if t in gradients}
+            tiles = segment.tiles(images, itemsize)
+            whole: dict[SymbolicTensor, Any] = {}
+            for k, tile in enumerate(tiles):
+                part = {t: _cut(dy, tile, tiles) for t, dy in received.items()}
+                self._backward_tile(segment, k, part, needs, ctx)
+                for tensor in segment.inputs:
+                    if part.get(tensor) is not None:
+                        _paste(whole, tensor, part[tensor], tile, tiles)
+            for tensor, dx in whole.items():
+                gradients[tensor] = _sum(gradients.get(tensor), dx)
         return [gradients.get(t) for t in self.inputs]
 
-    def _needs_dx(self, ctx: Context) -> list[bool]:
-        """For each node, whether anything before it learns (or the caller wants the input's
+    def _backward_tile(
+        self,
+        segment: Segment,
+        tile: int,
+        gradients: dict[SymbolicTensor, Any],
+        needs_dx: dict[Step, bool],
+        ctx: Context,
+    ) -> None:
+        """The steps of a segment backwards; `gradients` comes with those of the outputs and leaves
+        with those of the inputs."""
+        for step in reversed(segment.steps):
+            node = step.node
+            inner = ctx.child((step, tile))
+            received = [gradients.pop(t, None) for t in step.outputs]
+            wanted = needs_dx[step] or bool(node.layer.trainable_weights)
+            if wanted and any(dy is not None for dy in received):
+                call = _call_of(step, "backward", ctx)
+                dx = call(received if node.many_outputs else received[0], inner)
+                for tensor, part in zip(step.inputs, dx if node.many_inputs else [dx], strict=True):
+                    if part is not None:
+                        gradients[tensor] = _sum(gradients.get(tensor), part)
+            ctx.release((step, tile))
+
+    def _segments(self, training: bool) -> list[tuple[Segment, list[SymbolicTensor]]]:
+        """Segments in order, each with the tensors that nobody reads after it."""
+        if training not in self._segment_lists:
+            segments = segments_of(self.steps, self.outputs, training)
+            dying, seen = [], set(self.outputs)
+            for segment in reversed(segments):
+                dying.append([t for t in segment.inputs if t not in seen])
+                seen.update(segment.inputs)
+            self._segment_lists[training] = list(zip(segments, reversed(dying), strict=True))
+        return self._segment_lists[training]
+
+    def _needs_dx(self, ctx: Context) -> dict[Step, bool]:
+        """For each step, whether anything before it learns (or the caller wants the input's
         gradient): below the first such layer backward has nothing to do."""
         wanted = {tensor: ctx.needs_dx for tensor in self.inputs}
-        needs = []
-        for node in self.nodes:
-            need = any(wanted[t] for t in node.inputs)
-            needs.append(need)
-            learns = need or bool(node.layer.trainable_weights)
-            wanted.update((t, learns) for t in node.outputs)
+        needs = {}
+        for step in self.steps:
+            needs[step] = any(wanted[t] for t in step.inputs)
+            learns = needs[step] or bool(step.layer.trainable_weights)
+            wanted.update((t, learns) for t in step.outputs)
         return needs
+
+
+def _cut(values: Any, tile: slice, tiles: Sequence[slice]) -> Any:
+    return values if len(tiles) == 1 else values[tile]
+
+
+def _paste(
+    whole: dict[SymbolicTensor, Any],
+    tensor: SymbolicTensor,
+    part: Any,
+    tile: slice,
+    tiles: Sequence[slice],
+) -> None:
+    """Put a tile's array at its place in that of the batch."""
+    if len(tiles) == 1:
+        whole[tensor] = part
+        return
+    if tensor not in whole:
+        shape = (tiles[-1].stop, *part.shape[1:])
+        whole[tensor] = array_module(part).empty(shape, part.dtype)
+    whole[tensor][tile] = part
+
+
+def _call_of(step: Step, phase: str, ctx: Context) -> Callable[[Any, Context], Any]:
+    """The layer's method for a step, or the observer's call of it."""
+    if ctx.observer is None:
+        return getattr(step.layer, step.forward if phase == "forward" else step.backward)
+    return partial(ctx.observer.call, step, phase)
 
 
 def _sum(present: Any, part: Any) -> Any:

@@ -18,6 +18,8 @@ from minicnn.files import atomic_write
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from minicnn.profiler import Profile
+
 # Two colours of the palette of Okabe and Ito, told apart with any kind of colour vision
 _BLUE, _VERMILION = "#0072B2", "#D55E00"
 _GREY = "#555555"
@@ -178,6 +180,51 @@ def plot_mistakes(
     )
     chosen = to_numpy(images)[worst] if len(worst) else np.zeros((0, 1, 1, 3))
     figure = _image_grid(chosen, captions, columns, "\n".join(heading))
+    return _finished(figure, path)
+
+
+def plot_profile(
+    profile: "Profile", path: Path | None = None, title: str | None = None
+) -> "Figure":
+    """A bar for each layer, first on top: milliseconds of forward and, behind it, of backward.
+
+    Beside a bar stands how fast the layer's products were, and that as a share of the peak of a
+    large matrix product; more than 100 % where an algorithm saves multiplications.
+
+    Args:
+        profile: what `model.profile` returned.
+        path: where to write the picture.
+        title: what stands above; model, images and threads where not given.
+    """
+    rows = profile.rows
+    threads = "1 thread" if profile.threads == 1 else f"{profile.threads} threads"
+    figure = _figure(
+        8.6, 1.6 + 0.3 * len(rows), title or f"{profile.name}: {profile.images} images, {threads}"
+    )
+    axes = figure.add_subplot()
+    places = range(len(rows))
+    forward = [1e3 * row.forward_seconds for row in rows]
+    backward = [1e3 * row.backward_seconds for row in rows]
+    axes.barh(places, forward, color=_BLUE, height=0.7, label="forward")
+    axes.barh(places, backward, left=forward, color=_VERMILION, height=0.7, label="backward")
+    for place, row in zip(places, rows, strict=True):
+        share = profile.peak_share(row)
+        if row.gflops is not None and share is not None:
+            axes.annotate(
+                f"{row.gflops:,.0f} GFLOP/s, {share:.0%} of peak", (1e3 * row.seconds, place),
+                xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color=_GREY,
+            )  # fmt: skip
+    algorithms = [f" ({row.algorithm})" if row.algorithm else "" for row in rows]
+    axes.set_yticks(places, [row.name + a for row, a in zip(rows, algorithms, strict=True)])
+    axes.tick_params(axis="y", length=0, labelsize=9)
+    axes.set_ylim(len(rows) - 0.4, -0.6)  # the first layer on top
+    axes.set_xlim(0, 1.3 * 1e3 * max(row.seconds for row in rows))  # room for the text
+    axes.set_xlabel(f"Milliseconds for {profile.images} images")
+    axes.grid(axis="x", alpha=0.25)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    # above the axes, where no bar can be
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=9)
     return _finished(figure, path)
 
 

@@ -1,5 +1,6 @@
 """The table that `model.summary()` prints."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def model_summary(model: "Model", line_length: int | None = None) -> str:
     for node in model.graph.nodes:
         shapes = [t.shape for t in node.inputs]
         layer = node.layer
-        outputs = [_shape(t.shape) for t in node.outputs]
+        outputs = [shape_text(t.shape) for t in node.outputs]
         row = [
             f"{layer.name} ({type(layer).__name__})" + ("" if layer.trainable else " [frozen]"),
             ", ".join(outputs),
@@ -43,8 +44,8 @@ def model_summary(model: "Model", line_length: int | None = None) -> str:
     if line_length is not None:
         widths[0] = max(12, widths[0] - max(0, sum(widths) + 2 * len(widths) - line_length))
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    lines = [heading, rule, _line(rows[0], widths), rule]
-    lines += [_line(row, widths) for row in rows[1:]]
+    lines = [heading, rule, table_line(rows[0], widths), rule]
+    lines += [table_line(row, widths) for row in rows[1:]]
     total = model.count_params()
     learned = sum(int(w.value.size) for w in model.trainable_weights)
     size = sum(int(w.value.nbytes) for w in model.weights)
@@ -57,13 +58,15 @@ def model_summary(model: "Model", line_length: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def _shape(shape: Any) -> str:
+def shape_text(shape: Any) -> str:
+    """(None, 32, 32, 3) as "(n, 32, 32, 3)"."""
     return "(" + ", ".join("n" if s is None else str(s) for s in shape) + ")"
 
 
-def _line(row: list[str], widths: list[int]) -> str:
+def table_line(row: list[str], widths: list[int], numbers: Collection[int] = (2, 3)) -> str:
+    """Cells side by side, cut where they are too long; the columns `numbers` flush right."""
     cells = []
     for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
         cell = cell if len(cell) <= width else cell[: width - 3] + "..."
-        cells.append(cell.rjust(width) if i in (2, 3) else cell.ljust(width))
+        cells.append(cell.rjust(width) if i in numbers else cell.ljust(width))
     return "  ".join(cells).rstrip()

@@ -176,6 +176,7 @@ class StrictArray:
     strides = property(lambda self: self._data.strides)
     flags = property(lambda self: self._data.flags)
     base = property(lambda self: _wrapped(self._data.base))
+    __cuda_array_interface__ = property(lambda self: self._data.__array_interface__)
     T = property(lambda self: StrictArray(self._data.T))
     real = property(lambda self: StrictArray(self._data.real))
     imag = property(lambda self: StrictArray(self._data.imag))

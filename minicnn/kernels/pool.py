@@ -1,5 +1,6 @@
 """Maximum and average over windows, with gradients."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,30 +16,77 @@ def max_pool(x: Any, window: Window, with_index: bool = False) -> tuple[Any, Any
     negative numbers.
 
     Returns:
-        (y, index): index (N, OH, OW, C) tells which tap i kw + j the maximum came from, the first
-        of equals; None unless `with_index`.
+        (y, index): index is what `max_pool_gradient` needs to know, which of its numbers was the
+        maximum of each window; None unless `with_index`. Of equals it is the first in reading
+        order, or, where windows lie side by side, the topmost of the first column.
     """
+    if _is_grid(window, x.shape):
+        return _grid_max_pool(x, window, with_index)
     xp = array_module(x)
     size = window.output_size(*x.shape[1:3])
     padded = pad(x, window.pads(*x.shape[1:3]), -np.inf)
-    y = index = None
-    for i, j, view in window.taps(padded, size):
-        if y is None:
-            y = view.copy()
-            if with_index:
-                index = xp.zeros(y.shape, _index_dtype(window))
-            continue
-        if index is not None:
-            # taps come in rising order, so "this one, where it is larger" is a maximum too
-            tap = index.dtype.type(i * window.size[1] + j)
-            xp.maximum(index, (view > y) * tap, out=index)
-        xp.maximum(y, view, out=y)
-    return y, index
+    return _running_maximum([view for _, _, view in window.taps(padded, size)], xp, with_index)
 
 
 def max_pool_gradient(dy: Any, index: Any, x_shape: tuple[int, ...], window: Window) -> Any:
     """dx (N, H, W, C): each dy goes to the pixel its maximum came from."""
+    if _is_grid(window, x_shape):
+        return _grid_max_pool_gradient(dy, index, x_shape, window)
     return _scatter(dy, x_shape, window, lambda i, j: dy * (index == i * window.size[1] + j))
+
+
+def _running_maximum(views: list[Any], xp: Any, with_index: bool) -> tuple[Any, Any]:
+    """The largest of several arrays, number by number, and the first of them that has it."""
+    if len(views) == 1:
+        return views[0].copy(), xp.zeros(views[0].shape, np.uint8)
+    y = xp.maximum(views[0], views[1])
+    index = (views[1] > views[0]).view(np.uint8) if with_index else None
+    for number, view in enumerate(views[2:], start=2):
+        if with_index:
+            # numbers rise, so "this one, where it is larger" is a maximum too
+            dtype = np.uint8 if number < 256 else np.int32
+            index = xp.maximum(index, (view > y) * dtype(number))
+        xp.maximum(y, view, out=y)
+    return y, index
+
+
+def _is_grid(window: Window, x_shape: tuple[int, ...]) -> bool:
+    """Whether windows lie side by side without padding, as those of most networks do."""
+    no_padding = ((0, 0), (0, 0))
+    return window.size == window.strides and window.pads(*x_shape[1:3]) == no_padding
+
+
+def _grid_max_pool(x: Any, window: Window, with_index: bool) -> tuple[Any, Any]:
+    """`max_pool` down columns first, which compares whole rows of the image, then along rows."""
+    xp = array_module(x)
+    (kh, kw), (oh, ow) = window.size, window.output_size(*x.shape[1:3])
+    rows = [x[:, i : oh * kh : kh, : ow * kw] for i in range(kh)]
+    y, row = _running_maximum(rows, xp, with_index)  # (N, OH, OW kw, C)
+    y, column = _running_maximum([y[:, :, j::kw] for j in range(kw)], xp, with_index)
+    return y, (row, column) if with_index else None
+
+
+def _grid_max_pool_gradient(dy: Any, index: Any, x_shape: tuple[int, ...], window: Window) -> Any:
+    xp = array_module(dy)
+    row, column = index
+    (kh, kw), (oh, ow) = window.size, dy.shape[1:3]
+    drows = xp.empty(row.shape, dy.dtype)
+    _deal_out(dy, column, [drows[:, :, j::kw] for j in range(kw)], xp)
+    covered = x_shape[1:3] == (oh * kh, ow * kw)
+    dx = (xp.empty if covered else xp.zeros)(x_shape, dy.dtype)
+    _deal_out(drows, row, [dx[:, i : oh * kh : kh, : ow * kw] for i in range(kh)], xp)
+    return dx
+
+
+def _deal_out(dy: Any, index: Any, views: list[Any], xp: Any) -> None:
+    """Adjoint of `_running_maximum`: each dy to the array the maximum came from, zero to others."""
+    for number, view in enumerate(views[1:], start=1):
+        xp.multiply(dy, index == number, out=view)
+    rest = dy
+    for view in views[1:]:  # what none of the others took is the first one's
+        rest = xp.subtract(rest, view, out=views[0])
+    if len(views) == 1:
+        views[0][...] = dy
 
 
 def average_pool(x: Any, window: Window) -> Any:
@@ -82,7 +130,3 @@ def _inverse_counts(like: Any, x_shape: tuple[int, ...], window: Window) -> Any:
     for _, _, view in window.taps(pad(ones, window.pads(h, w)), window.output_size(h, w)):
         counts = view.copy() if counts is None else counts + view
     return 1 / counts
-
-
-def _index_dtype(window: Window) -> type:
-    return np.uint8 if window.size[0] * window.size[1] <= 256 else np.int32

@@ -4,7 +4,7 @@ from typing import Any
 
 from minicnn import activations
 from minicnn.context import Context
-from minicnn.layers.base import LAYERS, Layer
+from minicnn.layers.base import LAYERS, Layer, Parts
 
 
 @LAYERS.register()
@@ -28,6 +28,9 @@ class Activation(Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return tuple(input_shape)
+
+    def parts_around_maximum(self, forward: str) -> Parts | None:
+        return (None, ("forward", "backward")) if self.activation.rises else None
 
     def forward(self, x: Any, ctx: Context) -> Any:
         if self.activation.is_linear or (ctx.wants_logits and self.closing_softmax):

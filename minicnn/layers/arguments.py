@@ -31,6 +31,16 @@ def activation_function(value: Any) -> activations.Activation:
     return value.activation if isinstance(value, Activation) else activations.get(value)
 
 
+def one_of(layer: Layer, argument: str, value: Any, choices: tuple[Any, ...]) -> Any:
+    """`value` if it is one of `choices`."""
+    if value not in choices:
+        raise ValueError(
+            f"{layer.described}: {argument} must be one of "
+            f"{', '.join(map(repr, choices))}, not {value!r}"
+        )
+    return value
+
+
 def padding_name(layer: Layer, value: Any) -> str:
     name = value.lower() if isinstance(value, str) else value
     if name not in ("valid", "same"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from minicnn.backend import array_module
 from minicnn.context import Context
-from minicnn.graph import Shape
+from minicnn.nodes import Shape
 from minicnn.kernels.shift import windows, windows_gradient
 from minicnn.layers import arguments
 from minicnn.layers.base import LAYERS, Layer, require_rank

@@ -7,8 +7,10 @@ import numpy as np
 
 from minicnn import backend, random
 from minicnn.context import Context
-from minicnn.graph import Node, Shape, SymbolicTensor
+from minicnn.nodes import Node, Shape, SymbolicTensor
 from minicnn.initializers import INITIALIZERS
+from minicnn.kernels.bias import add_bias
+from minicnn.kernels.reduce import channel_sum
 from minicnn.registry import (
     Configurable,
     Registry,
@@ -19,6 +21,8 @@ from minicnn.registry import (
 )
 
 LAYERS = Registry("layer")
+
+Parts = tuple[tuple[str, str] | None, tuple[str, str]]
 
 
 class Weight:
@@ -97,9 +101,14 @@ class Layer(Configurable):
     Attributes:
         whole_batch: whether forward looks across images (BatchNormalization); such a layer reduces
             through `ctx.comm`, everything else may be cut along the batch at will.
+        by_tiles: whether it may as well see a few images at a time. False where the weights are
+            large beside what they are applied to (Dense): they would be read for every few images.
+        is_maximum: whether every output is the maximum of some inputs (max-pooling).
     """
 
     whole_batch = False
+    by_tiles = True
+    is_maximum = False
 
     def __init__(
         self,
@@ -159,6 +168,22 @@ class Layer(Configurable):
     def multiply_adds(self, input_shape: Any) -> int:
         """Multiply-adds of one forward pass over one image; 0 for layers without products."""
         return 0
+
+    def algorithm_for(self, input_shape: Any) -> str:
+        """How the products are computed, such as "im2col"; empty where there is no choice."""
+        return ""
+
+    def parts_around_maximum(self, forward: str) -> Parts | None:
+        """How a maximum that follows can be taken before the end of the layer's work.
+
+        Args:
+            forward: the method whose work it is, "forward" or the last of the parts.
+
+        Returns:
+            ((forward, backward) of the part before, or None for none; those of the part after),
+            as names of methods; None where the order matters.
+        """
+        return None
 
     # What a layer is given
 
@@ -341,10 +366,16 @@ def require_rank(layer: Layer, input_shape: Shape, rank: int, meaning: str) -> N
 
 
 class ActivatedLayer(Layer):
-    """A layer that ends in an activation function: y = f(z)."""
+    """A linear map, a bias and an activation function: y = f(linear(x) + b).
+
+    A subclass defines `linear(x, ctx)` and its adjoint `linear_gradient(dz, ctx)`. The end of the
+    work, bias and activation, stands apart because a graph may do it later: after a max-pooling
+    that follows, on a quarter of the numbers.
+    """
 
     activation: Any
     use_bias: bool
+    bias: Weight | None
     bias_initializer: Any
     bias_regularizer: Any
 
@@ -358,18 +389,43 @@ class ActivatedLayer(Layer):
     def closing_softmax(self) -> bool:
         return getattr(self.activation, "is_softmax", False)
 
-    def activate(self, z: Any, ctx: Context) -> tuple[Any, Any]:
-        """y = f(z), and whichever of the two the derivative is written in.
+    def forward(self, x: Any, ctx: Context) -> Any:
+        z = self.linear(x, ctx)
+        return self.finish(z, ctx.child("finish", wants_logits=ctx.wants_logits))
 
-        z is given up: f may write over it.
-        """
+    def backward(self, dy: Any, ctx: Context) -> Any:
+        return self.linear_gradient(self.finish_gradient(dy, ctx.child("finish")), ctx)
+
+    def parts_around_maximum(self, forward: str) -> Parts | None:
+        if not self.activation.rises or (self.bias is None and self.activation.is_linear):
+            return None
+        first = ("linear", "linear_gradient") if forward == "forward" else None
+        return first, ("finish", "finish_gradient")
+
+    def linear(self, x: Any, ctx: Context) -> Any:
+        """z of a new array, (N, ..., channels), without the bias."""
+        raise NotImplementedError(f"{type(self).__name__} does not define linear(x, ctx)")
+
+    def linear_gradient(self, dz: Any, ctx: Context) -> Any:
+        """dx; hands the gradients of the weights, without the bias, to ctx."""
+        raise NotImplementedError(f"{type(self).__name__} does not define linear_gradient(dz, ctx)")
+
+    def finish(self, z: Any, ctx: Context) -> Any:
+        """y = f(z + b); z is given up and may be written over."""
+        if self.bias is not None:
+            z = add_bias(z, self.bias.value)
         if self.activation.is_linear or (ctx.wants_logits and self.closing_softmax):
-            return z, None
+            return z
         if self.activation.saves == "output":
             y = self.activation.forward(z, out=z)
-            return y, y
-        return self.activation.forward(z), z
+            ctx.save(y)
+            return y
+        ctx.save(z)
+        return self.activation.forward(z)
 
-    def activation_gradient(self, dy: Any, kept: Any) -> Any:
-        """dz from dy; `kept` is the second value of `activate`."""
-        return dy if kept is None else self.activation.backward(dy, kept)
+    def finish_gradient(self, dy: Any, ctx: Context) -> Any:
+        """dz from dy; hands the gradient of the bias to ctx."""
+        dz = self.activation.backward(dy, *ctx.saved) if ctx.saved else dy
+        if self.bias is not None and self.bias.trainable:
+            ctx.add_gradient(self.bias, channel_sum(dz))
+        return dz

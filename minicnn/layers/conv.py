@@ -4,7 +4,7 @@ from typing import Any
 
 from minicnn.context import Context
 from minicnn.initializers import INITIALIZERS
-from minicnn.kernels import conv
+from minicnn.kernels import conv, conv_winograd
 from minicnn.kernels.windows import Window
 from minicnn.layers import arguments
 from minicnn.layers.base import LAYERS, ActivatedLayer, require_rank
@@ -29,6 +29,7 @@ class Conv2D(ActivatedLayer):
         use_bias: whether there is a b.
         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer: names or
             objects.
+        algorithm: "im2col" or "winograd", to compare them; the quicker one where not given.
 
     Shape:
         (N, H, W, C) to (N, OH, OW, F); kernel (kh, kw, C / groups, F), bias (F,).
@@ -55,6 +56,7 @@ class Conv2D(ActivatedLayer):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        algorithm: str | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -77,6 +79,15 @@ class Conv2D(ActivatedLayer):
         self.kernel_regularizer = REGULARIZERS.get(kernel_regularizer)
         self.bias_regularizer = REGULARIZERS.get(bias_regularizer)
         self.window = Window(self.kernel_size, self.strides, self.padding, self.dilation_rate)
+        self.algorithm = arguments.one_of(
+            self, "algorithm", algorithm, (None, "im2col", "winograd")
+        )
+        if algorithm == "winograd" and not conv_winograd.supports(self.window, self.groups):
+            raise ValueError(
+                f"{self.described}: algorithm 'winograd' computes 3x3 kernels with strides, "
+                f"dilation_rate and groups of 1; this one has kernel_size {self.kernel_size}, "
+                f"strides {self.strides}, dilation_rate {self.dilation_rate}, groups {self.groups}"
+            )
 
     def build(self, input_shape: Any) -> None:
         require_rank(self, input_shape, 4, "(batch, height, width, channels)")
@@ -103,24 +114,35 @@ class Conv2D(ActivatedLayer):
         size = arguments.window_output_size(self, self.window, *input_shape[1:3])
         return (input_shape[0], *size, self.filters)
 
-    def forward(self, x: Any, ctx: Context) -> Any:
-        bias = None if self.bias is None else self.bias.value
-        z = conv.conv2d(x, self.kernel.value, bias, self.window, self.groups)
-        y, kept = self.activate(z, ctx)
-        ctx.save(x, kept)
-        return y
+    def algorithm_for(self, input_shape: Any) -> str:
+        if self.algorithm is not None:
+            return self.algorithm
+        images = (input_shape[0] or 128, *input_shape[1:])
+        return conv.choose_algorithm(self.window, images, self.filters, self.groups)
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
-        x, kept = ctx.saved
-        dz = self.activation_gradient(dy, kept)
-        if self.kernel.trainable:
-            dw = conv.conv2d_kernel_gradient(x, dz, self.kernel.shape, self.window, self.groups)
+    def linear(self, x: Any, ctx: Context) -> Any:
+        algorithm, prepared = self._prepared(x.shape, ctx)
+        keep = ctx.record and self.kernel.trainable
+        z, kept = algorithm.forward(x, prepared, self.window, self.groups, keep)
+        ctx.save(kept, x.shape)
+        return z
+
+    def linear_gradient(self, dz: Any, ctx: Context) -> Any:
+        kept, x_shape = ctx.saved
+        algorithm, prepared = self._prepared(x_shape, ctx)
+        needs_dw = self.kernel.trainable
+        dw, dx = algorithm.gradients(
+            dz, kept, prepared, x_shape, self.window, self.groups, needs_dw, ctx.needs_dx
+        )
+        if needs_dw:
             ctx.add_gradient(self.kernel, dw)
-            if self.bias is not None:
-                ctx.add_gradient(self.bias, conv.conv2d_bias_gradient(dz))
-        if not ctx.needs_dx:
-            return None
-        return conv.conv2d_input_gradient(dz, self.kernel.value, x.shape, self.window, self.groups)
+        return dx
+
+    def _prepared(self, x_shape: tuple[int, ...], ctx: Context) -> tuple[Any, Any]:
+        """The algorithm, and the kernel as it reads it."""
+        name = self.algorithm_for(x_shape)
+        module, kernel = conv.ALGORITHMS[name], self.kernel
+        return module, ctx.once((kernel, name), lambda: module.prepare(kernel.value))
 
     def multiply_adds(self, input_shape: Any) -> int:
         _, oh, ow, filters = self.compute_output_shape(input_shape)

@@ -4,7 +4,6 @@ from typing import Any
 
 from minicnn.context import Context
 from minicnn.initializers import INITIALIZERS
-from minicnn.kernels.reduce import channel_sum
 from minicnn.layers import arguments
 from minicnn.layers.base import LAYERS, ActivatedLayer
 from minicnn.regularizers import REGULARIZERS
@@ -24,6 +23,8 @@ class Dense(ActivatedLayer):
     Shape:
         (N, ..., in) to (N, ..., units); kernel (in, units), bias (units,).
     """
+
+    by_tiles = False
 
     def __init__(
         self,
@@ -67,22 +68,16 @@ class Dense(ActivatedLayer):
             )
         return (*input_shape[:-1], self.units)
 
-    def forward(self, x: Any, ctx: Context) -> Any:
+    def linear(self, x: Any, ctx: Context) -> Any:
         rows = x.reshape(-1, x.shape[-1])
-        z = rows @ self.kernel.value
-        if self.bias is not None:
-            z += self.bias.value
-        y, kept = self.activate(z.reshape(*x.shape[:-1], self.units), ctx)
-        ctx.save(rows, kept, x.shape)
-        return y
+        ctx.save(rows, x.shape)
+        return (rows @ self.kernel.value).reshape(*x.shape[:-1], self.units)
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
-        rows, kept, x_shape = ctx.saved
-        dz = self.activation_gradient(dy, kept).reshape(-1, self.units)
+    def linear_gradient(self, dz: Any, ctx: Context) -> Any:
+        rows, x_shape = ctx.saved
+        dz = dz.reshape(-1, self.units)
         if self.kernel.trainable:
             ctx.add_gradient(self.kernel, rows.T @ dz)  # (in, N) @ (N, units) -> (in, units)
-            if self.bias is not None:
-                ctx.add_gradient(self.bias, channel_sum(dz))
         if not ctx.needs_dx:
             return None
         return (dz @ self.kernel.value.T).reshape(x_shape)  # (N, units) @ (units, in) -> (N, in)

@@ -4,7 +4,7 @@ from typing import Any
 
 from minicnn.context import Context
 from minicnn.initializers import INITIALIZERS
-from minicnn.kernels import conv, depthwise
+from minicnn.kernels import conv_im2col, depthwise
 from minicnn.kernels.windows import Window
 from minicnn.layers import arguments
 from minicnn.layers.base import LAYERS, ActivatedLayer, require_rank
@@ -113,23 +113,16 @@ class DepthwiseConv2D(_Depthwise):
     def compute_output_shape(self, input_shape: Any) -> Any:
         return self._window_shape(input_shape, input_shape[-1] * self.depth_multiplier)
 
-    def forward(self, x: Any, ctx: Context) -> Any:
-        z = depthwise.depthwise_conv2d(x, self.depthwise_kernel.value, self.window)
-        if self.bias is not None:
-            z += self.bias.value
-        y, kept = self.activate(z, ctx)
-        ctx.save(x, kept)
-        return y
+    def linear(self, x: Any, ctx: Context) -> Any:
+        ctx.save(x)
+        return depthwise.depthwise_conv2d(x, self.depthwise_kernel.value, self.window)
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
-        x, kept = ctx.saved
-        dz = self.activation_gradient(dy, kept)
+    def linear_gradient(self, dz: Any, ctx: Context) -> Any:
+        (x,) = ctx.saved
         kernel = self.depthwise_kernel
         if kernel.trainable:
             dw = depthwise.depthwise_kernel_gradient(x, dz, kernel.shape, self.window)
             ctx.add_gradient(kernel, dw)
-            if self.bias is not None:
-                ctx.add_gradient(self.bias, conv.conv2d_bias_gradient(dz))
         if not ctx.needs_dx:
             return None
         return depthwise.depthwise_input_gradient(dz, kernel.value, x.shape, self.window)
@@ -199,25 +192,23 @@ class SeparableConv2D(_Depthwise):
     def compute_output_shape(self, input_shape: Any) -> Any:
         return self._window_shape(input_shape, self.filters)
 
-    def forward(self, x: Any, ctx: Context) -> Any:
-        bias = None if self.bias is None else self.bias.value
+    def linear(self, x: Any, ctx: Context) -> Any:
         middle = depthwise.depthwise_conv2d(x, self.depthwise_kernel.value, self.window)
-        z = conv.conv2d(middle, self.pointwise_kernel.value, bias, _POINT)
-        y, kept = self.activate(z, ctx)
-        ctx.save(x, middle, kept)
-        return y
+        z, kept = conv_im2col.forward(
+            middle, self.pointwise_kernel.value, _POINT, keep=self.pointwise_kernel.trainable
+        )
+        ctx.save(x, middle.shape, kept)
+        return z
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
-        x, middle, kept = ctx.saved
-        dz = self.activation_gradient(dy, kept)
+    def linear_gradient(self, dz: Any, ctx: Context) -> Any:
+        x, middle_shape, kept = ctx.saved
         inner, outer = self.depthwise_kernel, self.pointwise_kernel
+        dw, dmiddle = conv_im2col.gradients(
+            dz, kept, outer.value, middle_shape, _POINT,
+            needs_dw=outer.trainable, needs_dx=ctx.needs_dx or inner.trainable,
+        )  # fmt: skip
         if outer.trainable:
-            ctx.add_gradient(outer, conv.conv2d_kernel_gradient(middle, dz, outer.shape, _POINT))
-            if self.bias is not None:
-                ctx.add_gradient(self.bias, conv.conv2d_bias_gradient(dz))
-        if not (ctx.needs_dx or inner.trainable):
-            return None
-        dmiddle = conv.conv2d_input_gradient(dz, outer.value, middle.shape, _POINT)
+            ctx.add_gradient(outer, dw)
         if inner.trainable:
             dw = depthwise.depthwise_kernel_gradient(x, dmiddle, inner.shape, self.window)
             ctx.add_gradient(inner, dw)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minicnn.context import Context
-from minicnn.graph import SymbolicTensor
+from minicnn.nodes import SymbolicTensor
 from minicnn.layers.base import LAYERS, Layer
 
 

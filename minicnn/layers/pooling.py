@@ -55,6 +55,8 @@ class _Pooling2D(Layer):
 class MaxPooling2D(_Pooling2D):
     __doc__ = "The largest number of each window.\n\n" + str(_Pooling2D.__doc__).split("\n\n", 1)[1]
 
+    is_maximum = True
+
     def forward(self, x: Any, ctx: Context) -> Any:
         y, index = pool.max_pool(x, self.window, with_index=ctx.record)
         ctx.save(x.shape, index)
@@ -130,6 +132,8 @@ class GlobalMaxPooling2D(_GlobalPooling2D):
     Shape:
         (N, H, W, C) to (N, C).
     """
+
+    is_maximum = True
 
     def forward(self, x: Any, ctx: Context) -> Any:
         n, h, w, c = x.shape

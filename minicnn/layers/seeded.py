@@ -1,5 +1,7 @@
 """Layers that draw random numbers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from minicnn import backend, random
@@ -24,6 +26,16 @@ class SeededLayer(Layer):
     def reseed(self) -> None:
         """Start the layer's own generator from `seed` again."""
         self._generators.clear()
+
+    @contextmanager
+    def on_the_side(self) -> Iterator[None]:
+        """Within the context the layer draws from the beginning of its numbers; afterwards it goes
+        on where it was before."""
+        before, self._generators = self._generators, {}
+        try:
+            yield
+        finally:
+            self._generators = before
 
     def draw(self, ctx: Context, *shape: int) -> Any:
         """Uniform numbers from 0 to 1, float32, on the device."""

@@ -2,15 +2,19 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minicnn.context import Context
-from minicnn.graph import Graph, SymbolicTensor
+from minicnn.graph import Graph
 from minicnn.layers.base import LAYERS, Layer, Weight
 from minicnn.layers.input import InputLayer
+from minicnn.nodes import SymbolicTensor
 from minicnn.registry import serialize
 from minicnn.summary import model_summary
 from minicnn.training import Trainer
+
+if TYPE_CHECKING:
+    from minicnn.profiler import Profile
 
 
 @LAYERS.register("Functional")
@@ -33,6 +37,8 @@ class Model(Trainer):
         layers: all layers, inputs first, each once.
         input_shape, output_shape: with None for the batch; lists where there are several.
     """
+
+    by_tiles = False  # the layers inside are cut into tiles by their own graph
 
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any
@@ -76,16 +82,17 @@ class Model(Trainer):
     @property
     def input(self) -> Any:
         """The symbolic tensor that `Input` returned, or a list of them."""
-        self._require_built()
+        self.require_built()
         return self.inputs if self._many_inputs else self.inputs[0]
 
     @property
     def output(self) -> Any:
         """The symbolic tensor of the output, or a list of them."""
-        self._require_built()
+        self.require_built()
         return self.outputs if self._many_outputs else self.outputs[0]
 
-    def _require_built(self) -> None:
+    def require_built(self) -> None:
+        """Raise unless the input's shape is known and the weights are made."""
         if not self.built:
             raise ValueError(f"{self.described} is not built: the input's shape is not known yet")
 
@@ -202,6 +209,38 @@ class Model(Trainer):
         """Print a table: each layer's output shape, parameters, multiply-adds an image and, in a
         graph with branches, what it reads."""
         (print_fn or print)(model_summary(self, line_length))
+
+    def profile(
+        self,
+        x: Any,
+        batch_size: int = 128,
+        repeats: int = 5,
+        threads: int = 1,
+        print_fn: Any = None,
+    ) -> "Profile":
+        """Time each layer's forward and backward pass in training, and print the table.
+
+        Neither weights, moving statistics, the optimizer nor random generators are changed. The
+        loss and the optimizer's step are not timed.
+
+        Args:
+            x: images (N, H, W, C), or a list of arrays for several inputs.
+            batch_size: images in the batch that is timed, the first ones of x.
+            repeats: passes; the figures are their medians.
+            threads: shards of the batch that run at the same time, one BLAS thread each.
+            print_fn: called with the table in place of `print`.
+
+        Returns:
+            `minicnn.profiler.Profile`: its `rows` hold the figures, `plot(path)` draws them.
+
+        Raises:
+            ValueError: the model is not built, or x does not fit it.
+        """
+        from minicnn.profiler import profile_model
+
+        profile = profile_model(self, x, batch_size, repeats, threads)
+        (print_fn or print)(str(profile))
+        return profile
 
     def get_config(self) -> dict[str, Any]:
         """The graph in terms of JSON: layers once, then calls in order.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from minicnn.graph import Shape, SymbolicTensor
+from minicnn.nodes import Shape, SymbolicTensor
 from minicnn.layers.base import LAYERS, Layer
 from minicnn.layers.input import InputLayer
 from minicnn.models.functional import Model, check_names, layer_from_config

@@ -8,7 +8,7 @@ from typing import Any
 
 from minicnn import losses, metrics
 from minicnn.activations import ACTIVATIONS
-from minicnn.graph import SymbolicTensor
+from minicnn.nodes import SymbolicTensor
 from minicnn.initializers import INITIALIZERS
 from minicnn.layers.base import LAYERS, Layer
 from minicnn.layers.input import InputLayer

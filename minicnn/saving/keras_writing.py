@@ -9,7 +9,7 @@ from typing import Any
 
 from minicnn import metrics
 from minicnn.activations import Activation
-from minicnn.graph import SymbolicTensor
+from minicnn.nodes import SymbolicTensor
 from minicnn.initializers import Initializer
 from minicnn.layers.base import Layer
 from minicnn.layers.input import InputLayer

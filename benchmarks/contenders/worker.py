@@ -1,0 +1,88 @@
+"""One contender in a process of its own; `measure.Worker` starts it and talks to it.
+
+    python worker.py '{"module": "torch_steps", "task": "train", "network": "vgg", ...}'
+
+The first line on stdout says that the contender is warm, with its versions and its memory. Then,
+for each line "SECONDS" on stdin, it takes steps for so long and answers with what it measured. All
+answers are JSON, one a line.
+"""
+
+import importlib
+import json
+import os
+import statistics
+import sys
+import time
+from itertools import pairwise
+
+WARM_UP_STEPS = 5
+
+
+def main():
+    request = json.loads(sys.argv[1])
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print goes to stderr
+
+    def answer(figures):
+        print(json.dumps(figures), file=answers, flush=True)
+
+    use_cores(request["threads"])
+    try:
+        library = importlib.import_module(request["module"])
+    except ImportError as error:
+        answer({"missing": str(error)})
+        return
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    batch_size = request["batch_size"]
+    x = rng.integers(0, 256, (batch_size, 32, 32, 3), dtype=np.uint8)
+    y = rng.integers(0, 10, batch_size)
+    imported_mb = peak_mb()
+    step = library.make_step(
+        request["task"], request["network"], x, y, request["threads"], **request["options"]
+    )
+    for _ in range(WARM_UP_STEPS):
+        step()  # compilers, threads, buffers and caches settle
+    answer({"versions": library.VERSIONS, "imported_mb": imported_mb, "peak_mb": peak_mb()})
+    for line in sys.stdin:
+        answer(timing(step, batch_size, float(line)))
+
+
+def use_cores(count):
+    """Keep this process to `count` cores, whatever threads its libraries start."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+
+
+def timing(step, batch_size, seconds):
+    step()  # wakes the threads; another process has had the cores since
+    marks = [time.perf_counter()]
+    while marks[-1] - marks[0] < seconds:
+        step()
+        marks.append(time.perf_counter())
+    steps = [after - before for before, after in pairwise(marks)]
+    return {
+        "images_per_second": len(steps) * batch_size / sum(steps),
+        "ms_per_step": 1e3 * statistics.median(steps),
+    }
+
+
+def peak_mb():
+    """The most memory this process has held, in MB.
+
+    Linux's own count starts with this program; getrusage's goes on from the process before exec.
+    """
+    try:
+        with open("/proc/self/status") as status:
+            (line,) = (line for line in status if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1e3  # kB
+    except OSError:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""3x3 convolution with stride 1 by Winograd's minimal filtering F(4x4, 3x3), with both gradients.
+
+Four outputs of a 3-tap filter need 12 multiplications as they stand, but 6 after a change of basis:
+y = A^T ((G w) * (B^T d)), d the 6 inputs that 4 outputs see and * the product number by number. In
+two dimensions a tile of 4x4 outputs reads 6x6 inputs and needs 36 multiplications in place of 144.
+Flattened, each change of basis is one product with a Kronecker square, over all tiles and channels
+at once:
+
+    D[36, T, C]  the 6x6 inputs of each of the T tiles
+    V[k] = sum_l (B ⊗ B)^T[k, l] D[l]                                (36, 36) @ (36, T C)
+    U[k] = sum_l (G ⊗ G)[k, l] w[l]                                  (36, 9)  @ (9, C F)
+    M[k] = V[k] U[k], the sum over channels                      36 x (T, C)  @ (C, F)
+    Y[l] = sum_k (A ⊗ A)^T[l, k] M[k]                                (16, 36) @ (36, T F)
+
+Every step is linear in x and in w, so the gradients are the same steps transposed:
+
+    dM = (A ⊗ A) dY      dU[k] = V[k]^T dM[k]      dw = (G ⊗ G)^T dU
+                         dV[k] = dM[k] U[k]^T      dD = (B ⊗ B) dV, added where tiles overlap
+
+Sources: Winograd, "Arithmetic complexity of computations" (1980); Lavin, Gray, "Fast algorithms for
+convolutional neural networks" (2015), arXiv:1509.09308, for the nested form and the matrices.
+"""
+
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from minicnn.backend import array_module
+from minicnn.kernels.windows import Pair, Window, pad
+
+# The polynomials are evaluated at 0, 1, -1, 2, -2 and infinity.
+_B_T = [
+    [4, 0, -5, 0, 1, 0],
+    [0, -4, -4, 1, 1, 0],
+    [0, 4, -4, -1, 1, 0],
+    [0, -2, -1, 2, 1, 0],
+    [0, 2, -1, -2, 1, 0],
+    [0, 4, 0, -5, 0, 1],
+]
+_G = [
+    [1 / 4, 0, 0],
+    [-1 / 6, -1 / 6, -1 / 6],
+    [-1 / 6, 1 / 6, -1 / 6],
+    [1 / 24, 1 / 12, 1 / 6],
+    [1 / 24, -1 / 12, 1 / 6],
+    [0, 0, 1],
+]
+_A_T = [
+    [1, 1, 1, 1, 1, 0],
+    [0, 1, -1, 2, -2, 0],
+    [0, 1, 1, 4, 4, 0],
+    [0, 1, -1, 8, -8, 1],
+]
+
+# Bytes of the transformed inputs and products of the images that are worked on at a time; at least
+# as many as the transformed kernel has, which is read once for each such run of images.
+import os
+TILE_BYTES = int(os.environ.get('WB',1<<21))
+
+
+def supports(window: Window, groups: int = 1) -> bool:
+    """Whether a convolution is one that this file computes."""
+    return window == Window((3, 3), padding=window.padding) and groups == 1
+
+
+def tiles_of(outputs: int) -> int:
+    """Tiles of 4 that cover a row (or column) of outputs."""
+    return -(-outputs // 4)
+
+
+def prepare(kernel: Any) -> Any:
+    """U (36, C, F) of a kernel (3, 3, C, F)."""
+    _, _, c, f = kernel.shape
+    _, g, _ = _matrices(array_module(kernel), kernel.dtype)
+    return (g @ kernel.reshape(9, c * f)).reshape(36, c, f)
+
+
+def forward(
+    x: Any, prepared: Any, window: Window, groups: int = 1, keep: bool = False
+) -> tuple[Any, Any]:
+    """(N, H, W, C) to (N, OH, OW, F).
+
+    Args:
+        prepared: U of `prepare`.
+        keep: whether the kernel's gradient will be asked for.
+
+    Returns:
+        (y, V): V is what `gradients` reads in place of x: a list of (36, T, C), one for each run
+        of a few images; None unless `keep`.
+    """
+    xp = array_module(x)
+    n, h, w, c = x.shape
+    filters = prepared.shape[-1]
+    b, _, a = _matrices(xp, x.dtype)
+    oh, ow = output_size = window.output_size(h, w)
+    y = xp.empty((n, oh, ow, filters), x.dtype)
+    kept = []
+    for images in _image_runs(n, c, filters, output_size, x.dtype.itemsize):
+        tiles = _gather(x[images], window)
+        shape = tiles.shape[2:5]  # (n, TY, TX)
+        v = (b @ tiles.reshape(36, -1)).reshape(36, -1, c)
+        m = xp.matmul(v, prepared)
+        images_of_tiles = _assembled((a @ m.reshape(36, -1)).reshape(4, 4, *shape, filters))
+        y[images] = images_of_tiles[:, :oh, :ow]
+        kept.append(v)
+    return y, kept if keep else None
+
+
+def gradients(
+    dy: Any,
+    kept: list[Any] | None,
+    prepared: Any,
+    x_shape: tuple[int, ...],
+    window: Window,
+    groups: int = 1,
+    needs_dw: bool = True,
+    needs_dx: bool = True,
+) -> tuple[Any, Any]:
+    """(dw (3, 3, C, F), dx (N, H, W, C)) of `forward`; None for what is not needed.
+
+    Args:
+        dy: (N, OH, OW, F).
+        kept: V as `forward` returned it; None without `needs_dw`.
+    """
+    xp = array_module(dy)
+    n, _, _, c = x_shape
+    filters = dy.shape[-1]
+    b, g, a = _matrices(xp, dy.dtype)
+    du: Any = None
+    dx = xp.empty(x_shape, dy.dtype) if needs_dx else None
+    runs = _image_runs(n, c, filters, dy.shape[1:3], dy.dtype.itemsize)
+    for images, v in zip(runs, kept or [None] * len(runs), strict=True):
+        dm = (a.T @ _output_tiles(dy[images]).reshape(16, -1)).reshape(36, -1, filters)
+        if needs_dw:
+            part = xp.matmul(v.transpose(0, 2, 1), dm)
+            du = part if du is None else xp.add(du, part, out=du)
+        if needs_dx:
+            dv = xp.matmul(dm, prepared.transpose(0, 2, 1))
+            _scatter(b.T @ dv.reshape(36, -1), dx[images], window)
+    dw = (g.T @ du.reshape(36, c * filters)).reshape(3, 3, c, filters) if needs_dw else None
+    return dw, dx
+
+
+def _image_runs(n: int, c: int, filters: int, output_size: Pair, itemsize: int) -> list[slice]:
+    """The batch cut into runs of a few images, as even as possible."""
+    tiles = tiles_of(output_size[0]) * tiles_of(output_size[1])
+    kernel_bytes = 36 * c * filters * itemsize
+    image_bytes = 36 * tiles * (c + filters) * itemsize
+    runs = max(1, min(n, n * image_bytes // max(TILE_BYTES, kernel_bytes)))
+    bounds = [n * i // runs for i in range(runs + 1)]
+    return [slice(a, b) for a, b in pairwise(bounds)]
+
+
+def _gather(x: Any, window: Window) -> Any:
+    """(n, H, W, C) to (6, 6, n, TY, TX, C): the inputs of each tile, zeros outside the image."""
+    xp = array_module(x)
+    n, h, w, c = x.shape
+    ty, tx = (tiles_of(size) for size in window.output_size(h, w))
+    height, width = 4 * ty + 2, 4 * tx + 2
+    (top, _), (left, _) = window.pads(h, w)
+    if (h, w) != (height, width):
+        padded = xp.zeros((n, height, width, c), x.dtype)
+        # "valid" leaves out the last rows where no window fits; there are none with stride 1
+        padded[:, top : top + h, left : left + w] = x
+        x = padded
+    x = xp.ascontiguousarray(x)
+    s = x.strides
+    view = xp.lib.stride_tricks.as_strided(
+        x, (6, 6, n, ty, tx, c), (s[1], s[2], s[0], 4 * s[1], 4 * s[2], s[3])
+    )
+    return xp.ascontiguousarray(view)
+
+
+def _scatter(tiles: Any, dx: Any, window: Window) -> None:
+    """Adjoint of `_gather`, into dx (n, H, W, C): neighbouring tiles share two rows or columns."""
+    n, h, w, c = dx.shape
+    ty, tx = (tiles_of(size) for size in window.output_size(h, w))
+    tiles = tiles.reshape(6, 6, n, ty, tx, c)
+    tiles[:2, :, :, 1:] += tiles[4:, :, :, :-1]
+    tiles[:, :2, :, :, 1:] += tiles[:, 4:, :, :, :-1]
+    padded = array_module(dx).empty((n, 4 * ty + 2, 4 * tx + 2, c), dx.dtype)
+    padded[:, : 4 * ty, : 4 * tx] = _assembled(tiles[:4, :4])
+    # below the last tiles two more rows, to their right two more columns, and the corner
+    padded[:, 4 * ty :, : 4 * tx] = _assembled(tiles[4:, :4, :, -1:])
+    padded[:, : 4 * ty, 4 * tx :] = _assembled(tiles[:4, 4:, :, :, -1:])
+    padded[:, 4 * ty :, 4 * tx :] = _assembled(tiles[4:, 4:, :, -1:, -1:])
+    (top, _), (left, _) = window.pads(h, w)
+    dx[...] = padded[:, top : top + h, left : left + w]
+
+
+def _assembled(tiles: Any) -> Any:
+    """(i, j, n, TY, TX, F) to images (n, TY i, TX j, F)."""
+    i, j, n, ty, tx, filters = tiles.shape
+    return tiles.transpose(2, 3, 0, 4, 1, 5).reshape(n, ty * i, tx * j, filters)
+
+
+def _output_tiles(dy: Any) -> Any:
+    """(n, OH, OW, F) to (4, 4, n, TY, TX, F), zeros where tiles reach over the edges."""
+    n, oh, ow, filters = dy.shape
+    ty, tx = tiles_of(oh), tiles_of(ow)
+    dy = pad(dy, ((0, 4 * ty - oh), (0, 4 * tx - ow)))
+    tiles = dy.reshape(n, ty, 4, tx, 4, filters).transpose(2, 4, 0, 1, 3, 5)
+    return array_module(dy).ascontiguousarray(tiles)
+
+
+@cache
+def _matrices(xp: Any, dtype: Any) -> tuple[Any, Any, Any]:
+    """The Kronecker squares (36, 36) of B^T, (36, 9) of G and (16, 36) of A^T."""
+    return tuple(xp.asarray(np.kron(m, m).astype(dtype)) for m in (_B_T, _G, _A_T))

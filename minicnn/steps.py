@@ -1,0 +1,155 @@
+"""The order in which a graph does its work: steps, and segments of steps.
+
+Two things are rearranged, neither of which changes a result:
+
+- An activation that never falls, such as ReLU, gives the same after a maximum as before it:
+  max(f(a), f(b)) = f(max(a, b)). So it, and the bias before it, waits until a max-pooling that
+  follows has left a quarter of the numbers.
+- Consecutive layers that work image by image run on a few images at a time, forward and backward,
+  so that what one layer writes is still in the processor's cache when the next reads it. Layers
+  that look across images (BatchNormalization in training) or whose weights are much larger than
+  what they read (Dense) get all images at once.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+from minicnn.nodes import Node, SymbolicTensor
+
+# What a segment reads and writes for one tile of images. Measured on cores with 512 KB of L2 cache
+# and 32 MB of shared L3: see `benchmarks/results`.
+import os
+TILE_BYTES = int(os.environ.get('TB',1<<21))
+
+
+class Step:
+    """One thing to do: a whole layer call, or the first or the last part of one.
+
+    Attributes:
+        node: the layer call.
+        forward, backward: names of the layer's methods.
+        inputs, outputs: what it reads and makes; between parts of a call tensors of their own.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        inputs: Sequence[SymbolicTensor],
+        outputs: Sequence[SymbolicTensor],
+        forward: str = "forward",
+        backward: str = "backward",
+    ):
+        self.node = node
+        self.layer = node.layer
+        self.forward = forward
+        self.backward = backward
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+
+    def takes_whole_batch(self, training: bool) -> bool:
+        """Whether it has to, or should, see all images of a shard at once."""
+        if self.node.training is not None:
+            training = self.node.training
+        return not self.layer.by_tiles or (self.layer.whole_batch and training)
+
+
+class Segment:
+    """Consecutive steps, either one that takes the whole batch or any number that go by tiles.
+
+    Attributes:
+        steps: in order.
+        inputs: tensors read that are made outside.
+        outputs: tensors made that are read outside.
+        dying: for each step, tensors that nobody reads after it.
+        whole: whether the batch stays in one piece.
+    """
+
+    def __init__(self, steps: Sequence[Step], read_later: set[SymbolicTensor], whole: bool):
+        self.steps = list(steps)
+        self.whole = whole
+        made = {t: None for step in steps for t in step.outputs}
+        self.inputs = list(dict.fromkeys(t for s in steps for t in s.inputs if t not in made))
+        self.outputs = [t for t in made if t in read_later]
+        self.dying: list[list[SymbolicTensor]] = []
+        seen = set(self.outputs)
+        for step in reversed(self.steps):
+            self.dying.append([t for t in step.inputs if t not in seen])
+            seen.update(step.inputs)
+        self.dying.reverse()
+
+    def tiles(self, images: int, itemsize: int) -> list[slice]:
+        """The batch cut into tiles, as even as possible."""
+        if self.whole:
+            return [slice(0, images)]
+        # the widest place of the segment: what a step reads, and what it writes
+        widest = max(sum(map(_numbers, (*s.inputs, *s.outputs))) for s in self.steps)
+        weights = sum(int(w.value.size) for s in self.steps for w in s.layer.weights)
+        # a tile is no smaller than the weights, which are read again for each one
+        tile_bytes = max(TILE_BYTES, weights * itemsize)
+        count = max(1, min(images, round(images * widest * itemsize / tile_bytes)))
+        bounds = [images * i // count for i in range(count + 1)]
+        return [slice(a, b) for a, b in pairwise(bounds)]
+
+
+def steps_of(nodes: Sequence[Node], readers: dict[SymbolicTensor, int]) -> list[Step]:
+    """Steps of nodes in order, each activation moved behind a maximum that alone reads it.
+
+    Args:
+        readers: how many nodes (or outputs of the graph) read each tensor.
+    """
+    steps: list[Step] = []
+    made_by: dict[SymbolicTensor, Step] = {}
+    for node in nodes:
+        step = Step(node, node.inputs, node.outputs)
+        before = made_by.get(node.inputs[0])
+        alone = before is not None and readers[node.inputs[0]] == 1
+        parts = before.layer.parts_around_maximum(before.forward) if alone else None
+        if node.layer.is_maximum and parts is not None:
+            steps.remove(before)
+            steps += _rearranged(before, step, *parts)
+        else:
+            steps.append(step)
+        made_by.update((t, steps[-1]) for t in node.outputs)
+    return steps
+
+
+def _rearranged(
+    producer: Step, maximum: Step, first: tuple[str, str] | None, last: tuple[str, str]
+) -> Iterator[Step]:
+    """producer, maximum as: its first part, the maximum, its last part."""
+    (large,), (small,) = producer.outputs, maximum.outputs
+    source = producer.inputs[0]
+    if first is not None:
+        linear = SymbolicTensor(large.shape)
+        yield Step(producer.node, producer.inputs, [linear], *first)
+        source = linear
+    pooled = SymbolicTensor(small.shape)
+    yield Step(maximum.node, [source], [pooled])
+    yield Step(producer.node, [pooled], [small], *last)
+
+
+def segments_of(
+    steps: Sequence[Step], outputs: Sequence[SymbolicTensor], training: bool
+) -> list[Segment]:
+    """Steps grouped into segments; `outputs` are those of the graph."""
+    groups: list[tuple[list[Step], bool]] = []
+    for step in steps:
+        whole = step.takes_whole_batch(training)
+        if groups and not whole and not groups[-1][1]:
+            groups[-1][0].append(step)
+        else:
+            groups.append(([step], whole))
+    segments: list[Segment] = []
+    read_later = set(outputs)
+    for group, whole in reversed(groups):
+        segments.append(Segment(group, read_later, whole))
+        read_later = read_later.union(segments[-1].inputs)
+    return segments[::-1]
+
+
+def _numbers(tensor: SymbolicTensor) -> int:
+    size = 1
+    for length in tensor.shape[1:]:
+        size *= length or 1
+    return size

@@ -1,0 +1,318 @@
+"""The profile of a step: every layer has its row, the figures add up, the model stays as it was."""
+
+import time
+
+import numpy as np
+import pytest
+
+from minicnn import Input, Model, Sequential, profiler
+from minicnn.context import Context
+from minicnn.layers import (
+    Add,
+    BatchNormalization,
+    Concatenate,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling2D,
+    Layer,
+    MaxPooling2D,
+)
+from minicnn.profiler import LayerProfile, Observer, Profile, product_peak, profile_model
+from minicnn.utils import set_random_seed
+from tests.small_problem import X, Y, network
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """The peak is measured in one test only."""
+    monkeypatch.setattr(profiler, "product_peak", lambda dtype, threads: 10.0)
+
+
+CONV = 6 * 6 * 5 * (3 * 3 * 3)  # multiply-adds of one image: 6x6 places, 5 filters, 3x3x3 taps
+
+
+def quiet(model, x=X, **arguments):
+    return model.profile(
+        x, **{"batch_size": 16, "repeats": 2, "print_fn": lambda _: None} | arguments
+    )
+
+
+def chain(**first):
+    return Sequential(
+        [
+            Input((8, 8, 3)),
+            Conv2D(5, 3, activation="relu", name="conv", **first),
+            MaxPooling2D(2, name="pool"),
+            Conv2D(4, 2, name="second"),
+            Flatten(name="flat"),
+            Dense(10, name="head"),
+        ],
+        name="small",
+    )
+
+
+class Sleeper(Layer):
+    """Does nothing, but takes its time."""
+
+    def forward(self, x, ctx):
+        time.sleep(0.01)
+        return x
+
+    def backward(self, dy, ctx):
+        time.sleep(0.02)
+        return dy
+
+
+def test_a_row_for_each_layer_in_order():
+    profile = quiet(chain())
+    assert [r.name for r in profile.rows] == ["conv", "pool", "second", "flat", "head"]
+    assert [r.type for r in profile.rows] == "Conv2D MaxPooling2D Conv2D Flatten Dense".split()
+    assert [r.output_shape for r in profile.rows][:2] == ["(n, 6, 6, 5)", "(n, 3, 3, 5)"]
+    assert profile.images == 16 and profile.threads == 1
+
+
+def test_multiply_adds_of_both_gradients():
+    rows = {r.name: r for r in quiet(chain()).rows}
+    assert rows["conv"].forward_multiply_adds == 16 * CONV
+    assert rows["conv"].backward_multiply_adds == 16 * CONV  # nobody needs the images' gradient
+    assert rows["head"].forward_multiply_adds == 16 * 16 * 10
+    assert rows["head"].backward_multiply_adds == 2 * 16 * 16 * 10
+    assert rows["pool"].multiply_adds == 0 and rows["pool"].gflops is None
+
+
+def test_frozen_layers_need_one_gradient_or_none():
+    model = chain(trainable=False)
+    model.get_layer("head").trainable = False
+    rows = {r.name: r for r in quiet(model).rows}
+    assert rows["conv"].backward_multiply_adds == 0 and rows["conv"].backward_seconds == 0
+    assert rows["head"].backward_multiply_adds == rows["head"].forward_multiply_adds
+    assert rows["second"].backward_multiply_adds == rows["second"].forward_multiply_adds
+
+
+def test_the_figures_add_up():
+    profile = quiet(chain())
+    layers = sum(r.forward_seconds + r.backward_seconds for r in profile.rows)
+    assert profile.seconds == pytest.approx(layers + profile.seconds_between)
+    assert profile.multiply_adds == sum(r.multiply_adds for r in profile.rows)
+    head = profile.rows[-1]
+    assert head.gflops == pytest.approx(2 * 3 * 16 * 160 / head.seconds / 1e9)
+    assert profile.peak_share(head) == pytest.approx(head.gflops / profile.peak)
+    assert profile.peak_share(profile.rows[1]) is None
+
+
+def test_a_slow_layer_shows():
+    model = Sequential([Input((4,)), Dense(4), Sleeper(name="sleeper"), Dense(2)])
+    row = quiet(model, np.ones((4, 4))).rows[1]
+    assert row.forward_seconds >= 0.01 and row.backward_seconds >= 0.02
+
+
+def test_a_slow_layer_in_two_threads():
+    model = Sequential([Input((4,)), Dense(4), Sleeper(name="sleeper"), Dense(2)])
+    profile = quiet(model, np.ones((4, 4)), threads=2)
+    assert profile.rows[1].forward_seconds >= 0.01  # of one thread, not half of it
+    assert profile.threads == 2 and profile.rows[0].forward_multiply_adds == 4 * 16
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_bytes_kept_for_backward(threads):
+    x = Input((6,))
+    a = Dense(8, activation="sigmoid", name="a")(x)
+    profile = quiet(Model(x, Dense(3, name="b")(a)), np.ones((12, 6)), threads=threads)
+    a_row, b_row = profile.rows
+    assert a_row.bytes_kept == 4 * 12 * (6 + 8)  # its input, and the output for the derivative
+    assert b_row.bytes_kept == 4 * 12 * 8
+    assert profile.bytes_kept == 4 * 12 * (6 + 8)  # b's input is a's output
+
+
+def test_inner_records_and_reshaped_views_count_once():
+    class Block(Layer):
+        def forward(self, x, ctx):
+            ctx.save([x, {"again": x.reshape(-1)}, None, 3])
+            ctx.child("inner").save(x + 1)
+            return x
+
+        def backward(self, dy, ctx):
+            return dy
+
+    model = Sequential([Input((4,)), Dense(5, name="first"), Block(name="block")])
+    row = quiet(model, np.ones((2, 4), "float32")).rows[1]
+    assert row.bytes_kept == 2 * (4 * 2 * 5)
+
+
+def test_branches_and_several_inputs_and_outputs():
+    a, b = Input((4,)), Input((3,))
+    h = Dense(3, name="h")(a)
+    shared = Dense(3, name="shared")
+    end = Concatenate(name="cat")([Add(name="sum")([shared(h), b]), shared(b)])
+    model = Model([a, b], [Dense(2, name="left")(end), h])
+    profile = quiet(model, [np.ones((8, 4)), np.ones((8, 3))])
+    assert sorted(r.name for r in profile.rows) == "cat h left shared shared sum".split()
+    shared_rows = [r for r in profile.rows if r.name == "shared"]
+    assert sorted(r.backward_multiply_adds for r in shared_rows) == [8 * 9, 2 * 8 * 9]
+
+
+def test_nested_models_give_their_layers():
+    inner = Sequential([Input((4,)), Dense(4, name="one"), Dense(4, name="two")], name="inner")
+    x = Input((4,))
+    profile = quiet(Model(x, inner(inner(x))), np.ones((8, 4)))
+    assert [r.name for r in profile.rows] == ["inner/one", "inner/two"]
+    assert sum(r.forward_multiply_adds for r in profile.rows) == 2 * 8 * (16 + 16)
+    one = profile.rows[0]
+    assert one.backward_multiply_adds == 8 * 16 * (1 + 2)  # no dx in the first of its two calls
+
+
+def test_a_softmax_that_the_loss_takes_over_is_left_out():
+    class Probe(Dense):
+        def forward(self, x, ctx):
+            seen.append(ctx.wants_logits)
+            return super().forward(x, ctx)
+
+    seen = []
+    model = Sequential([Input((4,)), Probe(3, activation="softmax")])
+    quiet(model, np.ones((2, 4)), repeats=1)
+    assert set(seen) == {False}
+    seen.clear()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    quiet(model, np.ones((2, 4)), repeats=1)
+    assert set(seen) == {True}
+
+
+def test_nothing_that_training_sees_is_changed():
+    def trained(profiled):
+        set_random_seed(3)
+        model = network(extra=[BatchNormalization(), Dropout(0.3, seed=5), Dropout(0.3)])
+        model.fit(X, Y, epochs=1, verbose=0)
+        before = model.get_weights()
+        if profiled:
+            quiet(model, repeats=1)
+            for old, new in zip(before, model.get_weights(), strict=True):
+                np.testing.assert_array_equal(old, new)
+        model.fit(X, Y, epochs=1, verbose=0)
+        return model.get_weights()
+
+    for a, b in zip(trained(False), trained(True), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_table():
+    shapes = "(n, 8, 8, 4)", "(n, 256)"
+    rows = [
+        LayerProfile(
+            "conv2d_1", "Conv2D", shapes[0], "im2col", 0.002, 0.004, 10**6, 10**6, 5 * 10**6
+        ),
+        LayerProfile("last", "Flatten", shapes[1], "", 0.001, 0.001, 0, 0, 0),
+    ]
+    profile = Profile("net", "float32", rows, 100, 2, 10.0, 4_000_000, seconds_between=0.002)
+    lines = str(profile).splitlines()
+    assert lines[0] == "Profile of 'net': a step on 100 images, 2 threads"
+    headers = "Layer (type) Output shape Algorithm Multiply-adds Forward ms GFLOP/s Backward ms "
+    assert " ".join(lines[2].split()) == headers + "GFLOP/s Of time Of peak Kept MB"
+    conv = "conv2d_1 (n, 8, 8, 4) im2col 10,000 2.00 1.0 4.00 0.5 60% 7% 5.00"
+    assert lines[4].split() == conv.split()
+    assert lines[5].split() == "last (Flatten) (n, 256) 1.00 1.00 20% 0.00".split()
+    assert lines[7] == (
+        "Time: forward 3.00 ms + backward 5.00 ms + between layers 2.00 ms = 10.00 ms, "
+        "10,000 images/s"
+    )
+    assert lines[8] == (
+        "Rate: 0.4 GFLOP/s; peak of a float32 matrix product on 2 threads: 10.0 GFLOP/s"
+    )
+    assert lines[9] == "Kept for backward: 4.00 MB"
+    assert len(lines[1]) == len(lines[2]) == len(lines[4]) == len(lines[5])
+
+
+def test_profile_prints_and_returns(capsys):
+    profile = chain().profile(X, batch_size=4, repeats=1)
+    assert isinstance(profile, Profile)
+    assert capsys.readouterr().out == str(profile) + "\n"
+
+
+def test_the_algorithm_is_the_layers_own_word():
+    class Named(Dense):
+        def algorithm_for(self, input_shape):
+            return f"by hand {input_shape}"
+
+    profile = quiet(Sequential([Input((4,)), Named(3), Dense(2)]), np.ones((2, 4)))
+    assert [r.algorithm for r in profile.rows] == ["by hand (None, 4)", ""]
+
+
+def test_batches_are_the_first_images():
+    assert quiet(chain(), X[:7]).images == 7
+    assert quiet(chain(), X, batch_size=9).images == 9
+
+
+def test_float64():
+    model = Sequential([Input((4,)), Dense(3, dtype="float64")], dtype="float64")
+    profile = quiet(model, np.ones((2, 4)))
+    assert profile.dtype == "float64" and "a float64 matrix product" in str(profile)
+
+
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        ({"repeats": 0}, "repeats must be an integer above 0, not 0"),
+        ({"batch_size": 0}, "batch_size must be an integer above 0"),
+        ({"threads": 1.5}, "threads must be an integer above 0, not 1.5"),
+        ({"threads": 9, "batch_size": 8}, "threads=9, but there are 8 images"),
+        ({"x": X[:, :5]}, r"Sequential 'small' takes inputs of shape \(n, 8, 8, 3\); got"),
+        ({"x": X[:0]}, "x holds no images"),
+    ],
+)
+def test_arguments_that_do_not_fit(arguments, text):
+    with pytest.raises(ValueError, match=text):
+        quiet(chain(), **arguments)
+
+
+def test_models_that_cannot_be_timed():
+    with pytest.raises(ValueError, match="Sequential 's' is not built: the input's shape"):
+        quiet(Sequential([Dense(3)], name="s"))
+    x = Input((3,))
+    with pytest.raises(ValueError, match="Model 'm' has no layers to time"):
+        quiet(Model(x, x, name="m"), np.ones((2, 3)))
+
+
+def test_an_error_in_a_layer_comes_out_and_leaves_seeds_alone():
+    class Fails(Layer):
+        def compute_output_shape(self, input_shape):
+            return input_shape
+
+        def forward(self, x, ctx):
+            raise RuntimeError("from the layer")
+
+        def backward(self, dy, ctx):
+            return dy
+
+    dropout = Dropout(0.5, seed=1)
+    dropout.draw(Context(True), 3)
+    model = Sequential([Input((4,)), Dense(4), dropout, Fails()])
+    with pytest.raises(RuntimeError, match="from the layer"):
+        quiet(model, np.ones((2, 4)))
+    expected = np.random.default_rng([1, 0]).random(6, dtype="float32")[3:]
+    np.testing.assert_array_equal(dropout.draw(Context(True), 3), expected)
+
+
+def test_an_observer_adds_nothing_to_the_numbers():
+    model = network(extra=[BatchNormalization()])
+    observer = Observer()
+    plain, seen = Context(training=True), Context(training=True, observer=observer)
+    y, y_seen = model.forward(X, plain), model.forward(X, seen)
+    np.testing.assert_array_equal(y, y_seen)
+    np.testing.assert_array_equal(model.backward(y, plain), model.backward(y, seen))
+    phases = [call.phase for call in observer.calls]
+    assert phases == ["forward"] * 4 + ["backward"] * 4
+    assert [c.node for c in observer.calls[:4]] == [c.node for c in observer.calls[:3:-1]]
+
+
+def test_the_peak_of_a_matrix_product():
+    assert product_peak(seconds=0.01) > 0
+    assert product_peak("float64", threads=2, seconds=0.01) > 0
+
+
+def test_on_a_device(strict):
+    model = Sequential([Input((8, 8, 3)), Conv2D(4, 3), Dropout(0.5), GlobalAveragePooling2D()])
+    profile = profile_model(model, X, batch_size=4, repeats=1)
+    assert profile.rows[0].bytes_kept >= 4 * 4 * 8 * 8 * 3
+    with pytest.raises(ValueError, match="on a GPU threads must be 1, not 2"):
+        profile_model(model, X, batch_size=4, threads=2)
