@@ -1,7 +1,7 @@
 """Activation functions by name, as layers use them.
 
-An activation is `forward(z) -> y` and `backward(dy, kept) -> dz`; `saves` says whether `kept` is
-the output y or the input z. The mathematics is in `minicnn.kernels.activations`.
+An activation is `forward(z) -> y`, or in training `record(z) -> (y, kept)` with
+`backward(dy, kept) -> dz`; `saves` says what `kept` is. The mathematics is in `minicnn.kernels.activations`.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ class Activation(Configurable):
     """Base class of activation functions.
 
     Attributes:
-        saves: "output" where backward is given y, "input" where it is given z. Only the first
+        saves: what backward is given: "output" y, "input" z, or the "slope" dy/dz. Only the first
             kind may overwrite z with y.
         is_linear: y = z, so that a layer can leave it out.
         is_softmax: a cross-entropy loss can take it over.
@@ -33,6 +33,13 @@ class Activation(Configurable):
     def forward(self, z: Any, out: Any = None) -> Any:
         """y = f(z), of z's shape and dtype, written to `out` (which may be z) where given."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward(z, out)")
+
+    def record(self, z: Any, out: Any = None) -> tuple[Any, Any]:
+        """(y, what `backward` takes). With `out`, which may be z, y may be written there."""
+        if self.saves == "input":
+            return self.forward(z), z
+        y = self.forward(z, out)
+        return y, y
 
     def backward(self, dy: Any, kept: Any) -> Any:
         """dz = f'(z) dy."""
@@ -164,7 +171,7 @@ class SELU(Activation):
 class GELU(Activation):
     """y = z P(X <= z) for a standard normal X; `approximate` takes the tanh form."""
 
-    saves = "input"
+    saves = "slope"
 
     def __init__(self, approximate: bool = False):
         self.approximate = approximate
@@ -172,8 +179,11 @@ class GELU(Activation):
     def forward(self, z: Any, out: Any = None) -> Any:
         return kernels.gelu(z, self.approximate, out)
 
+    def record(self, z: Any, out: Any = None) -> tuple[Any, Any]:
+        return kernels.gelu_with_slope(z, self.approximate)
+
     def backward(self, dy: Any, kept: Any) -> Any:
-        return kernels.gelu_gradient(dy, kept, self.approximate)
+        return dy * kept
 
 
 @ACTIVATIONS.register()

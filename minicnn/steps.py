@@ -20,7 +20,9 @@ from minicnn.nodes import Node, SymbolicTensor
 # What a segment reads and writes for one tile of images. Measured on cores with 512 KB of L2 cache
 # and 32 MB of shared L3: see `benchmarks/results`.
 import os
-TILE_BYTES = int(os.environ.get('TB',1<<21))
+TILE_BYTES = int(os.environ.get('TB',1<<22))
+
+LITTLE = float(os.environ.get("LITTLE", 0.3))
 
 
 class Step:
@@ -82,8 +84,7 @@ class Segment:
         """The batch cut into tiles, as even as possible."""
         if self.whole:
             return [slice(0, images)]
-        # the widest place of the segment: what a step reads, and what it writes
-        widest = max(sum(map(_numbers, (*s.inputs, *s.outputs))) for s in self.steps)
+        widest = max(map(_width, self.steps))
         weights = sum(int(w.value.size) for s in self.steps for w in s.layer.weights)
         # a tile is no smaller than the weights, which are read again for each one
         tile_bytes = max(TILE_BYTES, weights * itemsize)
@@ -132,20 +133,31 @@ def _rearranged(
 def segments_of(
     steps: Sequence[Step], outputs: Sequence[SymbolicTensor], training: bool
 ) -> list[Segment]:
-    """Steps grouped into segments; `outputs` are those of the graph."""
+    """Steps grouped into segments; `outputs` are those of the graph.
+
+    A segment also ends where little is handed on, as behind a pooling: what follows is smaller and
+    goes better with more images at a time.
+    """
     groups: list[tuple[list[Step], bool]] = []
     for step in steps:
         whole = step.takes_whole_batch(training)
-        if groups and not whole and not groups[-1][1]:
-            groups[-1][0].append(step)
-        else:
+        group, group_whole = groups[-1] if groups else ([], True)
+        handed_on = sum(map(_numbers, step.inputs))
+        if whole or group_whole or handed_on <= max(map(_width, group)) * LITTLE:
             groups.append(([step], whole))
+        else:
+            group.append(step)
     segments: list[Segment] = []
     read_later = set(outputs)
     for group, whole in reversed(groups):
         segments.append(Segment(group, read_later, whole))
         read_later = read_later.union(segments[-1].inputs)
     return segments[::-1]
+
+
+def _width(step: Step) -> int:
+    """Numbers an image that a step reads and writes."""
+    return sum(map(_numbers, (*step.inputs, *step.outputs)))
 
 
 def _numbers(tensor: SymbolicTensor) -> int:

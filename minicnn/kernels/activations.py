@@ -1,7 +1,7 @@
 """Activation functions: y = f(z), and dz from dy.
 
 Each gradient takes `y` where the derivative can be written in the output (z need not be kept
-then), and `z` where it cannot. `out` may be z itself. Nothing writes over dy, y or z otherwise.
+then), and `z` where it cannot; GELU has its slope computed together with y. `out` may be z itself. Nothing writes over dy, y or z otherwise.
 
 Masks are multiplied, not selected with `where`: on a CPU a select costs seven times a product when
 signs are random, as those of activations are.
@@ -192,42 +192,42 @@ def gelu(z: Any, approximate: bool = False, out: Any = None) -> Any:
 
     `approximate` is their tanh form, z/2 (1 + tanh(√(2/π) (z + 0.044715 z³))).
     """
-    xp = array_module(z)
-    weight = _gelu_tanh(z) if approximate else normal_cdf(z)
-    if approximate:
-        weight += 1.0
-        weight *= 0.5
-    return xp.multiply(z, weight, out=out)
+    weight = _gelu_weight(z) if approximate else normal_cdf(z)
+    return array_module(z).multiply(z, weight, out=out)
 
 
-def _gelu_tanh(z: Any) -> Any:
+def gelu_with_slope(z: Any, approximate: bool = False) -> tuple[Any, Any]:
+    """(y, dy/dz): the slope shares the costly part, P(z), with y itself.
+
+    dy/dz = P(z) + z p(z), or with w(z) = (1 + tanh(u)) / 2 of the approximate form
+    dy/dz = w + 2 z w (1 - w) u'.
+    """
+    if not approximate:
+        weight = normal_cdf(z)
+        slope = normal_pdf(z)
+    else:
+        weight = _gelu_weight(z)
+        slope = z * z
+        slope *= 6 * _GELU_CUBIC * _GELU_SLOPE
+        slope += 2 * _GELU_SLOPE  # 2 u'
+        slope *= weight
+        slope *= 1.0 - weight
+    slope *= z
+    slope += weight
+    weight *= z
+    return weight, slope
+
+
+def _gelu_weight(z: Any) -> Any:
+    """(1 + tanh(u)) / 2 with u = √(2/π) (z + 0.044715 z³)."""
     t = z * z
     t *= _GELU_CUBIC * _GELU_SLOPE
     t += _GELU_SLOPE
     t *= z
-    return array_module(z).tanh(t, out=t)
-
-
-def gelu_gradient(dy: Any, z: Any, approximate: bool = False) -> Any:
-    """dz = dy (P(z) + z p(z)); with t the tanh of the approximate form and u its argument,
-    dz = dy ((1 + t) / 2 + z (1 - t²) u' / 2)."""
-    if not approximate:
-        dz = normal_pdf(z)
-        dz *= z
-        dz += normal_cdf(z)
-        dz *= dy
-        return dz
-    t = _gelu_tanh(z)
-    slope = z * z
-    slope *= 3 * _GELU_CUBIC * _GELU_SLOPE
-    slope += _GELU_SLOPE
-    slope *= z
-    slope *= 1.0 - t * t
-    slope += t
-    slope += 1.0
-    slope *= 0.5
-    slope *= dy
-    return slope
+    array_module(z).tanh(t, out=t)
+    t += 1.0
+    t *= 0.5
+    return t
 
 
 def softplus(z: Any, out: Any = None) -> Any:

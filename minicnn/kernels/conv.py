@@ -13,8 +13,7 @@ functions:
 from typing import Any
 
 from minicnn.kernels import conv_im2col, conv_winograd
-from minicnn.kernels.bias import add_bias
-from minicnn.kernels.reduce import channel_sum
+from minicnn.kernels.channels import along_row, channel_sum
 from minicnn.kernels.windows import Window
 
 ALGORITHMS: dict[str, Any] = {
@@ -74,7 +73,9 @@ def conv2d(
     """
     run = _algorithm(algorithm, window, x.shape, kernel.shape[-1], groups)
     y, _ = run.forward(x, run.prepare(kernel), window, groups)
-    return y if bias is None else add_bias(y, bias)
+    if bias is not None:
+        y += along_row(bias, y)
+    return y
 
 
 def conv2d_gradients(

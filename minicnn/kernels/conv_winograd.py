@@ -102,8 +102,7 @@ def forward(
         shape = tiles.shape[2:5]  # (n, TY, TX)
         v = (b @ tiles.reshape(36, -1)).reshape(36, -1, c)
         m = xp.matmul(v, prepared)
-        images_of_tiles = _assembled((a @ m.reshape(36, -1)).reshape(4, 4, *shape, filters))
-        y[images] = images_of_tiles[:, :oh, :ow]
+        _place((a @ m.reshape(36, -1)).reshape(4, 4, *shape, filters), y[images])
         kept.append(v)
     return y, kept if keep else None
 
@@ -180,20 +179,26 @@ def _scatter(tiles: Any, dx: Any, window: Window) -> None:
     tiles = tiles.reshape(6, 6, n, ty, tx, c)
     tiles[:2, :, :, 1:] += tiles[4:, :, :, :-1]
     tiles[:, :2, :, :, 1:] += tiles[:, 4:, :, :, :-1]
-    padded = array_module(dx).empty((n, 4 * ty + 2, 4 * tx + 2, c), dx.dtype)
-    padded[:, : 4 * ty, : 4 * tx] = _assembled(tiles[:4, :4])
-    # below the last tiles two more rows, to their right two more columns, and the corner
-    padded[:, 4 * ty :, : 4 * tx] = _assembled(tiles[4:, :4, :, -1:])
-    padded[:, : 4 * ty, 4 * tx :] = _assembled(tiles[:4, 4:, :, :, -1:])
-    padded[:, 4 * ty :, 4 * tx :] = _assembled(tiles[4:, 4:, :, -1:, -1:])
+    # rows and columns in groups of four; the last group of each, beyond the last tile, has two
+    padded = array_module(dx).empty((n, ty + 1, 4, tx + 1, 4, c), dx.dtype)
+    padded[:, :ty, :, :tx] = tiles[:4, :4].transpose(2, 3, 0, 4, 1, 5)
+    padded[:, ty, :2, :tx] = tiles[4:, :4, :, -1].transpose(2, 0, 3, 1, 4)
+    padded[:, :ty, :, tx, :2] = tiles[:4, 4:, :, :, -1].transpose(2, 3, 0, 1, 4)
+    padded[:, ty, :2, tx, :2] = tiles[4:, 4:, :, -1, -1].transpose(2, 0, 1, 3)
     (top, _), (left, _) = window.pads(h, w)
-    dx[...] = padded[:, top : top + h, left : left + w]
+    images = padded.reshape(n, 4 * (ty + 1), 4 * (tx + 1), c)
+    dx[...] = images[:, top : top + h, left : left + w]
 
 
-def _assembled(tiles: Any) -> Any:
-    """(i, j, n, TY, TX, F) to images (n, TY i, TX j, F)."""
-    i, j, n, ty, tx, filters = tiles.shape
-    return tiles.transpose(2, 3, 0, 4, 1, 5).reshape(n, ty * i, tx * j, filters)
+def _place(tiles: Any, y: Any) -> None:
+    """(4, 4, n, TY, TX, F) into y (n, OH, OW, F); what reaches over its edges is dropped."""
+    _, _, n, ty, tx, filters = tiles.shape
+    tiles = tiles.transpose(2, 3, 0, 4, 1, 5)
+    if y.shape[1:3] == (4 * ty, 4 * tx):
+        y.reshape(n, ty, 4, tx, 4, filters)[...] = tiles
+    else:
+        images = tiles.reshape(n, 4 * ty, 4 * tx, filters)
+        y[...] = images[:, : y.shape[1], : y.shape[2]]
 
 
 def _output_tiles(dy: Any) -> Any:

@@ -9,7 +9,7 @@ images at a time so that they stay in cache.
 from typing import Any
 
 from minicnn.backend import array_module
-from minicnn.kernels.reduce import channel_sum
+from minicnn.kernels.channels import channel_sum
 from minicnn.kernels.windows import Window, crop, pad
 
 TILE_BYTES = 1 << 18  # of the output; half of a 512 KB L2 cache, the input takes the rest

@@ -59,12 +59,16 @@ def erf(x: Any) -> Any:
     """
     xp = array_module(x)
     if x.dtype == xp.float32:
-        x = xp.clip(x, -4.0, 4.0)
+        # NumPy compares two arrays three times as fast as an array and a number
+        four, one = (xp.full(x.shape[-2:], limit, x.dtype) for limit in (4.0, 1.0))
+        x = xp.minimum(x, four)
+        xp.maximum(x, -four, out=x)
         square = x * x
         y = _polynomial(_P32, square)
         y *= x
         y /= _polynomial(_Q32, square)
-        return xp.clip(y, -1.0, 1.0)
+        xp.minimum(y, one, out=y)
+        return xp.maximum(y, -one, out=y)
     magnitude = xp.minimum(xp.abs(x), 6.0)  # erf(6) rounds to 1
     near = xp.minimum(magnitude, 0.5)
     near *= near

@@ -35,8 +35,10 @@ class Activation(Layer):
     def forward(self, x: Any, ctx: Context) -> Any:
         if self.activation.is_linear or (ctx.wants_logits and self.closing_softmax):
             return x
-        y = self.activation.forward(x)
-        ctx.save(y if self.activation.saves == "output" else x)
+        if not ctx.record:
+            return self.activation.forward(x)
+        y, kept = self.activation.record(x)
+        ctx.save(kept)
         return y
 
     def backward(self, dy: Any, ctx: Context) -> Any:

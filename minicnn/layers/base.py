@@ -9,8 +9,7 @@ from minicnn import backend, random
 from minicnn.context import Context
 from minicnn.nodes import Node, Shape, SymbolicTensor
 from minicnn.initializers import INITIALIZERS
-from minicnn.kernels.bias import add_bias
-from minicnn.kernels.reduce import channel_sum
+from minicnn.kernels.channels import along_row, channel_sum
 from minicnn.registry import (
     Configurable,
     Registry,
@@ -413,15 +412,14 @@ class ActivatedLayer(Layer):
     def finish(self, z: Any, ctx: Context) -> Any:
         """y = f(z + b); z is given up and may be written over."""
         if self.bias is not None:
-            z = add_bias(z, self.bias.value)
+            z += along_row(self.bias.value, z)
         if self.activation.is_linear or (ctx.wants_logits and self.closing_softmax):
             return z
-        if self.activation.saves == "output":
-            y = self.activation.forward(z, out=z)
-            ctx.save(y)
-            return y
-        ctx.save(z)
-        return self.activation.forward(z)
+        if not ctx.record:
+            return self.activation.forward(z, out=z)
+        y, kept = self.activation.record(z, out=z)
+        ctx.save(kept)
+        return y
 
     def finish_gradient(self, dy: Any, ctx: Context) -> Any:
         """dz from dy; hands the gradient of the bias to ctx."""

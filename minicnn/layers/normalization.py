@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from minicnn.backend import array_module
 from minicnn.context import Context
 from minicnn.initializers import INITIALIZERS
-from minicnn.kernels.reduce import channel_sum
+from minicnn.kernels.channels import along_row, channel_sum
 from minicnn.layers.base import LAYERS, Layer
 from minicnn.regularizers import REGULARIZERS
 
@@ -98,7 +99,7 @@ class BatchNormalization(Layer):
         if ctx.training and self.trainable:
             count = ctx.comm.allreduce(x.size // x.shape[-1])
             mean = ctx.comm.allreduce(channel_sum(x)) / count
-            centered = x - mean
+            centered = x - along_row(mean, x)
             variance = ctx.comm.allreduce(channel_sum(centered * centered)) / count
             keep, take = self.momentum, 1 - self.momentum
             ctx.update(self.moving_mean, keep * self.moving_mean.value + take * mean)
@@ -106,36 +107,39 @@ class BatchNormalization(Layer):
         else:
             count = None  # statistics do not depend on x
             variance = self.moving_variance.value
-            centered = x - self.moving_mean.value
+            centered = x - along_row(self.moving_mean.value, x)
         inverse = 1 / (variance + self.epsilon) ** 0.5
-        xhat = centered
-        xhat *= inverse
-        ctx.save(xhat, inverse, count)
-        y = xhat * self.gamma.value if self.gamma is not None else xhat.copy()
+        factor = inverse if self.gamma is None else inverse * self.gamma.value
+        ctx.save(centered, inverse, factor, count)
+        # gamma xhat = (gamma / sqrt(v + eps)) (x - m)
+        y = array_module(x).multiply(
+            centered, along_row(factor, x), out=None if ctx.record else centered
+        )
         if self.beta is not None:
-            y += self.beta.value
+            y += along_row(self.beta.value, y)
         return y
 
     def backward(self, dy: Any, ctx: Context) -> Any:
-        xhat, inverse, count = ctx.saved
+        centered, inverse, factor, count = ctx.saved
+        scratch = dy * centered
         dbeta = channel_sum(dy)  # of this shard; (C,)
-        dgamma = channel_sum(dy * xhat)
+        dgamma = channel_sum(scratch) * inverse
         if self.gamma is not None and self.gamma.trainable:
             ctx.add_gradient(self.gamma, dgamma)
         if self.beta is not None and self.beta.trainable:
             ctx.add_gradient(self.beta, dbeta)
-        factor = inverse if self.gamma is None else inverse * self.gamma.value
         if not ctx.needs_dx:
             return None
         if count is None:
-            return dy * factor
+            return dy * along_row(factor, dy)
         # dx = gamma / sqrt(v + eps) (dy - mean(dy) - xhat mean(dy xhat)), means over all shards
         mean_dy = ctx.comm.allreduce(dbeta) / count
         mean_dy_xhat = ctx.comm.allreduce(dgamma) / count
-        dx = xhat * -mean_dy_xhat
+        xp = array_module(dy)
+        dx = xp.multiply(centered, along_row(-mean_dy_xhat * inverse, dy), out=scratch)
         dx += dy
-        dx -= mean_dy
-        dx *= factor
+        dx -= along_row(mean_dy, dy)
+        dx *= along_row(factor, dy)
         return dx
 
 

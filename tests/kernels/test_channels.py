@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import array_shapes, numbers
 
-from minicnn.kernels.reduce import channel_sum
+from minicnn.kernels.channels import channel_sum
 
 
 @given(array_shapes(min_rank=1, max_rank=4))

@@ -1,4 +1,4 @@
-"""Sums over all axes but the last."""
+"""One number for each channel: added to images, or summed over them."""
 
 from typing import Any
 
@@ -21,3 +21,12 @@ def channel_sum(x: Any) -> Any:
     # (blocks, block, C) -> (blocks, C) -> (C,)
     total = xp.matmul(xp.ones(block, x.dtype), x[:whole].reshape(-1, block, x.shape[-1])).sum(0)
     return total if whole == rows else total + x[whole:].sum(0)
+
+
+def along_row(numbers: Any, images: Any) -> Any:
+    """(C,) repeated along a row of `images` (N, ..., W, C), to (W, C), to be combined with them.
+
+    NumPy works run by run, each with its own start, and the channels of one pixel make short runs;
+    whole rows take half to a third of the time.
+    """
+    return array_module(numbers).tile(numbers, (images.shape[-2], 1)) if images.ndim > 2 else numbers
