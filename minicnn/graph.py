@@ -100,7 +100,7 @@ class Graph:
             node = step.node
             last = ctx.wants_logits and node.layer is self._closing and step is self.steps[-1]
             inner = ctx.child((step, tile), needs_dx[step], last, node.training)
-            arguments = [values[t] for t in step.inputs]
+            arguments = [step.cropped(values[t]) for t in step.inputs]
             for tensor in dying:
                 values.pop(tensor, None)
             call = _call_of(step, "forward", ctx)
@@ -155,7 +155,8 @@ class Graph:
             if wanted and any(dy is not None for dy in received):
                 call = _call_of(step, "backward", ctx)
                 dx = call(received if node.many_outputs else received[0], inner)
-                for tensor, part in zip(step.inputs, dx if node.many_inputs else [dx], strict=True):
+                dxs = dx if node.many_inputs else [step.uncropped(dx)]
+                for tensor, part in zip(step.inputs, dxs, strict=True):
                     if part is not None:
                         gradients[tensor] = _sum(gradients.get(tensor), part)
             ctx.release((step, tile))

@@ -204,8 +204,6 @@ class Call:
         node: which layer, and where in the model.
         phase: "forward" or "backward".
         images: how many it worked on.
-        input_shape, output_shape: of a forward call, None for the batch; lists where there are
-            several.
         needs_dx: whether backward had to give the gradient of the input.
         kept: {address: bytes} of the arrays that a forward call saved.
     """
@@ -214,8 +212,6 @@ class Call:
     phase: str
     seconds: float
     images: int
-    input_shape: Any
-    output_shape: Any
     needs_dx: bool
     kept: dict[int, int]
 
@@ -243,11 +239,9 @@ class Observer:
             return method(x, ctx)
         # the end of a layer's work that was put off has no products of its own
         images = 0 if step.forward == "finish" else _images(x)
-        input_shape = _shape(x)
         result, seconds = _timed(method, x, ctx)
         kept = _kept(ctx.all_saved()) if phase == "forward" else {}
-        shapes = input_shape, _shape(result)
-        self.calls.append(Call(node, phase, seconds, images, *shapes, ctx.needs_dx, kept))
+        self.calls.append(Call(node, phase, seconds, images, ctx.needs_dx, kept))
         return result
 
 
@@ -360,16 +354,16 @@ def _row(name: str, passes: list[list[Call]], threads: int) -> LayerProfile:
     """The figures of one layer from the lines about it in the log of each pass."""
     forward = [call for call in passes[0] if call.phase == "forward"]
     backward = [call for call in passes[0] if call.phase == "backward"]
-    first = forward[0]
-    layer = first.node.layer
-    products = layer.multiply_adds(first.input_shape)  # for one image
+    node = forward[0].node
+    layer, inputs = node.layer, [tensor.shape for tensor in node.inputs]
+    input_shape = inputs if node.many_inputs else inputs[0]
+    products = layer.multiply_adds(input_shape)  # for one image
     learns = bool(layer.trainable_weights)
-    shapes = first.output_shape if isinstance(first.output_shape, list) else [first.output_shape]
     return LayerProfile(
         name=name,
         type=type(layer).__name__,
-        output_shape=", ".join(shape_text(shape) for shape in shapes),
-        algorithm=layer.algorithm_for(first.input_shape),
+        output_shape=", ".join(shape_text(tensor.shape) for tensor in node.outputs),
+        algorithm=layer.algorithm_for(input_shape),
         forward_seconds=_median_seconds(passes, "forward") / threads,
         backward_seconds=_median_seconds(passes, "backward") / threads,
         forward_multiply_adds=products * sum(call.images for call in forward),
@@ -429,10 +423,3 @@ def _arrays(x: Any) -> Iterator[Any]:
 
 def _images(x: Any) -> int:
     return len(next(_arrays(x)))
-
-
-def _shape(x: Any) -> Any:
-    """(None, ...) of an array, a list of such for several."""
-    if isinstance(x, (list, tuple)):
-        return [_shape(a) for a in x]
-    return None if x is None else (None, *x.shape[1:])

@@ -1,20 +1,23 @@
 """The order in which a graph does its work: steps, and segments of steps.
 
-Two things are rearranged, neither of which changes a result:
+Three things are done otherwise than a list of layers says, none of which changes a result:
 
 - An activation that never falls, such as ReLU, gives the same after a maximum as before it:
   max(f(a), f(b)) = f(max(a, b)). So it, and the bias before it, waits until a max-pooling that
   follows has left a quarter of the numbers.
+- A pooling whose windows do not fill the image never looks at its last rows and columns (13 rows
+  in windows of 2: the last one). A convolution that it alone reads does not compute them.
 - Consecutive layers that work image by image run on a few images at a time, forward and backward,
   so that what one layer writes is still in the processor's cache when the next reads it. Layers
   that look across images (BatchNormalization in training) or whose weights are much larger than
   what they read (Dense) get all images at once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from minicnn.kernels.windows import pad
 from minicnn.nodes import Node, SymbolicTensor
 
 # What a segment reads and writes for one tile of images. Measured on cores with 512 KB of L2 cache
@@ -32,6 +35,7 @@ class Step:
         node: the layer call.
         forward, backward: names of the layer's methods.
         inputs, outputs: what it reads and makes; between parts of a call tensors of their own.
+        rows_and_columns: how many of its image it reads, the first ones; None for all.
     """
 
     def __init__(
@@ -48,6 +52,22 @@ class Step:
         self.backward = backward
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
+        self.rows_and_columns: tuple[int, int] | None = None
+
+    def cropped(self, x: Any) -> Any:
+        """What the step reads of its input."""
+        if self.rows_and_columns is None:
+            return x
+        rows, columns = self.rows_and_columns
+        return x[:, :rows, :columns]
+
+    def uncropped(self, dx: Any) -> Any:
+        """Adjoint of `cropped`: zeros for what was not read."""
+        if self.rows_and_columns is None or dx is None:
+            return dx
+        n, rows, columns, c = dx.shape
+        _, h, w, _ = self.inputs[0].shape
+        return pad(dx, ((0, h - rows), (0, w - columns)))
 
     def takes_whole_batch(self, training: bool) -> bool:
         """Whether it has to, or should, see all images of a shard at once."""
@@ -108,26 +128,39 @@ def steps_of(nodes: Sequence[Node], readers: dict[SymbolicTensor, int]) -> list[
         parts = before.layer.parts_around_maximum(before.forward) if alone else None
         if node.layer.is_maximum and parts is not None:
             steps.remove(before)
-            steps += _rearranged(before, step, *parts)
+            first, step, last = _rearranged(before, step, *parts)
+            before = first
+            steps += [s for s in (first, step, last) if s is not None]
         else:
             steps.append(step)
+        if alone and before is not None:
+            _crop(before, step)
         made_by.update((t, steps[-1]) for t in node.outputs)
     return steps
 
 
+def _crop(before: Step, step: Step) -> None:
+    """Have a step compute only what the next one, which alone reads it, looks at."""
+    read = step.layer.input_size_read(step.inputs[0].shape)
+    if read is not None and before.forward in ("forward", "linear"):
+        before.rows_and_columns = before.layer.input_size_for(read)
+
+
 def _rearranged(
     producer: Step, maximum: Step, first: tuple[str, str] | None, last: tuple[str, str]
-) -> Iterator[Step]:
-    """producer, maximum as: its first part, the maximum, its last part."""
+) -> tuple[Step | None, Step, Step]:
+    """producer, maximum as: its first part (if any), the maximum, its last part."""
     (large,), (small,) = producer.outputs, maximum.outputs
-    source = producer.inputs[0]
+    source, before = producer.inputs[0], None
     if first is not None:
-        linear = SymbolicTensor(large.shape)
-        yield Step(producer.node, producer.inputs, [linear], *first)
-        source = linear
+        source = SymbolicTensor(large.shape)
+        before = Step(producer.node, producer.inputs, [source], *first)
     pooled = SymbolicTensor(small.shape)
-    yield Step(maximum.node, [source], [pooled])
-    yield Step(producer.node, [pooled], [small], *last)
+    return (
+        before,
+        Step(maximum.node, [source], [pooled]),
+        Step(producer.node, [pooled], [small], *last),
+    )
 
 
 def segments_of(

@@ -46,6 +46,11 @@ class Window:
             return -(-height // sh), -(-width // sw)
         return (height - eh) // sh + 1, (width - ew) // sw + 1
 
+    def input_size(self, output_size: Pair) -> Pair:
+        """Rows and columns that so many outputs read without padding: (OH - 1) sh + eh, ..."""
+        (oh, ow), (sh, sw), (eh, ew) = output_size, self.strides, self.extent
+        return (oh - 1) * sh + eh, (ow - 1) * sw + ew
+
     def pads(self, height: int, width: int) -> tuple[Pair, Pair]:
         """((top, bottom), (left, right)) rows and columns added around an image."""
         if self.padding == "valid":

@@ -184,6 +184,15 @@ class Layer(Configurable):
         """
         return None
 
+    def input_size_read(self, input_shape: Shape) -> tuple[int, int] | None:
+        """(rows, columns) of an image that a pooling looks at, where that is not all of them."""
+        return None
+
+    def input_size_for(self, output_size: tuple[int, int]) -> tuple[int, int] | None:
+        """(rows, columns) of an image that the first (rows, columns) of the output come from;
+        None where all of it counts."""
+        return None
+
     # What a layer is given
 
     def add_weight(

@@ -120,6 +120,9 @@ class Conv2D(ActivatedLayer):
         images = (input_shape[0] or 128, *input_shape[1:])
         return conv.choose_algorithm(self.window, images, self.filters, self.groups)
 
+    def input_size_for(self, output_size: tuple[int, int]) -> tuple[int, int] | None:
+        return self.window.input_size(output_size) if self.padding == "valid" else None
+
     def linear(self, x: Any, ctx: Context) -> Any:
         algorithm, prepared = self._prepared(x.shape, ctx)
         keep = ctx.record and self.kernel.trainable

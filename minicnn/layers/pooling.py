@@ -50,6 +50,12 @@ class _Pooling2D(Layer):
         size = arguments.window_output_size(self, self.window, *input_shape[1:3])
         return (input_shape[0], *size, input_shape[-1])
 
+    def input_size_read(self, input_shape: Any) -> tuple[int, int] | None:
+        if self.padding != "valid":
+            return None
+        read = self.window.input_size(self.window.output_size(*input_shape[1:3]))
+        return None if read == tuple(input_shape[1:3]) else read
+
 
 @LAYERS.register("MaxPool2D")
 class MaxPooling2D(_Pooling2D):
