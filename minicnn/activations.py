@@ -1,7 +1,8 @@
 """Activation functions by name, as layers use them.
 
 An activation is `forward(z) -> y`, or in training `record(z) -> (y, kept)` with
-`backward(dy, kept) -> dz`; `saves` says what `kept` is. The mathematics is in `minicnn.kernels.activations`.
+`backward(dy, kept) -> dz`; `saves` says what `kept` is. The mathematics is in
+`minicnn.kernels.activations`.
 """
 
 from typing import Any

@@ -75,6 +75,7 @@ class Graph:
         values = dict(zip(self.inputs, xs, strict=True))
         needs = self._needs_dx(ctx)
         images, itemsize = len(xs[0]), xs[0].dtype.itemsize
+        ctx.save(images, itemsize)
         for segment, dying in self._segments(ctx.training):
             tiles = segment.tiles(images, itemsize)
             for k, tile in enumerate(tiles):
@@ -113,16 +114,18 @@ class Graph:
                 ctx.release((step, tile))
 
     def backward(self, dys: Sequence[Any], ctx: Context) -> list[Any]:
-        """Gradients of the outputs to gradients of the inputs (None where nobody needs them).
+        """Gradients of the outputs (None for those that nobody read) to gradients of the inputs
+        (None where nobody needs them).
 
         Where a tensor is read more than once, the gradients of its readers add up:
         y = f(x), z = g(x): dx = dy df/dx + dz dg/dx.
         """
         gradients: dict[SymbolicTensor, Any] = {}
         for tensor, dy in zip(self.outputs, dys, strict=True):
-            gradients[tensor] = _sum(gradients.get(tensor), dy)
+            if dy is not None:
+                gradients[tensor] = _sum(gradients.get(tensor), dy)
         needs = self._needs_dx(ctx)
-        images, itemsize = len(dys[0]), dys[0].dtype.itemsize
+        images, itemsize = ctx.saved  # the same tiles as forward, whatever the dtype of dy
         for segment, _ in reversed(self._segments(ctx.training)):
             received = {t: gradients.pop(t) for t in segment.outputs if t in gradients}
             tiles = segment.tiles(images, itemsize)

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 Shape = tuple[int | None, ...]
+# Names of methods: (forward, backward) of the part of a layer's work before something, if any, and
+# of the part after it.
+Parts = tuple[tuple[str, str] | None, tuple[str, str]]
 
 
 class SymbolicTensor:

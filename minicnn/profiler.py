@@ -23,15 +23,15 @@ from threadpoolctl import threadpool_limits
 from minicnn import backend
 from minicnn.batches import ArrayBatches, check_integer
 from minicnn.context import Context
-from minicnn.nodes import Node
-from minicnn.steps import Step
 from minicnn.layers.seeded import SeededLayer
 from minicnn.models import Model
+from minicnn.nodes import Node
 from minicnn.parallel import Communicator, one_blas_thread, run_shards, shard_slices
 from minicnn.parallel.memory import keep_freed_memory
 from minicnn.parallel.steps import batch_length
 from minicnn.plots import Path, plot_profile
 from minicnn.registry import snake_case
+from minicnn.steps import Step
 from minicnn.summary import shape_text, table_line
 
 if TYPE_CHECKING:

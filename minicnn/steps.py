@@ -18,14 +18,16 @@ from itertools import pairwise
 from typing import Any
 
 from minicnn.kernels.windows import pad
-from minicnn.nodes import Node, SymbolicTensor
+from minicnn.nodes import Node, Parts, SymbolicTensor
 
-# What a segment reads and writes for one tile of images. Measured on cores with 512 KB of L2 cache
-# and 32 MB of shared L3: see `benchmarks/results`.
-import os
-TILE_BYTES = int(os.environ.get('TB',1<<22))
+# Bytes of the widest place of a segment for one tile of images. Measured with two threads on cores
+# with 512 KB of L2 cache each and 32 MB of L3 together: training the tutorial network takes 10 to
+# 20 % longer with 1 MB, 5 to 10 % with 2 or 8 MB. Smaller tiles would fit L2, but make so many
+# short calls that the threads wait for each other at Python's interpreter lock.
+TILE_BYTES = 1 << 22
 
-LITTLE = float(os.environ.get("LITTLE", 0.3))
+# A segment ends before a step that reads less than this share of the widest place before it.
+LITTLE = 0.3
 
 
 class Step:
@@ -114,7 +116,7 @@ class Segment:
 
 
 def steps_of(nodes: Sequence[Node], readers: dict[SymbolicTensor, int]) -> list[Step]:
-    """Steps of nodes in order, each activation moved behind a maximum that alone reads it.
+    """Steps of nodes in order, with activations behind maxima and without idle convolution.
 
     Args:
         readers: how many nodes (or outputs of the graph) read each tensor.
@@ -124,43 +126,46 @@ def steps_of(nodes: Sequence[Node], readers: dict[SymbolicTensor, int]) -> list[
     for node in nodes:
         step = Step(node, node.inputs, node.outputs)
         before = made_by.get(node.inputs[0])
-        alone = before is not None and readers[node.inputs[0]] == 1
-        parts = before.layer.parts_around_maximum(before.forward) if alone else None
-        if node.layer.is_maximum and parts is not None:
-            steps.remove(before)
-            first, step, last = _rearranged(before, step, *parts)
-            before = first
-            steps += [s for s in (first, step, last) if s is not None]
-        else:
+        if before is None or readers[node.inputs[0]] > 1 or len(before.outputs) > 1:
             steps.append(step)
-        if alone and before is not None:
+        elif (parts := _parts_around(before, step)) is not None:
+            steps.remove(before)
+            steps += _rearranged(before, step, *parts)
+        else:
             _crop(before, step)
+            steps.append(step)
         made_by.update((t, steps[-1]) for t in node.outputs)
     return steps
 
 
-def _crop(before: Step, step: Step) -> None:
-    """Have a step compute only what the next one, which alone reads it, looks at."""
-    read = step.layer.input_size_read(step.inputs[0].shape)
-    if read is not None and before.forward in ("forward", "linear"):
-        before.rows_and_columns = before.layer.input_size_for(read)
+def _parts_around(producer: Step, reader: Step) -> Parts | None:
+    """How the producer's work is split by its reader, if that is a maximum."""
+    if not reader.layer.is_maximum:
+        return None
+    return producer.layer.parts_around_maximum(producer.forward)
 
 
 def _rearranged(
     producer: Step, maximum: Step, first: tuple[str, str] | None, last: tuple[str, str]
-) -> tuple[Step | None, Step, Step]:
+) -> list[Step]:
     """producer, maximum as: its first part (if any), the maximum, its last part."""
     (large,), (small,) = producer.outputs, maximum.outputs
-    source, before = producer.inputs[0], None
+    source, pooled = producer.inputs[0], SymbolicTensor(small.shape)
+    steps = []
     if first is not None:
         source = SymbolicTensor(large.shape)
-        before = Step(producer.node, producer.inputs, [source], *first)
-    pooled = SymbolicTensor(small.shape)
-    return (
-        before,
-        Step(maximum.node, [source], [pooled]),
-        Step(producer.node, [pooled], [small], *last),
-    )
+        steps.append(Step(producer.node, producer.inputs, [source], *first))
+    steps.append(Step(maximum.node, [source], [pooled]))
+    if first is not None:
+        _crop(*steps)
+    return [*steps, Step(producer.node, [pooled], [small], *last)]
+
+
+def _crop(producer: Step, reader: Step) -> None:
+    """Have the producer make only what the reader looks at."""
+    size = reader.layer.input_size_read(reader.inputs[0].shape)
+    if size is not None and producer.forward in ("forward", "linear"):
+        producer.rows_and_columns = producer.layer.input_size_for(size)
 
 
 def segments_of(

@@ -94,6 +94,23 @@ def convolutions(draw, grouped=True):
 
 
 @st.composite
+def paired_convolutions(draw):
+    """Short rows and an even output width, so that two outputs are made at once."""
+    window = Window(draw(pairs(1, 3)), padding=draw(st.sampled_from(["valid", "same"])))
+    channels = draw(st.integers(1 if window.size[1] > 1 else 2, 5))
+    width = 2 * draw(st.integers(1, 4))
+    if window.padding == "valid":
+        width += window.size[1] - 1
+    return Convolution(
+        window,
+        (draw(st.integers(1, 4)), draw(st.integers(window.size[0], 6)), width, channels),
+        1,
+        draw(st.integers(1, 3)),
+        draw(st.integers(0, 1000)),
+    )
+
+
+@st.composite
 def pools(draw):
     """(window, x): a pooling window and images for it."""
     window = draw(windows(dilated=False))
@@ -105,3 +122,12 @@ def pools(draw):
 def array_shapes(draw, min_rank=2, max_rank=4, largest=5):
     """Shape of a batch: (N, ...)."""
     return tuple(draw(st.lists(st.integers(1, largest), min_size=min_rank, max_size=max_rank)))
+
+
+@st.composite
+def grid_pools(draw):
+    """(window, x): windows side by side without padding; rows and columns may be left over."""
+    size = draw(pairs(1, 3))
+    height, width = (k * draw(st.integers(1, 3)) + draw(st.integers(0, k - 1)) for k in size)
+    shape = (draw(st.integers(1, 3)), height, width, draw(st.integers(1, 3)))
+    return Window(size, size), numbers(shape, draw(st.integers(0, 1000)))

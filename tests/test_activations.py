@@ -82,6 +82,47 @@ def test_dtype_kept_and_out_may_be_the_input(name, dtype):
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_record_may_write_over_its_input(name, dtype):
+    """As a layer lets it that has no more use for z: the gradient is the same."""
+    activation = CASES[name]
+    z, dy = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(dtype) * 4
+    y, kept = activation.record(z.copy())
+    y_too, kept_too = activation.record(over := z.copy(), out=over)
+    np.testing.assert_array_equal(y_too, y)
+    np.testing.assert_array_equal(
+        activation.backward(dy, kept_too), activation.backward(dy, kept)
+    )
+
+
+@pytest.mark.parametrize("approximate", [False, True])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 5e-6), ("float64", 1e-8)])
+def test_gelu_keeps_its_slope(approximate, dtype, tolerance):
+    gelu = activations.GELU(approximate)
+    assert gelu.saves == "slope"
+    z = np.linspace(-6, 6, 241)
+    y, slope = gelu.record(z.astype(dtype))
+    h = 1e-5
+    difference = (gelu.forward(z + h) - gelu.forward(z - h)) / (2 * h)
+    assert slope.dtype == dtype
+    np.testing.assert_allclose(slope, difference, atol=tolerance)
+    np.testing.assert_allclose(y, gelu.forward(z), atol=tolerance)
+    dy = np.full_like(slope, 3)
+    np.testing.assert_array_equal(gelu.backward(dy, slope), 3 * slope)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_rises_may_wait_for_a_maximum(name):
+    """f(max) is the maximum of f, and not so for GELU and SiLU, which fall and rise again."""
+    activation = CASES[name]
+    z = np.linspace(-6, 6, 2401).reshape(1, -1, 1).repeat(2, 2)
+    y = activation.forward(z)[0, :, 0]
+    falls = np.diff(y).min() < -1e-12
+    assert activation.rises == (not falls) or "softmax" in name
+    assert not (activation.rises and "softmax" in name)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_extreme_inputs_stay_finite(name, dtype):
     z = np.array([[-1e4, -200, -90, -20, 0, 20, 90, 200, 1e4]], dtype)[..., None].repeat(2, 2)
     with np.errstate(over="raise", invalid="raise", divide="raise"):

@@ -1,7 +1,8 @@
 """Activation functions: y = f(z), and dz from dy.
 
 Each gradient takes `y` where the derivative can be written in the output (z need not be kept
-then), and `z` where it cannot; GELU has its slope computed together with y. `out` may be z itself. Nothing writes over dy, y or z otherwise.
+then), and `z` where it cannot; GELU has its slope computed together with y. `out` may be z itself.
+Nothing writes over dy, y or z otherwise.
 
 Masks are multiplied, not selected with `where`: on a CPU a select costs seven times a product when
 signs are random, as those of activations are.

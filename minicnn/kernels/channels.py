@@ -29,4 +29,6 @@ def along_row(numbers: Any, images: Any) -> Any:
     NumPy works run by run, each with its own start, and the channels of one pixel make short runs;
     whole rows take half to a third of the time.
     """
-    return array_module(numbers).tile(numbers, (images.shape[-2], 1)) if images.ndim > 2 else numbers
+    return (
+        array_module(numbers).tile(numbers, (images.shape[-2], 1)) if images.ndim > 2 else numbers
+    )

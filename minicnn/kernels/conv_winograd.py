@@ -31,7 +31,7 @@ from minicnn.backend import array_module
 from minicnn.kernels.windows import Pair, Window, pad
 
 # The polynomials are evaluated at 0, 1, -1, 2, -2 and infinity.
-_B_T = [
+_B_T: list[list[float]] = [
     [4, 0, -5, 0, 1, 0],
     [0, -4, -4, 1, 1, 0],
     [0, 4, -4, -1, 1, 0],
@@ -39,7 +39,7 @@ _B_T = [
     [0, 2, -1, -2, 1, 0],
     [0, 4, 0, -5, 0, 1],
 ]
-_G = [
+_G: list[list[float]] = [
     [1 / 4, 0, 0],
     [-1 / 6, -1 / 6, -1 / 6],
     [-1 / 6, 1 / 6, -1 / 6],
@@ -47,7 +47,7 @@ _G = [
     [1 / 24, -1 / 12, 1 / 6],
     [0, 0, 1],
 ]
-_A_T = [
+_A_T: list[list[float]] = [
     [1, 1, 1, 1, 1, 0],
     [0, 1, -1, 2, -2, 0],
     [0, 1, 1, 4, 4, 0],
@@ -55,9 +55,10 @@ _A_T = [
 ]
 
 # Bytes of the transformed inputs and products of the images that are worked on at a time; at least
-# as many as the transformed kernel has, which is read once for each such run of images.
-import os
-TILE_BYTES = int(os.environ.get('WB',1<<21))
+# as many as the transformed kernel has, which is read once for each such run of images. Measured
+# as for im2col, on ten shapes: 2 MB is the fastest or within 3 % of it, 0.5 and 16 MB up to 30 %
+# slower.
+TILE_BYTES = 1 << 21
 
 
 def supports(window: Window, groups: int = 1) -> bool:
@@ -128,7 +129,7 @@ def gradients(
     filters = dy.shape[-1]
     b, g, a = _matrices(xp, dy.dtype)
     du: Any = None
-    dx = xp.empty(x_shape, dy.dtype) if needs_dx else None
+    dx: Any = xp.empty(x_shape, dy.dtype) if needs_dx else None
     runs = _image_runs(n, c, filters, dy.shape[1:3], dy.dtype.itemsize)
     for images, v in zip(runs, kept or [None] * len(runs), strict=True):
         dm = (a.T @ _output_tiles(dy[images]).reshape(16, -1)).reshape(36, -1, filters)

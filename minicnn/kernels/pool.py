@@ -1,6 +1,5 @@
 """Maximum and average over windows, with gradients."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ def max_pool_gradient(dy: Any, index: Any, x_shape: tuple[int, ...], window: Win
 def _running_maximum(views: list[Any], xp: Any, with_index: bool) -> tuple[Any, Any]:
     """The largest of several arrays, number by number, and the first of them that has it."""
     if len(views) == 1:
-        return views[0].copy(), xp.zeros(views[0].shape, np.uint8)
+        return views[0].copy(), xp.zeros(views[0].shape, np.uint8) if with_index else None
     y = xp.maximum(views[0], views[1])
     index = (views[1] > views[0]).view(np.uint8) if with_index else None
     for number, view in enumerate(views[2:], start=2):

@@ -4,7 +4,8 @@ from typing import Any
 
 from minicnn import activations
 from minicnn.context import Context
-from minicnn.layers.base import LAYERS, Layer, Parts
+from minicnn.layers.base import LAYERS, Layer
+from minicnn.nodes import Parts, is_method_of
 
 
 @LAYERS.register()
@@ -30,7 +31,9 @@ class Activation(Layer):
         return tuple(input_shape)
 
     def parts_around_maximum(self, forward: str) -> Parts | None:
-        return (None, ("forward", "backward")) if self.activation.rises else None
+        if not self.activation.rises or not is_method_of(self, Activation, "forward", "backward"):
+            return None
+        return None, ("forward", "backward")
 
     def forward(self, x: Any, ctx: Context) -> Any:
         if self.activation.is_linear or (ctx.wants_logits and self.closing_softmax):

@@ -8,11 +8,11 @@ from typing import Any
 
 from minicnn.backend import array_module
 from minicnn.context import Context
-from minicnn.nodes import Shape
 from minicnn.kernels.shift import windows, windows_gradient
 from minicnn.layers import arguments
 from minicnn.layers.base import LAYERS, Layer, require_rank
 from minicnn.layers.seeded import SeededLayer
+from minicnn.nodes import Shape
 from minicnn.registry import near_matches
 
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from minicnn import backend, random
 from minicnn.context import Context
-from minicnn.nodes import Node, Shape, SymbolicTensor
 from minicnn.initializers import INITIALIZERS
 from minicnn.kernels.channels import along_row, channel_sum
+from minicnn.nodes import Node, Parts, Shape, SymbolicTensor
 from minicnn.registry import (
     Configurable,
     Registry,
@@ -20,8 +20,6 @@ from minicnn.registry import (
 )
 
 LAYERS = Registry("layer")
-
-Parts = tuple[tuple[str, str] | None, tuple[str, str]]
 
 
 class Weight:
@@ -373,6 +371,12 @@ def require_rank(layer: Layer, input_shape: Shape, rank: int, meaning: str) -> N
         )
 
 
+def is_method_of(layer: Layer, owner: type, *names: str) -> bool:
+    """Whether no class between the layer's and `owner` defines these methods anew, so that what
+    `owner` knows of them holds."""
+    return all(getattr(type(layer), name) is getattr(owner, name) for name in names)
+
+
 class ActivatedLayer(Layer):
     """A linear map, a bias and an activation function: y = f(linear(x) + b).
 
@@ -405,6 +409,8 @@ class ActivatedLayer(Layer):
         return self.linear_gradient(self.finish_gradient(dy, ctx.child("finish")), ctx)
 
     def parts_around_maximum(self, forward: str) -> Parts | None:
+        if not is_method_of(self, ActivatedLayer, "forward", "backward"):
+            return None
         if not self.activation.rises or (self.bias is None and self.activation.is_linear):
             return None
         first = ("linear", "linear_gradient") if forward == "forward" else None

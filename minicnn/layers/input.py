@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from minicnn.context import Context
-from minicnn.nodes import SymbolicTensor
 from minicnn.layers.base import LAYERS, Layer
+from minicnn.nodes import SymbolicTensor
 
 
 @LAYERS.register()

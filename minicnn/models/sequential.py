@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from minicnn.nodes import Shape, SymbolicTensor
 from minicnn.layers.base import LAYERS, Layer
 from minicnn.layers.input import InputLayer
 from minicnn.models.functional import Model, check_names, layer_from_config
+from minicnn.nodes import Shape, SymbolicTensor
 from minicnn.registry import serialize
 
 

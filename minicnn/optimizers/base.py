@@ -12,13 +12,16 @@ import numpy as np
 from minicnn import backend
 from minicnn.backend import array_module
 from minicnn.optimizers.schedules import SCHEDULES, LearningRateSchedule
+from minicnn.parallel.threads import split_work
 from minicnn.registry import Configurable, Registry, near_matches, serialize
 
 OPTIMIZERS = Registry("optimizer")
 
 # On the CPU an update runs over this many numbers at a time, so that the ten or so passes of a
-# formula find weight, gradient and slots in the cache and read main memory once.
-BLOCK = 32768
+# formula find weight, gradient and slots in the cache and read main memory once. With a quarter of
+# it two threads are no faster than one: passes of 5 microseconds leave them waiting for Python's
+# interpreter lock.
+BLOCK = 131072
 
 # Averages of a gradient that has become 0 (a dead ReLU) decay into denormal numbers, which many
 # processors handle a hundred times as slowly. Below this they count as 0, looked at now and then.
@@ -172,15 +175,19 @@ class Optimizer(Configurable):
         g = gradient.astype(w.dtype, copy=False).reshape(-1)
         slots = {name: slot.reshape(-1) for name, slot in self._slots[weight].items()}
         block = max(1, min(BLOCK, w.size) if xp is np else w.size)
-        scratch = xp.empty(block, w.dtype)
         decay = rate * self.weight_decay if self.weight_decay and self._decays(weight) else 0.0
-        for start in range(0, w.size, block):
-            piece = slice(start, min(start + block, w.size))
-            part = w[piece]
-            if decay:
-                part *= 1.0 - decay
-            pieces = {name: slot[piece] for name, slot in slots.items()}
-            self.update(part, g[piece], pieces, rate, scratch[: part.size])
+
+        def step(span: slice) -> None:
+            scratch = xp.empty(block, w.dtype)
+            for start in range(span.start, span.stop, block):
+                piece = slice(start, min(start + block, span.stop))
+                part = w[piece]
+                if decay:
+                    part *= 1.0 - decay
+                pieces = {name: slot[piece] for name, slot in slots.items()}
+                self.update(part, g[piece], pieces, rate, scratch[: part.size])
+
+        split_work(w.size, step)
 
     def _clipped(self, gradients: Mapping[Any, Any]) -> Mapping[Any, Any]:
         if self.clipvalue is not None:

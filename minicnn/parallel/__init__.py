@@ -7,9 +7,10 @@ from minicnn.parallel.threads import (
     run_shards,
     shard_count,
     shard_slices,
+    split_work,
 )
 
 __all__ = [
     "SOLO", "Communicator", "num_threads", "one_blas_thread", "run_shards", "shard_count",
-    "shard_slices",
+    "shard_slices", "split_work",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ from minicnn.context import Context
 from minicnn.layers.base import Weight
 from minicnn.parallel.communicator import Communicator
 from minicnn.parallel.memory import keep_freed_memory
-from minicnn.parallel.threads import run_shards, shard_count, shard_slices
+from minicnn.parallel.threads import run_shards, shard_count, shard_slices, split_work
 
 
 def batch_gradients(
@@ -52,8 +52,8 @@ def batch_gradients(
     total = {w: g for w, g in ctx.gradients.items() if w.trainable}
     for part, _, other in results[1:]:  # in the order of the ranks: the same sum each time
         value = value + part
-        for weight in total:  # not in place: two weights may share one array
-            total[weight] = total[weight] + other.gradients[weight]
+        for weight in total:
+            total[weight] = _sum(total[weight], other.gradients[weight])
     if len(results) > 1:
         y_pred = backend.array_module(y_pred).concatenate([r[1] for r in results])
     return value, y_pred, total, ctx.updates
@@ -84,6 +84,19 @@ def shards_of(x: Any) -> int:
 def batch_length(x: Any) -> int:
     """Images in a batch: an array, or a list of them for several inputs."""
     return len(x[0]) if isinstance(x, list) else len(x)
+
+
+def _sum(a: Any, b: Any) -> Any:
+    """a + b, in a new array: two weights may share one."""
+    xp = backend.array_module(a)
+    total = xp.empty(a.shape, a.dtype)
+    flat, left, right = (array.reshape(-1) for array in (total, a, b))
+
+    def add(part: slice) -> None:
+        xp.add(left[part], right[part], out=flat[part])
+
+    split_work(flat.size, add)
+    return total
 
 
 def _part(x: Any, part: slice) -> Any:

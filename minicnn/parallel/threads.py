@@ -147,3 +147,19 @@ def run_shards(shards: int, work: Callable[[Communicator], T]) -> list[T]:
             (e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0]
         )
     return results
+
+
+# Numbers a thread must have for its start to pay: 256 K floats are 0.1 ms of a pass over memory.
+_MIN_NUMBERS_PER_THREAD = 1 << 18
+
+
+def split_work(length: int, work: Callable[[slice], None]) -> None:
+    """`work` on neighbouring parts of `length` numbers, on several threads where they are many.
+
+    For work that does to each number the same whatever part it is in. Not within `run_shards`.
+    """
+    parts = 1
+    if backend.get_backend() == "numpy":
+        parts = max(1, min(num_threads(), length // _MIN_NUMBERS_PER_THREAD))
+    slices = shard_slices(length, parts)
+    run_shards(parts, lambda comm: work(slices[comm.rank]))

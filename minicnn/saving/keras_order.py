@@ -8,10 +8,10 @@ files can only be shared by walking the layers exactly as Keras does.
 from collections.abc import Iterator
 from typing import Any
 
-from minicnn.nodes import Node, SymbolicTensor
 from minicnn.layers.base import Layer, Weight
 from minicnn.layers.input import InputLayer
 from minicnn.models import Model, Sequential
+from minicnn.nodes import Node, SymbolicTensor
 from minicnn.registry import snake_case
 
 

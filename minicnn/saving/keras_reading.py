@@ -8,13 +8,13 @@ from typing import Any
 
 from minicnn import losses, metrics
 from minicnn.activations import ACTIVATIONS
-from minicnn.nodes import SymbolicTensor
 from minicnn.initializers import INITIALIZERS
 from minicnn.layers.base import LAYERS, Layer
 from minicnn.layers.input import InputLayer
 from minicnn.losses import LOSSES
 from minicnn.metrics.base import METRICS
 from minicnn.models import Model, Sequential
+from minicnn.nodes import SymbolicTensor
 from minicnn.optimizers import OPTIMIZERS
 from minicnn.optimizers.schedules import SCHEDULES
 from minicnn.registry import Registry, argument_names, near_matches

@@ -9,13 +9,13 @@ from typing import Any
 
 from minicnn import metrics
 from minicnn.activations import Activation
-from minicnn.nodes import SymbolicTensor
 from minicnn.initializers import Initializer
 from minicnn.layers.base import Layer
 from minicnn.layers.input import InputLayer
 from minicnn.losses import Loss
 from minicnn.metrics import Metric
 from minicnn.models import Model
+from minicnn.nodes import SymbolicTensor
 from minicnn.optimizers.schedules import LearningRateSchedule
 from minicnn.registry import Configurable, serialize, snake_case
 from minicnn.regularizers import Regularizer
@@ -36,6 +36,9 @@ _METRICS = {
     "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy", "SparseTopKCategoricalAccuracy",
     "TopKCategoricalAccuracy",
 }  # fmt: skip
+
+# Arguments that say how a layer computes, not what: Keras has no such choice.
+_OWN_ARGUMENTS = ("algorithm",)
 
 
 class ConfigWriter:
@@ -220,7 +223,7 @@ def _layer_config(layer: Layer) -> dict[str, Any]:
     if type(layer).__name__ == "GELU":
         return {**config, "activation": _activation(layer.activation, layer)}  # type: ignore[attr-defined]
     for key in layer.get_config():
-        if key not in config:
+        if key not in config and key not in _OWN_ARGUMENTS:
             config[key] = _value(getattr(layer, key), layer)
     return config
 

@@ -1,4 +1,4 @@
-"""Sums over long columns, without losing digits."""
+"""Sums over long columns without losing digits, and one number a channel along a row."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import array_shapes, numbers
 
-from minicnn.kernels.channels import channel_sum
+from minicnn.kernels.channels import along_row, channel_sum
 
 
 @given(array_shapes(min_rank=1, max_rank=4))
@@ -43,3 +43,12 @@ def test_float64_is_kept():
 def test_columns_of_a_larger_array():
     x = numbers((50, 7, 6))[..., 1:4]
     np.testing.assert_allclose(channel_sum(x), x.sum(axis=(0, 1)), atol=1e-12)
+
+
+@given(array_shapes(min_rank=2, max_rank=5))
+def test_along_a_row(shape):
+    x, b = numbers(shape, dtype="float32"), numbers(shape[-1], 1, "float32")
+    row = along_row(b, x)
+    assert row.dtype == np.float32 and row.shape == (shape[-2:] if len(shape) > 2 else shape[-1:])
+    np.testing.assert_array_equal(x + row, x + b)
+    x *= row  # in place, too

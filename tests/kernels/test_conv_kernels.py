@@ -1,13 +1,14 @@
-"""Tiled convolution against the naive loops, whatever the size of a tile."""
+"""Convolution by im2col against the naive loops, whatever the size of a tile; which algorithm is
+chosen."""
 
 import numpy as np
 import pytest
 import reference
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import Convolution, convolutions, numbers
+from strategies import Convolution, convolutions, numbers, paired_convolutions
 
-from minicnn.kernels import conv
+from minicnn.kernels import conv, conv_im2col, conv_winograd
 from minicnn.kernels.windows import Window
 
 TILES = [1, 600, 5000, 1 << 20]  # bytes: one image at a time, some and a remainder, all at once
@@ -15,15 +16,19 @@ TILES = [1, 600, 5000, 1 << 20]  # bytes: one image at a time, some and a remain
 
 @pytest.fixture(params=TILES)
 def tile_bytes(request, monkeypatch):
-    monkeypatch.setattr(conv, "TILE_BYTES", request.param)
+    monkeypatch.setattr(conv_im2col, "TILE_BYTES", request.param)
+
+
+def by_im2col(x, w, b, dy, case):
+    """y, dw and dx."""
+    y = conv.conv2d(x, w, b, case.window, case.groups, "im2col")
+    return y, *conv.conv2d_gradients(x, dy, w, case.window, case.groups, "im2col")
 
 
 def check(case, dtype="float64", **tolerance):
     x, w, dy = case.arrays(dtype)
     b = numbers(case.filters, 9, dtype)
-    y = conv.conv2d(x, w, b, case.window, case.groups)
-    dw = conv.conv2d_kernel_gradient(x, dy, w.shape, case.window, case.groups)
-    dx = conv.conv2d_input_gradient(dy, w, x.shape, case.window, case.groups)
+    y, dw, dx = by_im2col(x, w, b, dy, case)
     db = conv.conv2d_bias_gradient(dy)
     assert {a.dtype for a in (y, dw, dx, db)} == {np.dtype(dtype)}
     x, w, dy, b = (a.astype("float64") for a in (x, w, dy, b))
@@ -40,11 +45,19 @@ def check(case, dtype="float64", **tolerance):
 @given(convolutions(), st.sampled_from(TILES))
 def test_forward_and_gradients(case, tile_bytes):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conv, "TILE_BYTES", tile_bytes)
+        patch.setattr(conv_im2col, "TILE_BYTES", tile_bytes)
         check(case, atol=1e-11)
 
 
-@given(convolutions())
+@given(paired_convolutions(), st.sampled_from(TILES))
+def test_two_outputs_at_once(case, tile_bytes):
+    assert conv_im2col._in_pairs(case.x_shape, case.window, case.groups)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conv_im2col, "TILE_BYTES", tile_bytes)
+        check(case, atol=1e-11)
+
+
+@given(st.one_of(convolutions(), paired_convolutions()))
 def test_float32(case):
     check(case, "float32", rtol=1e-4, atol=1e-4)
 
@@ -71,19 +84,18 @@ def test_several_tiles_and_a_remainder(case, tile_bytes):
 
 def test_tiles_are_as_large_as_they_may_be(monkeypatch):
     """Three images of 9 x 18 float64 in 2.5 KB of a tile: 2 + 2 + 1 of 5."""
-    monkeypatch.setattr(conv, "TILE_BYTES", 2592 + 100)
+    monkeypatch.setattr(conv_im2col, "TILE_BYTES", 2592 + 100)
     x = numbers((5, 5, 5, 2))
-    tiles = [(t.start, t.stop) for t, _ in conv._tiles(x, Window((3, 3)), (3, 3))]
+    tiles = [(t.start, t.stop) for t, _ in conv_im2col._tiles(x, Window((3, 3)), (3, 3))]
     assert tiles == [(0, 2), (2, 4), (4, 5)]
 
 
-def test_arguments_stay_as_they_are():
-    case = CASES["groups"]
+@pytest.mark.parametrize("name", ["tutorial", "groups"])
+def test_arguments_stay_as_they_are(name):
+    case = CASES[name]
     x, w, dy = case.arrays()
     kept = [a.copy() for a in (x, w, dy)]
-    conv.conv2d(x, w, None, case.window, case.groups)
-    conv.conv2d_kernel_gradient(x, dy, w.shape, case.window, case.groups)
-    conv.conv2d_input_gradient(dy, w, x.shape, case.window, case.groups)
+    by_im2col(x, w, None, dy, case)
     for now, before in zip((x, w, dy), kept, strict=True):
         np.testing.assert_array_equal(now, before)
 
@@ -94,15 +106,25 @@ def test_arrays_that_are_not_contiguous(name):
     case = CASES[name]
     x, w, dy = case.arrays()
     x2, dy2 = (np.concatenate([a, a], axis=-1)[..., : a.shape[-1]] for a in (x, dy))
-    for one, other in [
-        (conv.conv2d(x, w, None, case.window, case.groups),
-         conv.conv2d(x2, w, None, case.window, case.groups)),
-        (conv.conv2d_kernel_gradient(x, dy, w.shape, case.window, case.groups),
-         conv.conv2d_kernel_gradient(x2, dy2, w.shape, case.window, case.groups)),
-        (conv.conv2d_input_gradient(dy, w, x.shape, case.window, case.groups),
-         conv.conv2d_input_gradient(dy2, w, x.shape, case.window, case.groups)),
-    ]:  # fmt: skip
+    for one, other in zip(
+        by_im2col(x, w, None, dy, case), by_im2col(x2, w, None, dy2, case), strict=True
+    ):
         np.testing.assert_allclose(one, other, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["tutorial", "groups"])
+def test_only_the_gradients_asked_for(name):
+    case = CASES[name]
+    x, w, dy = case.arrays()
+    _, dw, dx = by_im2col(x, w, None, dy, case)
+    y, kept = conv_im2col.forward(x, w, case.window, case.groups)
+    assert kept is None
+    arguments = (w, x.shape, case.window, case.groups)
+    only_dx = conv_im2col.gradients(dy, None, *arguments, needs_dw=False)
+    only_dw = conv_im2col.gradients(dy, x, *arguments, needs_dx=False)
+    assert only_dx[0] is None and only_dw[1] is None
+    np.testing.assert_array_equal(only_dx[1], dx)
+    np.testing.assert_array_equal(only_dw[0], dw)
 
 
 @given(convolutions())
@@ -112,7 +134,76 @@ def test_both_ways_to_the_input_gradient_agree(case):
     case = Convolution(window, case.x_shape, case.groups, case.filters, case.seed)
     x, w, dy = case.arrays()
     np.testing.assert_allclose(
-        conv._input_gradient_by_convolution(dy, w, x.shape, window, case.groups),
-        conv._input_gradient_by_scatter(dy, w, x.shape, window, case.groups),
+        conv_im2col._input_gradient_by_convolution(dy, w, x.shape, window, case.groups),
+        conv_im2col._input_gradient_by_scatter(dy, w, x.shape, window, case.groups),
         atol=1e-11,
     )
+
+
+IMAGES = (128, 16, 16, 64)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(("shape", "filters"), [(IMAGES, 64), ((16, 15, 15, 64), 256)])
+def test_winograd_where_there_are_many_channels(padding, shape, filters):
+    assert conv.choose_algorithm(Window((3, 3), padding=padding), shape, filters) == "winograd"
+
+
+@pytest.mark.parametrize(
+    ("window", "shape", "groups"),
+    [
+        (Window((3, 3)), (128, 32, 32, 3), 1),  # the three colours of a first layer
+        (Window((3, 3), (2, 2)), IMAGES, 1),
+        (Window((3, 3), (1, 2), "same"), IMAGES, 1),
+        (Window((3, 3), dilation=(2, 2)), IMAGES, 1),
+        (Window((3, 3)), IMAGES, 2),
+        (Window((5, 5)), IMAGES, 1),
+        (Window((3, 1)), IMAGES, 1),
+        (Window((2, 2)), IMAGES, 1),
+        (Window((1, 1), (2, 2)), IMAGES, 1),
+        (Window((1, 1)), IMAGES, 2),
+        (Window((3, 3), padding="same"), (128, 1, 1, 64), 1),  # a tile of 16 outputs for one
+    ],
+)
+def test_im2col_for_all_others(window, shape, groups):
+    assert conv.choose_algorithm(window, shape, 64, groups) == "im2col"
+
+
+@pytest.mark.parametrize("channels", [1, 3, 64])
+def test_a_window_of_one_pixel_is_a_product_as_it_stands(channels):
+    assert conv.choose_algorithm(Window((1, 1)), (128, 16, 16, channels), 64) == "pointwise"
+
+
+def test_the_effort_of_winograd_counts_its_transforms():
+    """One image, one tile, C = F = 1: inputs 36 x 36, outputs 16 x 36, kernel 36 x 9, products 36;
+    against 16 outputs of 9 products."""
+    effort = conv.winograd_effort(Window((3, 3)), (1, 6, 6, 1), 1)
+    assert effort == (36 * 36 + 16 * 36 + 36 * 9 + 36) / (16 * 9)
+
+
+def test_the_effort_of_winograd_falls_with_channels_and_images():
+    window = Window((3, 3), padding="same")
+
+    def effort(images, channels, filters):
+        return conv.winograd_effort(window, (images, 8, 8, channels), filters)
+
+    assert effort(8, 8, 8) > effort(8, 64, 8) > effort(8, 64, 64)
+    assert effort(1, 64, 64) > effort(8, 64, 64)  # the kernel is transformed once
+    # in the limit 36 products for the 144 of a tile of 16 outputs
+    assert effort(10**6, 10**6, 10**6) == pytest.approx(36 / 144, rel=1e-3)
+
+
+def test_what_is_chosen_is_what_runs(monkeypatch):
+    case = Convolution(Window((3, 3), padding="same"), (2, 8, 8, 32), 1, 32, 0)
+    x, w, dy = case.arrays()
+    ran = []
+    for module in (conv_im2col, conv_winograd):
+        forward = module.forward
+        monkeypatch.setattr(
+            module, "forward", lambda *a, f=forward, m=module, **k: ran.append(m) or f(*a, **k)
+        )
+    assert conv.choose_algorithm(case.window, x.shape, 32) == "winograd"
+    for chosen in (None, "winograd", "im2col"):
+        conv.conv2d(x, w, None, case.window, algorithm=chosen)
+        conv.conv2d_gradients(x, dy, w, case.window, algorithm=chosen)
+    assert ran == [conv_winograd] * 4 + [conv_im2col] * 2

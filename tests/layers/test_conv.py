@@ -89,6 +89,62 @@ def test_without_bias():
     assert len(layer.weights) == 1
 
 
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("size", [(6, 6), (5, 9)])
+def test_both_algorithms_give_the_same(padding, size):
+    x = numbers((3, *size, 4))
+    results = []
+    for algorithm in ("im2col", "winograd"):
+        layer = Conv2D(5, 3, padding=padding, activation="tanh", algorithm=algorithm,
+                       dtype="float64")  # fmt: skip
+        results.append(run(set_weights(layer, (None, *size, 4)), x))
+        assert layer.algorithm_for((None, *size, 4)) == algorithm
+    one, other = results
+    np.testing.assert_allclose(other.y, one.y, atol=1e-10)
+    np.testing.assert_allclose(other.dx, one.dx, atol=1e-10)
+    for name in ("kernel", "bias"):
+        np.testing.assert_allclose(
+            other.gradients[name], one.gradients[name], rtol=1e-10, atol=1e-10
+        )
+
+
+@pytest.mark.parametrize("algorithm", ["im2col", "winograd"])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_gradients_of_each_algorithm(algorithm, padding):
+    layer = Conv2D(4, 3, padding=padding, activation="elu", algorithm=algorithm)
+    gradcheck(layer, input_shape=(7, 6, 3))
+
+
+@pytest.mark.parametrize("algorithm", ["im2col", "winograd"])
+def test_a_frozen_kernel_and_a_first_layer(algorithm):
+    """Neither asks for more than is needed."""
+    x = numbers((2, 6, 6, 3))
+    layer = Conv2D(4, 3, padding="same", algorithm=algorithm, dtype="float64")
+    full = run(layer, x)
+    first = run(layer, x, needs_dx=False)
+    assert first.dx is None
+    np.testing.assert_array_equal(first.gradients["kernel"], full.gradients["kernel"])
+    layer.trainable = False
+    frozen = run(layer, x)
+    assert not frozen.gradients
+    np.testing.assert_array_equal(frozen.dx, full.dx)
+
+
+def test_the_quicker_algorithm_where_none_is_given():
+    layer = Conv2D(64, 3, padding="same")
+    assert layer.algorithm is None
+    assert layer.algorithm_for((None, 16, 16, 64)) == "winograd"
+    assert layer.algorithm_for((None, 32, 32, 3)) == "im2col"
+    assert Conv2D(64, 1).algorithm_for((None, 16, 16, 64)) == "pointwise"
+
+
+@pytest.mark.parametrize("algorithm", [None, "im2col", "winograd"])
+def test_the_algorithm_is_part_of_the_configuration(algorithm):
+    config = Conv2D(4, 3, algorithm=algorithm).get_config()
+    assert config["algorithm"] == algorithm
+    assert Conv2D.from_config(config).algorithm == algorithm
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -104,6 +160,12 @@ def test_without_bias():
         ({"groups": 3}, "4 filters cannot be cut into 3 groups"),
         ({"activation": "rleu"}, "(?i)did you mean 'relu'"),
         ({"kernel_initializer": "he_norml"}, "did you mean '(he_normal|HeNormal)'"),
+        ({"algorithm": "fft"}, "algorithm must be one of None, 'im2col', 'winograd', not 'fft'"),
+        ({"algorithm": "winograd", "kernel_size": 5},
+         r"'winograd' computes 3x3 kernels .* this one has kernel_size \(5, 5\)"),
+        ({"algorithm": "winograd", "strides": 2}, r"strides \(2, 2\)"),
+        ({"algorithm": "winograd", "dilation_rate": (1, 2)}, r"dilation_rate \(1, 2\)"),
+        ({"algorithm": "winograd", "groups": 2}, "groups 2"),
     ],
 )
 def test_bad_arguments(arguments, text):

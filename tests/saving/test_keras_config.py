@@ -81,6 +81,26 @@ def test_round_trip(build, suffix, tmp_path):
         assert loaded.get_layer(layer.name).trainable == layer.trainable
 
 
+@pytest.mark.parametrize("algorithm", [None, "im2col", "winograd"])
+def test_how_a_convolution_is_computed_is_not_kept(algorithm, tmp_path):
+    """Keras's layer has no such argument, and refuses what it does not know."""
+    model = Sequential([Input(SHAPE), Conv2D(4, 3, algorithm=algorithm), Flatten()])
+    model.save(tmp_path / "model.keras")
+    model.save(tmp_path / "model.h5")
+    with zipfile.ZipFile(tmp_path / "model.keras") as file:
+        texts = [file.read("config.json").decode()]
+    with h5py.File(tmp_path / "model.h5") as file:
+        texts.append(str(file.attrs["model_config"]))
+    for text in texts:
+        assert '"kernel_size"' in text and "algorithm" not in text
+    for suffix in ("keras", "h5"):
+        loaded = load_model(tmp_path / f"model.{suffix}")
+        assert loaded.layers[0].algorithm is None
+        np.testing.assert_allclose(
+            predictions(loaded)[0], predictions(model)[0], rtol=1e-4, atol=1e-5
+        )
+
+
 def test_a_layer_twice_in_a_chain_becomes_a_graph(tmp_path):
     twice = Dense(4)
     model = Sequential([Input((4,)), twice, layers.ReLU(), twice])
