@@ -47,7 +47,9 @@ class Activation(Configurable):
         raise NotImplementedError(f"{type(self).__name__} does not define backward(dy, kept)")
 
     def __call__(self, z: Any) -> Any:
-        return self.forward(_array(z))
+        z = _array(z)
+        # arithmetic on arrays without axes gives numbers, which cannot be written over
+        return self.forward(z.reshape(1)).reshape(()) if z.ndim == 0 else self.forward(z)
 
 
 def _array(x: Any) -> Any:

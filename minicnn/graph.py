@@ -75,12 +75,14 @@ class Graph:
         values = dict(zip(self.inputs, xs, strict=True))
         needs = self._needs_dx(ctx)
         images, itemsize = len(xs[0]), xs[0].dtype.itemsize
-        ctx.save(images, itemsize)
+        # a model may be called on images of another size than it was made for
+        crops = all(x.shape[1:] == t.shape[1:] for x, t in zip(xs, self.inputs, strict=True))
+        ctx.save(images, itemsize, crops)
         for segment, dying in self._segments(ctx.training):
             tiles = segment.tiles(images, itemsize)
             for k, tile in enumerate(tiles):
                 part = {t: _cut(values[t], tile, tiles) for t in segment.inputs}
-                self._forward_tile(segment, k, part, needs, ctx)
+                self._forward_tile(segment, k, part, needs, crops, ctx)
                 for tensor in segment.outputs:
                     _paste(values, tensor, part[tensor], tile, tiles)
             for tensor in dying:
@@ -93,6 +95,7 @@ class Graph:
         tile: int,
         values: dict[SymbolicTensor, Any],
         needs_dx: dict[Step, bool],
+        crops: bool,
         ctx: Context,
     ) -> None:
         """The steps of a segment on one tile; `values` comes with the inputs and leaves with the
@@ -101,7 +104,7 @@ class Graph:
             node = step.node
             last = ctx.wants_logits and node.layer is self._closing and step is self.steps[-1]
             inner = ctx.child((step, tile), needs_dx[step], last, node.training)
-            arguments = [step.cropped(values[t]) for t in step.inputs]
+            arguments = [step.cropped(values[t]) if crops else values[t] for t in step.inputs]
             for tensor in dying:
                 values.pop(tensor, None)
             call = _call_of(step, "forward", ctx)
@@ -125,14 +128,14 @@ class Graph:
             if dy is not None:
                 gradients[tensor] = _sum(gradients.get(tensor), dy)
         needs = self._needs_dx(ctx)
-        images, itemsize = ctx.saved  # the same tiles as forward, whatever the dtype of dy
+        images, itemsize, crops = ctx.saved  # the same tiles, whatever the dtype of dy
         for segment, _ in reversed(self._segments(ctx.training)):
             received = {t: gradients.pop(t) for t in segment.outputs if t in gradients}
             tiles = segment.tiles(images, itemsize)
             whole: dict[SymbolicTensor, Any] = {}
             for k, tile in enumerate(tiles):
                 part = {t: _cut(dy, tile, tiles) for t, dy in received.items()}
-                self._backward_tile(segment, k, part, needs, ctx)
+                self._backward_tile(segment, k, part, needs, crops, ctx)
                 for tensor in segment.inputs:
                     if part.get(tensor) is not None:
                         _paste(whole, tensor, part[tensor], tile, tiles)
@@ -146,6 +149,7 @@ class Graph:
         tile: int,
         gradients: dict[SymbolicTensor, Any],
         needs_dx: dict[Step, bool],
+        crops: bool,
         ctx: Context,
     ) -> None:
         """The steps of a segment backwards; `gradients` comes with those of the outputs and leaves
@@ -158,7 +162,7 @@ class Graph:
             if wanted and any(dy is not None for dy in received):
                 call = _call_of(step, "backward", ctx)
                 dx = call(received if node.many_outputs else received[0], inner)
-                dxs = dx if node.many_inputs else [step.uncropped(dx)]
+                dxs = dx if node.many_inputs else [step.uncropped(dx) if crops else dx]
                 for tensor, part in zip(step.inputs, dxs, strict=True):
                     if part is not None:
                         gradients[tensor] = _sum(gradients.get(tensor), part)

@@ -107,7 +107,8 @@ class Segment:
         if self.whole:
             return [slice(0, images)]
         widest = max(map(_width, self.steps))
-        weights = sum(int(w.value.size) for s in self.steps for w in s.layer.weights)
+        layers = dict.fromkeys(step.layer for step in self.steps)
+        weights = sum(int(w.value.size) for layer in layers for w in layer.weights)
         # a tile is no smaller than the weights, which are read again for each one
         tile_bytes = max(TILE_BYTES, weights * itemsize)
         count = max(1, min(images, round(images * widest * itemsize / tile_bytes)))
@@ -128,6 +129,8 @@ def steps_of(nodes: Sequence[Node], readers: dict[SymbolicTensor, int]) -> list[
         before = made_by.get(node.inputs[0])
         if before is None or readers[node.inputs[0]] > 1 or len(before.outputs) > 1:
             steps.append(step)
+        elif not (_is_known(before.layer) and _is_known(node.layer)):
+            steps.append(step)
         elif (parts := _parts_around(before, step)) is not None:
             steps.remove(before)
             steps += _rearranged(before, step, *parts)
@@ -136,6 +139,14 @@ def steps_of(nodes: Sequence[Node], readers: dict[SymbolicTensor, int]) -> list[
             steps.append(step)
         made_by.update((t, steps[-1]) for t in node.outputs)
     return steps
+
+
+def _is_known(layer: Any) -> bool:
+    """Whether forward and backward are the library's own: what its layers say about theirs need
+    not hold for those that a subclass defines."""
+    own = __name__.partition(".")[0]
+    methods = (type(layer).forward, type(layer).backward)
+    return all(method.__module__.partition(".")[0] == own for method in methods)
 
 
 def _parts_around(producer: Step, reader: Step) -> Parts | None:

@@ -26,3 +26,13 @@ def strict() -> Iterator[strict_backend.Transfers]:
         yield strict_backend.transfers
     finally:
         backend.set_backend(before)
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Layers compute in float64 where they are not told otherwise."""
+    backend.set_floatx("float64")
+    try:
+        yield
+    finally:
+        backend.set_floatx("float32")

@@ -1,5 +1,8 @@
 """A model run the plain way: whole layer calls, in the order of the graph, on the whole batch."""
 
+import numpy as np
+from strategies import numbers
+
 from minicnn.context import Context
 from minicnn.models import Model
 
@@ -64,3 +67,44 @@ class NaivePass:
 
         self.updates.update(ctx.updates)
         return y if node.many_outputs else [y], backward
+
+
+def _listed(x):
+    return list(x) if isinstance(x, (list, tuple)) else [x]
+
+
+def check_model(model, images=5, training=True, tolerance=1e-12):
+    """The model's own pass against the plain one: outputs and all gradients."""
+    for i, weight in enumerate(model.weights):
+        weight.assign(0.1 + np.abs(numbers(weight.shape, 50 + i)) * 0.5)
+    xs = [numbers((images, *t.shape[1:]), i) for i, t in enumerate(model.inputs)]
+    ctx = Context(training, record=True)
+    many = isinstance(model.input_shape, list)
+    outputs = _listed(model.forward(xs if many else xs[0], ctx))
+    dys = [numbers(y.shape, 20 + i) for i, y in enumerate(outputs)]
+    dxs = model.backward(dys if len(dys) > 1 else dys[0], ctx)
+    plain = NaivePass(model, xs, dys, training)
+
+    def close(actual, expected):
+        largest = max(1, np.abs(expected).max())
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * largest)
+
+    for actual, expected in zip(outputs, plain.outputs, strict=True):
+        close(actual, expected)
+    for actual, expected in zip(_listed(dxs), plain.dxs, strict=True):
+        assert (actual is None) == (expected is None)
+        if expected is not None:
+            close(actual, expected)
+    assert ctx.gradients.keys() == plain.gradients.keys() >= set(model.trainable_weights)
+    for weight, expected in plain.gradients.items():
+        close(ctx.gradients[weight], expected)
+    assert ctx.updates.keys() == plain.updates.keys()
+    for weight, expected in plain.updates.items():
+        close(ctx.updates[weight], expected)
+    assert not ctx._children  # backward has forgotten what forward recorded
+    for actual, expected in zip(  # and without a record
+        _listed(model.forward(xs if many else xs[0], Context(training, record=False))),
+        outputs,
+        strict=True,
+    ):
+        close(actual, expected)

@@ -89,9 +89,7 @@ def test_record_may_write_over_its_input(name, dtype):
     y, kept = activation.record(z.copy())
     y_too, kept_too = activation.record(over := z.copy(), out=over)
     np.testing.assert_array_equal(y_too, y)
-    np.testing.assert_array_equal(
-        activation.backward(dy, kept_too), activation.backward(dy, kept)
-    )
+    np.testing.assert_array_equal(activation.backward(dy, kept_too), activation.backward(dy, kept))
 
 
 @pytest.mark.parametrize("approximate", [False, True])
@@ -194,3 +192,11 @@ def test_runs_on_a_device(name, strict):
     expected = CASES[name].forward(backend.to_numpy(z))
     np.testing.assert_array_equal(backend.to_numpy(y), expected)
     assert dz.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if "softmax" not in n])  # needs an axis
+def test_single_numbers(name):
+    activation = CASES[name]
+    expected = activation(np.full((1, 1), 0.5, "float32"))[0, 0]
+    y = activation(np.float32(0.5))
+    assert y.shape == () and y.dtype == np.float32 and y == pytest.approx(expected)

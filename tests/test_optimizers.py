@@ -4,6 +4,7 @@ import pytest
 from minicnn import backend, optimizers
 from minicnn.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop, schedules
 from minicnn.optimizers import base as optimizers_base
+from minicnn.parallel import threads
 
 CASES = {
     "sgd": lambda **k: SGD(0.1, **k),
@@ -68,6 +69,26 @@ def test_formula(name, shape, monkeypatch):
         np.testing.assert_array_equal(g, g_before)
     assert weight.value is values  # in place
     assert optimizer.iterations == 4
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_several_threads_make_the_same_step(name, monkeypatch):
+    """Each has its own part of a large weight; the bits are those of one thread."""
+    monkeypatch.setattr(threads, "_MIN_NUMBERS_PER_THREAD", 100)
+    monkeypatch.setattr(optimizers_base, "BLOCK", 64)
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=(50, 17)).astype("float32")
+    gradients = rng.normal(size=(3, 50, 17)).astype("float32")
+    results = []
+    for number in "1234":
+        monkeypatch.setenv("MINICNN_NUM_THREADS", number)
+        optimizer, weight = CASES[name](weight_decay=0.01), FakeWeight(start.copy())
+        for gradient in gradients:
+            optimizer.apply({weight: gradient})
+        results.append([weight.value, *optimizer._slots[weight].values()])
+    for others in results[1:]:
+        for one, other in zip(others, results[0], strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from small_problem import CLASSES, X, Y, close_weights, equal_weights, network
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from minicnn import Input, Sequential
+from minicnn import Input, Sequential, steps
 from minicnn.layers import (
     Activation,
     BatchNormalization,
@@ -13,15 +14,34 @@ from minicnn.layers import (
     Dropout,
     Flatten,
     Layer,
+    MaxPooling2D,
 )
 from minicnn.losses import SparseCategoricalCrossentropy
 from minicnn.optimizers import SGD
+from minicnn.parallel import threads as parallel_threads
 from minicnn.parallel.steps import batch_gradients, shards_of
 from minicnn.utils import set_random_seed
 
 
 def varied():
     return network(extra=[BatchNormalization(), Dropout(0.3), Conv2D(4, 3, activation="relu")])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+@pytest.mark.parametrize("tile_bytes", [1, 1 << 22])
+def test_three_steps_twice_give_the_same_bits(monkeypatch, threads, tile_bytes):
+    monkeypatch.setenv("MINICNN_NUM_THREADS", str(threads))
+    monkeypatch.setattr(steps, "TILE_BYTES", tile_bytes)
+    models = []
+    for _ in range(2):
+        model = network(
+            extra=[MaxPooling2D(2), Conv2D(8, 3, algorithm="winograd"), BatchNormalization(),
+                   Dropout(0.3)]
+        )  # fmt: skip
+        set_random_seed(3)
+        model.fit(X, Y, batch_size=40, verbose=0)  # 40, 40 and 16 images
+        models.append(model)
+    assert models[0].optimizer.iterations == 3 and equal_weights(*models)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -139,6 +159,94 @@ def test_two_weights_may_share_one_gradient(monkeypatch):
         model.train_on_batch(np.arange(96).reshape(32, 3) / 96, np.zeros((32, 3)))
         steps.append(model.get_weights())
     np.testing.assert_allclose(steps[0], steps[1], rtol=1e-5)
+
+
+def blas_threads():
+    return [i["num_threads"] for i in threadpool_info() if i["user_api"] == "blas"]
+
+
+class Watch(Layer):
+    """Notes down the number of BLAS threads, and may fail."""
+
+    def __init__(self, fail_in=None, **kwargs):
+        super().__init__(**kwargs)
+        self.seen, self.fail_in = [], fail_in
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def forward(self, x, ctx):
+        self.seen += blas_threads()
+        if self.fail_in == "forward":
+            raise ArithmeticError("forward failed")
+        return x
+
+    def backward(self, dy, ctx):
+        self.seen += blas_threads()
+        if self.fail_in == "backward":
+            raise ArithmeticError("backward failed")
+        return dy
+
+
+@pytest.fixture(params=[1, 2, 3, 4])
+def threads_set(request, monkeypatch):
+    monkeypatch.setenv("MINICNN_NUM_THREADS", str(request.param))
+
+
+@pytest.fixture(params=[None, 2])
+def limit(request):
+    """As many BLAS threads as there are cores, or as the user said."""
+    if request.param is None:
+        yield blas_threads()
+        return
+    with threadpool_limits(request.param, user_api="blas"):
+        yield blas_threads()
+
+
+USES = {
+    "fit": lambda model: model.fit(X, Y, validation_split=0.2, verbose=0),
+    "evaluate": lambda model: model.evaluate(X, Y, verbose=0),
+    "predict": lambda model: model.predict(X, verbose=0),
+    "train_on_batch": lambda model: model.train_on_batch(X, Y),
+    "test_on_batch": lambda model: model.test_on_batch(X, Y),
+    "predict_on_batch": lambda model: model.predict_on_batch(X),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_blas_has_one_thread_in_a_step_and_its_own_number_afterwards(threads_set, limit, use):
+    watch = Watch()
+    model = network(extra=[watch])
+    USES[use](model)
+    assert watch.seen and set(watch.seen) == {1}
+    assert blas_threads() == limit
+
+
+@pytest.mark.parametrize(("use", "fail_in"), [(u, "forward") for u in USES] + [("fit", "backward")])
+def test_an_error_gives_blas_its_threads_back(threads_set, limit, use, fail_in):
+    model = network(extra=[Watch(fail_in)])
+    with pytest.raises(ArithmeticError, match=f"{fail_in} failed"):
+        USES[use](model)
+    assert blas_threads() == limit
+
+
+def test_large_gradients_are_summed_on_several_threads(monkeypatch):
+    """To the bits that one thread gives."""
+
+    def gradients(numbers_per_thread):
+        monkeypatch.setattr(parallel_threads, "_MIN_NUMBERS_PER_THREAD", numbers_per_thread)
+        set_random_seed(0)
+        model = Sequential([Input((8, 8, 3)), Flatten(), Dense(50), Dense(CLASSES)])
+        model.compile("sgd", SparseCategoricalCrossentropy(from_logits=True))
+        x, y, _ = model._prepare((X[:64], Y[:64], None))
+        _, _, grads, _ = batch_gradients(
+            model, model.loss, x, y, None, [None] * shards_of(x), wants_logits=False
+        )
+        return [grads[w] for w in model.trainable_weights]
+
+    monkeypatch.setenv("MINICNN_NUM_THREADS", "3")
+    for one, other in zip(gradients(1 << 30), gradients(100), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_batch_smaller_than_a_shard(monkeypatch):

@@ -93,7 +93,8 @@ def _in_pairs(x_shape: tuple[int, ...], window: Window, groups: int) -> bool:
     return (
         window.strides == window.dilation == (1, 1)
         and groups == 1
-        and 1 < window.size[1] * channels <= _MOST_NUMBERS_IN_PAIRS
+        and window.size[1] > 1
+        and window.size[1] * channels <= _MOST_NUMBERS_IN_PAIRS
         and window.output_size(h, w)[1] % 2 == 0
     )
 

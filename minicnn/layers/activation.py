@@ -5,7 +5,7 @@ from typing import Any
 from minicnn import activations
 from minicnn.context import Context
 from minicnn.layers.base import LAYERS, Layer
-from minicnn.nodes import Parts, is_method_of
+from minicnn.nodes import Parts
 
 
 @LAYERS.register()
@@ -31,9 +31,7 @@ class Activation(Layer):
         return tuple(input_shape)
 
     def parts_around_maximum(self, forward: str) -> Parts | None:
-        if not self.activation.rises or not is_method_of(self, Activation, "forward", "backward"):
-            return None
-        return None, ("forward", "backward")
+        return (None, ("forward", "backward")) if self.activation.rises else None
 
     def forward(self, x: Any, ctx: Context) -> Any:
         if self.activation.is_linear or (ctx.wants_logits and self.closing_softmax):
@@ -161,8 +159,19 @@ class Softmax(_FixedActivation):
 
     Shape:
         any, kept.
+
+    Raises:
+        ValueError: the axis is the batch, whose images have nothing to do with each other.
     """
 
     def __init__(self, axis: int = -1, **kwargs: Any):
         super().__init__(activations.Softmax(axis=axis), **kwargs)
         self.axis = axis
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        if self.axis in (0, -len(input_shape)):
+            raise ValueError(
+                f"{self.described}: axis {self.axis} of inputs of shape {tuple(input_shape)} is "
+                f"the batch; choose an axis within an image, such as -1"
+            )
+        return super().compute_output_shape(input_shape)

@@ -371,12 +371,6 @@ def require_rank(layer: Layer, input_shape: Shape, rank: int, meaning: str) -> N
         )
 
 
-def is_method_of(layer: Layer, owner: type, *names: str) -> bool:
-    """Whether no class between the layer's and `owner` defines these methods anew, so that what
-    `owner` knows of them holds."""
-    return all(getattr(type(layer), name) is getattr(owner, name) for name in names)
-
-
 class ActivatedLayer(Layer):
     """A linear map, a bias and an activation function: y = f(linear(x) + b).
 
@@ -409,8 +403,6 @@ class ActivatedLayer(Layer):
         return self.linear_gradient(self.finish_gradient(dy, ctx.child("finish")), ctx)
 
     def parts_around_maximum(self, forward: str) -> Parts | None:
-        if not is_method_of(self, ActivatedLayer, "forward", "backward"):
-            return None
         if not self.activation.rises or (self.bias is None and self.activation.is_linear):
             return None
         first = ("linear", "linear_gradient") if forward == "forward" else None

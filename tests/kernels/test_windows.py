@@ -50,6 +50,21 @@ def test_same_padding_by_hand(size, length, stride, expected):
     assert window.pads(length, length) == (expected, expected)
 
 
+@given(cases())
+def test_input_size(case):
+    """No fewer rows and columns make as many outputs, and what is beyond them makes none."""
+    window, x = case
+    window = Window(window.size, window.strides, "valid", window.dilation)
+    outputs = window.output_size(*x.shape[1:3])
+    if min(outputs) < 1:
+        return
+    height, width = window.input_size(outputs)
+    assert height <= x.shape[1] and width <= x.shape[2]
+    assert window.output_size(height, width) == outputs
+    fewer = window.output_size(height - 1, width - 1)
+    assert fewer == (outputs[0] - 1, outputs[1] - 1)
+
+
 def test_extent():
     assert Window((3, 2), dilation=(2, 3)).extent == (5, 4)
 

@@ -93,3 +93,11 @@ def test_errors():
         LeakyReLU(negativ_slope=0.2)
     with pytest.raises(TypeError, match="known: dtype, input_shape, name, negative_slope, train"):
         LeakyReLU(leak=0.2)
+
+
+@pytest.mark.parametrize("axis", [0, -2])
+def test_softmax_over_the_batch_is_refused(axis):
+    with pytest.raises(
+        ValueError, match=rf"axis {axis} of inputs of shape \(None, 3\) is the batch"
+    ):
+        Softmax(axis=axis)(np.ones((2, 3)))

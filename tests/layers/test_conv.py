@@ -161,8 +161,10 @@ def test_the_algorithm_is_part_of_the_configuration(algorithm):
         ({"activation": "rleu"}, "(?i)did you mean 'relu'"),
         ({"kernel_initializer": "he_norml"}, "did you mean '(he_normal|HeNormal)'"),
         ({"algorithm": "fft"}, "algorithm must be one of None, 'im2col', 'winograd', not 'fft'"),
-        ({"algorithm": "winograd", "kernel_size": 5},
-         r"'winograd' computes 3x3 kernels .* this one has kernel_size \(5, 5\)"),
+        (
+            {"algorithm": "winograd", "kernel_size": 5},
+            r"'winograd' computes 3x3 kernels .* this one has kernel_size \(5, 5\)",
+        ),
         ({"algorithm": "winograd", "strides": 2}, r"strides \(2, 2\)"),
         ({"algorithm": "winograd", "dilation_rate": (1, 2)}, r"dilation_rate \(1, 2\)"),
         ({"algorithm": "winograd", "groups": 2}, "groups 2"),

@@ -16,6 +16,8 @@ from minicnn.parallel import (
     run_shards,
     shard_count,
     shard_slices,
+    split_work,
+    threads,
 )
 
 
@@ -146,6 +148,30 @@ def test_an_interrupt_reaches_the_caller():
 def test_shards_run_at_the_same_time():
     meeting = threading.Barrier(3, timeout=5)
     assert sorted(run_shards(3, lambda comm: meeting.wait())) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("length", [0, 1, 99, 100, 250, 1001])
+@pytest.mark.parametrize("number", ["1", "2", "3"])
+def test_long_work_is_split(monkeypatch, length, number):
+    monkeypatch.setattr(threads, "_MIN_NUMBERS_PER_THREAD", 100)
+    monkeypatch.setenv("MINICNN_NUM_THREADS", number)
+    numbers, seen = np.zeros(length), []
+
+    def work(part):
+        numbers[part] += 1
+        seen.append(part.stop - part.start)
+
+    split_work(length, work)
+    assert (numbers == 1).all() and len(seen) == max(1, min(int(number), length // 100))
+    assert max(seen) - min(seen) <= 1
+
+
+def test_work_on_a_gpu_is_not_split(monkeypatch, strict):
+    monkeypatch.setattr(threads, "_MIN_NUMBERS_PER_THREAD", 1)
+    monkeypatch.setenv("MINICNN_NUM_THREADS", "4")
+    parts = []
+    split_work(1000, parts.append)
+    assert parts == [slice(0, 1000)]
 
 
 def test_blas_has_one_thread_within_and_as_many_as_before_afterwards(monkeypatch):
