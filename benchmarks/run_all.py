@@ -24,6 +24,7 @@ QUICK = {
     "scaling": "--network tutorial --rounds 1 --seconds 0.3 --batch-sizes 32 128",
 }
 WITH_RIVALS = ("train_step", "predict", "memory")
+WITH_ROUNDS = ("train_step", "predict", "conv", "scaling")
 
 
 def main():
@@ -32,6 +33,9 @@ def main():
     parser.add_argument("--output", type=Path, help="the folder; else one with date and machine")
     parser.add_argument("--torch-python", help="an interpreter that has PyTorch; else this one")
     parser.add_argument("--tensorflow-python", help="an interpreter that has Keras and TensorFlow")
+    parser.add_argument("--rounds", help="turns of each, for all scripts that take turns")
+    parser.add_argument("--seconds", help="length of a turn")
+    parser.add_argument("--only", nargs="+", default=[], help="contenders, as for train_step.py")
     args = parser.parse_args()
 
     machine = results.machine()
@@ -50,6 +54,10 @@ def main():
         command = [sys.executable, HERE / f"{script}.py"]
         command += [f"--json={folder / script}.json", f"--plot={folder / script}.png"]
         command += rivals if script in WITH_RIVALS else []
+        if script in WITH_ROUNDS:
+            command += [f"--{n}={v}" for n in ("rounds", "seconds") if (v := getattr(args, n))]
+        if args.only and script in WITH_RIVALS:
+            command += ["--only", *args.only]
         command += QUICK[script].split() if args.quick else []
         print(f"== {script}", file=sys.stderr, flush=True)
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)

@@ -96,27 +96,39 @@ class BatchNormalization(Layer):
         return tuple(input_shape)
 
     def forward(self, x: Any, ctx: Context) -> Any:
-        if ctx.training and self.trainable:
-            count = ctx.comm.allreduce(x.size // x.shape[-1])
-            mean = ctx.comm.allreduce(channel_sum(x)) / count
-            centered = x - along_row(mean, x)
-            variance = ctx.comm.allreduce(channel_sum(centered * centered)) / count
-            keep, take = self.momentum, 1 - self.momentum
-            ctx.update(self.moving_mean, keep * self.moving_mean.value + take * mean)
-            ctx.update(self.moving_variance, keep * self.moving_variance.value + take * variance)
-        else:
-            count = None  # statistics do not depend on x
-            variance = self.moving_variance.value
-            centered = x - along_row(self.moving_mean.value, x)
+        if not (ctx.training and self.trainable):
+            return self._with_moving_statistics(x, ctx)
+        count = ctx.comm.allreduce(x.size // x.shape[-1])
+        mean = ctx.comm.allreduce(channel_sum(x)) / count
+        centered = x - along_row(mean, x)
+        variance = ctx.comm.allreduce(channel_sum(centered * centered)) / count
+        keep, take = self.momentum, 1 - self.momentum
+        ctx.update(self.moving_mean, keep * self.moving_mean.value + take * mean)
+        ctx.update(self.moving_variance, keep * self.moving_variance.value + take * variance)
         inverse = 1 / (variance + self.epsilon) ** 0.5
-        factor = inverse if self.gamma is None else inverse * self.gamma.value
+        factor = self._factor(inverse)
         ctx.save(centered, inverse, factor, count)
-        # gamma xhat = (gamma / sqrt(v + eps)) (x - m)
-        y = array_module(x).multiply(
-            centered, along_row(factor, x), out=None if ctx.record else centered
-        )
+        y = centered * along_row(factor, x)
         if self.beta is not None:
             y += along_row(self.beta.value, y)
+        return y
+
+    def _factor(self, inverse: Any) -> Any:
+        """gamma / sqrt(v + eps), so that gamma xhat = factor (x - m)."""
+        return inverse if self.gamma is None else inverse * self.gamma.value
+
+    def _with_moving_statistics(self, x: Any, ctx: Context) -> Any:
+        """y = factor x + (beta - factor m), in two passes."""
+        inverse = 1 / (self.moving_variance.value + self.epsilon) ** 0.5
+        factor = self._factor(inverse)
+        shift = -factor * self.moving_mean.value
+        if self.beta is not None:
+            shift = shift + self.beta.value
+        if ctx.record:
+            # no count: the statistics do not depend on x
+            ctx.save(x - along_row(self.moving_mean.value, x), inverse, factor, None)
+        y = x * along_row(factor, x)
+        y += along_row(shift, y)
         return y
 
     def backward(self, dy: Any, ctx: Context) -> Any:
