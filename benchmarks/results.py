@@ -63,7 +63,8 @@ def write(args, results):
     """
     if args.json is None:
         return
-    settings = {k: v for k, v in vars(args).items() if k not in ("json", "plot")}
+    # where files and interpreters lie on this machine is nobody's business
+    settings = {k: v for k, v in vars(args).items() if not k.endswith(("json", "plot", "python"))}
     content = {
         "benchmark": os.path.basename(sys.argv[0]),
         "machine": machine(),

@@ -20,6 +20,7 @@ QUICK = {
     "train_step": "--network tutorial --rounds 1 --seconds 0.3",
     "predict": "--network tutorial --rounds 1 --seconds 0.3",
     "conv": "--rounds 1 --seconds 0.02 --batch-size 16",
+    "profiles": "--repeats 1",
     "memory": "--network tutorial --batch-sizes 32",
     "scaling": "--network tutorial --rounds 1 --seconds 0.3 --batch-sizes 32 128",
 }
@@ -64,7 +65,8 @@ def main():
         print(done.stdout)
         if done.returncode:
             sys.exit(f"{script}.py failed; what was measured before is in {folder}")
-        page += ["", f"## {script}", "", f"![{script}]({script}.png)", "", done.stdout.rstrip()]
+        pictures = [f"![{p.stem}]({p.name})" for p in sorted(folder.glob(f"{script}*.png"))]
+        page += ["", f"## {script}", "", *pictures, "", done.stdout.rstrip()]
         (folder / "README.md").write_text("\n".join(page) + "\n")
 
 

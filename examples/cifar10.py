@@ -36,6 +36,7 @@ def main():
     try:
         if args.backend:
             minicnn.set_backend(args.backend)
+        minicnn.set_num_threads(args.threads)
         predict(args) if args.predict else train(args)
     except (OSError, ValueError, RuntimeError) as error:
         sys.exit(f"error: {error}")
@@ -62,6 +63,7 @@ def arguments():
     add("--augment", action="store_true", help="mirror and shift the images while training")
     add("--seed", type=int, default=0, help="seed of weights, order and augmentation")
     add("--backend", choices=["numpy", "cupy"], help="numpy for the processor, cupy for a GPU")
+    add("--threads", type=int, help="processor threads; all cores where not given")
     add("--limit", type=int, help="use only so many training and test images")
     add("--output", type=Path, default=Path("output"), help="folder for the results")
     add(
@@ -69,7 +71,7 @@ def arguments():
         help="classify image files with the model in the folder --output instead of training",
     )  # fmt: skip
     args = parser.parse_args()
-    for name in ("epochs", "batch_size", "limit", "lr"):
+    for name in ("epochs", "batch_size", "limit", "lr", "threads"):
         value = getattr(args, name)
         if value is not None and not value > 0:
             parser.error(f"--{name.replace('_', '-')} must be above 0, not {value}")

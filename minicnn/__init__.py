@@ -13,6 +13,7 @@ from minicnn import (
     optimizers,
     plots,
     preprocessing,
+    profiler,
     regularizers,
     report,
     saving,
@@ -23,11 +24,12 @@ from minicnn.backend import get_backend, set_backend
 from minicnn.gradcheck import gradcheck
 from minicnn.layers import Input, Layer
 from minicnn.models import Model, Sequential
+from minicnn.parallel import set_num_threads
 
 __all__ = [
     "__version__",
     "Input", "Layer", "Model", "Sequential", "activations", "backend", "callbacks", "datasets",
     "get_backend", "gradcheck", "initializers", "layers", "losses", "metrics", "models",
-    "optimizers", "plots", "preprocessing", "regularizers", "report", "saving", "set_backend",
-    "utils",
+    "optimizers", "plots", "preprocessing", "profiler", "regularizers", "report", "saving",
+    "set_backend", "set_num_threads", "utils",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ branches. In which pieces the work is done is told in `minicnn.steps`.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from minicnn.backend import array_module
@@ -63,6 +63,17 @@ class Graph:
     def layers(self) -> list[Any]:
         """Each layer once, in the order of its first call."""
         return list(dict.fromkeys(node.layer for node in self.nodes))
+
+    @cached_property
+    def work(self) -> int:
+        """What a forward pass over one image takes: its multiply-adds, and ten for each number that
+        a layer writes, which take about as long."""
+        work = 0
+        for node in self.nodes:
+            shapes = [t.shape for t in node.inputs]
+            work += node.layer.multiply_adds(shapes if node.many_inputs else shapes[0])
+            work += 10 * sum(t.size for t in node.outputs)
+        return work
 
     def closing_layer(self) -> Any | None:
         """The layer that makes the only output, unless the graph reads that output itself."""

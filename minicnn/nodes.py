@@ -1,6 +1,7 @@
 """What a model is drawn with: places of arrays, and the layer calls between them."""
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 Shape = tuple[int | None, ...]
@@ -26,6 +27,11 @@ class SymbolicTensor:
     @property
     def ndim(self) -> int:
         return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Numbers an image has here; axes of no fixed length count as 1."""
+        return prod(length or 1 for length in self.shape[1:])
 
     def __repr__(self) -> str:
         return f"<SymbolicTensor shape={self.shape}>"

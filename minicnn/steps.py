@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from minicnn import backend
 from minicnn.kernels.windows import pad
 from minicnn.nodes import Node, Parts, SymbolicTensor
 
@@ -103,8 +104,8 @@ class Segment:
         self.dying.reverse()
 
     def tiles(self, images: int, itemsize: int) -> list[slice]:
-        """The batch cut into tiles, as even as possible."""
-        if self.whole:
+        """The batch cut into tiles, as even as possible; in one on a GPU."""
+        if self.whole or backend.get_backend() != "numpy":
             return [slice(0, images)]
         widest = max(map(_width, self.steps))
         layers = dict.fromkeys(step.layer for step in self.steps)
@@ -191,7 +192,7 @@ def segments_of(
     for step in steps:
         whole = step.takes_whole_batch(training)
         group, group_whole = groups[-1] if groups else ([], True)
-        handed_on = sum(map(_numbers, step.inputs))
+        handed_on = sum(t.size for t in step.inputs)
         if whole or group_whole or handed_on <= max(map(_width, group)) * LITTLE:
             groups.append(([step], whole))
         else:
@@ -206,11 +207,4 @@ def segments_of(
 
 def _width(step: Step) -> int:
     """Numbers an image that a step reads and writes."""
-    return sum(map(_numbers, (*step.inputs, *step.outputs)))
-
-
-def _numbers(tensor: SymbolicTensor) -> int:
-    size = 1
-    for length in tensor.shape[1:]:
-        size *= length or 1
-    return size
+    return sum(t.size for t in (*step.inputs, *step.outputs))

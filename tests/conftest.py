@@ -8,6 +8,10 @@ import strict_backend
 from hypothesis import settings
 
 from minicnn import backend
+from minicnn.parallel import threads
+
+# The small models of the tests are cut into shards as if they were large ones.
+threads.MIN_WORK_PER_SHARD = 1
 
 # The same examples in every run, few enough for every push; HYPOTHESIS_PROFILE=thorough draws
 # new ones, many more.

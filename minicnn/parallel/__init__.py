@@ -5,12 +5,13 @@ from minicnn.parallel.threads import (
     num_threads,
     one_blas_thread,
     run_shards,
+    set_num_threads,
     shard_count,
     shard_slices,
     split_work,
 )
 
 __all__ = [
-    "SOLO", "Communicator", "num_threads", "one_blas_thread", "run_shards", "shard_count",
-    "shard_slices", "split_work",
+    "SOLO", "Communicator", "num_threads", "one_blas_thread", "run_shards", "set_num_threads",
+    "shard_count", "shard_slices", "split_work",
 ]  # fmt: skip

@@ -21,16 +21,38 @@ from minicnn.parallel.communicator import SOLO, Communicator
 
 T = TypeVar("T")
 
-# Images a shard must have for a second thread to pay for its start, about 0.1 ms a step.
+# A second thread has to be woken, costs about 0.1 ms a step, and waits for the first one at
+# Python's interpreter lock where both do little at a time. It pays for shards of so many images and
+# of so much work (see `Graph.work`), of which a core does some 20 million a millisecond.
 MIN_IMAGES_PER_SHARD = 8
+MIN_WORK_PER_SHARD = 8_000_000
+
+_chosen: int | None = None
+
+
+def set_num_threads(threads: int | None) -> None:
+    """Set the worker threads; None goes back to MINICNN_NUM_THREADS, or all cores.
+
+    Raises:
+        ValueError: not an integer above 0.
+    """
+    if threads is not None and (
+        isinstance(threads, bool) or not isinstance(threads, int) or threads < 1
+    ):
+        raise ValueError(f"threads must be an integer above 0, or None, not {threads!r}")
+    global _chosen
+    _chosen = threads
 
 
 def num_threads() -> int:
-    """Worker threads: MINICNN_NUM_THREADS, else the cores this process may use.
+    """Worker threads: those of `set_num_threads`, else of MINICNN_NUM_THREADS, else the cores this
+    process may use.
 
     Raises:
         ValueError: the variable is no integer above 0.
     """
+    if _chosen is not None:
+        return _chosen
     given = os.environ.get("MINICNN_NUM_THREADS")
     if given:
         if not given.isdigit() or int(given) < 1:
@@ -41,11 +63,17 @@ def num_threads() -> int:
     return os.cpu_count() or 1
 
 
-def shard_count(images: int) -> int:
-    """How many shards a batch of `images` is cut into; 1 on a GPU."""
+def shard_count(images: int, work: int) -> int:
+    """How many shards a batch is cut into; 1 on a GPU.
+
+    Args:
+        images: in the batch.
+        work: for each image, see `Graph.work`.
+    """
     if backend.get_backend() != "numpy":
         return 1
-    return max(1, min(num_threads(), images // MIN_IMAGES_PER_SHARD))
+    enough = min(images // MIN_IMAGES_PER_SHARD, images * work // MIN_WORK_PER_SHARD)
+    return max(1, min(num_threads(), enough))
 
 
 def shard_slices(images: int, shards: int) -> list[slice]:

@@ -14,6 +14,7 @@ from minicnn.parallel import (
     num_threads,
     one_blas_thread,
     run_shards,
+    set_num_threads,
     shard_count,
     shard_slices,
     split_work,
@@ -50,12 +51,35 @@ def test_a_bad_number_of_threads(monkeypatch, value):
 
 def test_small_batches_are_not_cut(monkeypatch):
     monkeypatch.setenv("MINICNN_NUM_THREADS", "4")
-    assert [shard_count(n) for n in (1, 8, 15, 16, 31, 32, 1000)] == [1, 1, 1, 2, 3, 4, 4]
+    much = 10 * threads.MIN_WORK_PER_SHARD
+    assert [shard_count(n, much) for n in (1, 8, 15, 16, 31, 32, 1000)] == [1, 1, 1, 2, 3, 4, 4]
+
+
+def test_batches_with_little_to_do_are_not_cut(monkeypatch):
+    monkeypatch.setenv("MINICNN_NUM_THREADS", "4")
+    monkeypatch.setattr(threads, "MIN_WORK_PER_SHARD", 1000)
+    assert [shard_count(100, work) for work in (0, 1, 19, 20, 35, 1000)] == [1, 1, 1, 2, 3, 4]
+
+
+def test_setting_the_number_of_threads(monkeypatch):
+    monkeypatch.setenv("MINICNN_NUM_THREADS", "3")
+    set_num_threads(2)
+    try:
+        assert num_threads() == 2
+    finally:
+        set_num_threads(None)
+    assert num_threads() == 3
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "2"])
+def test_setting_a_bad_number_of_threads(value):
+    with pytest.raises(ValueError, match=f"threads must be an integer above 0.*{value!r}"):
+        set_num_threads(value)
 
 
 def test_a_gpu_has_one_shard(monkeypatch, strict):
     monkeypatch.setenv("MINICNN_NUM_THREADS", "4")
-    assert shard_count(1000) == 1
+    assert shard_count(1000, 1 << 40) == 1
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 5])
