@@ -294,8 +294,9 @@ class Trainer(Layer):
         """One step of the optimizer on a prepared batch."""
         loss, fused = self._step_loss()
         value, y_pred, gradients, updates = batch_gradients(
-            self, loss, x, y, sample_weight, self._shard_generators(shards_of(self, x)), fused
-        )
+            self, loss, x, y, sample_weight,
+            self._shard_generators(shards_of(self, x, training=True)), fused,
+        )  # fmt: skip
         value = self._with_penalties(value)  # of the weights before the step
         for weight in self._penalized_weights():
             penalty = weight.regularizer.gradient(weight.value)

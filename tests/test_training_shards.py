@@ -85,7 +85,7 @@ def test_batch_statistics_and_gradients_across_shards_in_float64(monkeypatch):
         )  # fmt: skip
         model.compile("sgd", SparseCategoricalCrossentropy(from_logits=True))
         x, y, w = model._prepare((X[:50], Y[:50], np.linspace(0, 2, 50)))
-        generators = [None] * shards_of(model, x)
+        generators = [None] * shards_of(model, x, training=True)
         loss, y_pred, grads, updates = batch_gradients(
             model, model.loss, x, y, w, generators, wants_logits=False
         )
@@ -240,7 +240,13 @@ def test_large_gradients_are_summed_on_several_threads(monkeypatch):
         model.compile("sgd", SparseCategoricalCrossentropy(from_logits=True))
         x, y, _ = model._prepare((X[:64], Y[:64], None))
         _, _, grads, _ = batch_gradients(
-            model, model.loss, x, y, None, [None] * shards_of(model, x), wants_logits=False
+            model,
+            model.loss,
+            x,
+            y,
+            None,
+            [None] * shards_of(model, x, training=True),
+            wants_logits=False,
         )
         return [grads[w] for w in model.trainable_weights]
 

@@ -33,7 +33,7 @@ def batch_gradients(
     """
     keep_freed_memory()
     samples = batch_length(x)
-    slices = shard_slices(samples, shards_of(model, x))
+    slices = shard_slices(samples, shards_of(model, x, training=True))
 
     def run(comm: Communicator) -> tuple[Any, Any, Context]:
         part = slices[comm.rank]
@@ -62,7 +62,7 @@ def batch_gradients(
 def batch_outputs(model: Any, x: Any, wants_logits: bool = False) -> list[Any]:
     """The outputs of one batch outside training, one array (N, ...) for each."""
     keep_freed_memory()
-    slices = shard_slices(batch_length(x), shards_of(model, x))
+    slices = shard_slices(batch_length(x), shards_of(model, x, training=False))
 
     def run(comm: Communicator) -> list[Any]:
         ctx = Context(record=False, comm=comm, wants_logits=wants_logits)
@@ -76,9 +76,10 @@ def batch_outputs(model: Any, x: Any, wants_logits: bool = False) -> list[Any]:
     return [xp.concatenate(parts) for parts in zip(*results, strict=True)]
 
 
-def shards_of(model: Any, x: Any) -> int:
+def shards_of(model: Any, x: Any, training: bool) -> int:
     """How many shards a batch is cut into."""
-    return shard_count(batch_length(x), model.graph.work)
+    passes = 3 if training else 1  # backward computes two gradients
+    return shard_count(batch_length(x), passes * model.graph.work)
 
 
 def batch_length(x: Any) -> int:

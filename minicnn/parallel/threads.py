@@ -21,11 +21,12 @@ from minicnn.parallel.communicator import SOLO, Communicator
 
 T = TypeVar("T")
 
-# A second thread has to be woken, costs about 0.1 ms a step, and waits for the first one at
-# Python's interpreter lock where both do little at a time. It pays for shards of so many images and
-# of so much work (see `Graph.work`), of which a core does some 20 million a millisecond.
+# A second thread has to be woken, and the two wait for each other at Python's interpreter lock
+# where both do little at a time: with half of this work a shard, two threads take 1.2 to 2 times as
+# long as one, with this about as long, with ten times as much 0.6 times. Counted as in
+# `Graph.work`, of which a core does 10 to 20 million a millisecond.
 MIN_IMAGES_PER_SHARD = 8
-MIN_WORK_PER_SHARD = 8_000_000
+MIN_WORK_PER_SHARD = 48_000_000
 
 _chosen: int | None = None
 
@@ -68,7 +69,7 @@ def shard_count(images: int, work: int) -> int:
 
     Args:
         images: in the batch.
-        work: for each image, see `Graph.work`.
+        work: for each image and all passes over it, counted as in `Graph.work`.
     """
     if backend.get_backend() != "numpy":
         return 1
