@@ -18,6 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
 
 from networks import NETWORKS  # noqa: E402 - found through the path above
 
+from minicnn.backend import clear_session  # noqa: E402
 from minicnn.parallel.memory import keep_freed_memory  # noqa: E402
 
 
@@ -31,6 +32,7 @@ def main():
     x = np.random.default_rng(0).integers(0, 256, (args.batch_size, 32, 32, 3), dtype=np.uint8)
     figures = {}
     for name in measure.chosen_networks(args):
+        clear_session()  # layers are numbered from 1 again
         model = NETWORKS[name](name, x.shape[1:], 10)
         profile = model.profile(x, args.batch_size, args.repeats, print_fn=print_block)
         figures[name] = [

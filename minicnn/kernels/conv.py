@@ -29,21 +29,24 @@ def choose_algorithm(
     """The quickest of `ALGORITHMS` for images of `x_shape`, (N, H, W, C).
 
     Winograd does fewer multiply-adds in the products, but has to transform every tile, for a gain
-    that grows with the channels. Measured on one core (AMD EPYC, 91 GFLOP/s in sgemm), 8 to 16
-    images, forward and both gradients, in useful GFLOP/s (those of the sum above), beside the
-    ratio `winograd_effort` on which the choice rests:
+    that grows with the channels. Useful GFLOP/s (those of the sum above) of a training step on one
+    core whose matrix product does 92, from `benchmarks/conv.py`, beside the ratio `winograd_effort`
+    on which the choice rests:
 
         images (H, W, C) -> F          im2col  Winograd   effort
-        32, 32,  16 ->  16, same           35        47     1.06
-        16, 16,  32 ->  32, same           52        78     0.66
-        32, 32,  32 ->  32, same           60        82     0.66
-        15, 15,  32 ->  64, valid          60        79     0.78
-        31, 31,  24 ->  64, same           65        98     0.60
-         6,  6,  64 ->  64, valid          46        88     0.49
-        16, 16,  64 ->  64, same           68       130     0.46
-        15, 15,  64 -> 256, same           80       141     0.38
-         7,  7, 256 -> 256, same           77       117     0.44
-         3,  3, 256 -> 256, same           66        81     0.78
+        32, 32,   3 ->  32, same           31        16     1.87
+        32, 32,  16 ->  16, same           32        42     1.06
+        15, 15,  32 ->  64, valid          58        73     0.78
+        32, 32,  32 ->  32, same           43        64     0.66
+        16, 16,  32 ->  32, same           51        74     0.66
+         3,  3, 256 -> 256, same           73       102     0.60
+        31, 31,  24 ->  64, same           61        97     0.59
+        16, 16,  32 ->  64, same           45        94     0.52
+         6,  6,  64 ->  64, valid          49       129     0.49
+         8,  8,  64 ->  64, same           66       125     0.46
+        16, 16,  64 ->  64, same           68       108     0.46
+         7,  7, 256 -> 256, same           61       138     0.40
+        15, 15,  64 -> 256, same           68       112     0.40
     """
     if window.is_pointwise and groups == 1:
         return "pointwise"
