@@ -98,8 +98,8 @@ class BatchNormalization(Layer):
     def forward(self, x: Any, ctx: Context) -> Any:
         if not (ctx.training and self.trainable):
             return self._with_moving_statistics(x, ctx)
-        count = ctx.comm.allreduce(x.size // x.shape[-1])
-        mean = ctx.comm.allreduce(channel_sum(x)) / count
+        total, count = ctx.comm.allreduce((channel_sum(x), x.size // x.shape[-1]))
+        mean = total / count
         centered = x - along_row(mean, x)
         variance = ctx.comm.allreduce(channel_sum(centered * centered)) / count
         keep, take = self.momentum, 1 - self.momentum
@@ -145,8 +145,8 @@ class BatchNormalization(Layer):
         if count is None:
             return dy * along_row(factor, dy)
         # dx = gamma / sqrt(v + eps) (dy - mean(dy) - xhat mean(dy xhat)), means over all shards
-        mean_dy = ctx.comm.allreduce(dbeta) / count
-        mean_dy_xhat = ctx.comm.allreduce(dgamma) / count
+        dbeta, dgamma = ctx.comm.allreduce((dbeta, dgamma))
+        mean_dy, mean_dy_xhat = dbeta / count, dgamma / count
         xp = array_module(dy)
         dx = xp.multiply(centered, along_row(-mean_dy_xhat * inverse, dy), out=scratch)
         dx += dy

@@ -18,7 +18,11 @@ class Communicator:
     size = 1
 
     def allreduce(self, x: Any) -> Any:
-        """Sum of `x` over all shards, added in the order of their ranks, on every shard."""
+        """Sum of `x` over all shards, added in the order of their ranks, on every shard.
+
+        Args:
+            x: an array or a number, or a tuple of them, which are summed one by one.
+        """
         return x
 
     def broadcast(self, x: Any) -> Any:

@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
+from functools import cache, reduce
 from itertools import pairwise
+from operator import add
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -96,11 +97,16 @@ def one_blas_thread() -> AbstractContextManager[Any]:
 
 
 class _Exchange:
-    """What the threads of one run share: a barrier and a place for each one's contribution."""
+    """What the threads of one run share: a barrier, and places for each one's contribution.
+
+    There are two sets of places, used in turn: whoever writes into one again has passed the barrier
+    of the exchange between, which all others enter only when they have read the first. So one
+    barrier an exchange is enough.
+    """
 
     def __init__(self, size: int):
         self.barrier = threading.Barrier(size)
-        self.slots: list[Any] = [None] * size
+        self.slots: tuple[list[Any], list[Any]] = [None] * size, [None] * size
 
 
 class ThreadCommunicator(Communicator):
@@ -110,25 +116,24 @@ class ThreadCommunicator(Communicator):
         self.rank = rank
         self.size = size
         self._exchange = exchange
+        self._turn = 0
 
-    def allreduce(self, x: Any) -> Any:
-        slots = self._exchange.slots
+    def _gather(self, x: Any) -> list[Any]:
+        """The x of every rank, on every rank."""
+        slots = self._exchange.slots[self._turn]
+        self._turn = 1 - self._turn
         slots[self.rank] = x
         self.barrier()
-        total = slots[0]
-        for part in slots[1:]:
-            total = total + part
-        self.barrier()  # nobody may write the next contribution before all have read this one
-        return total
+        return slots
+
+    def allreduce(self, x: Any) -> Any:
+        parts = self._gather(x)
+        if isinstance(x, tuple):
+            return tuple(reduce(add, numbers) for numbers in zip(*parts, strict=True))
+        return reduce(add, parts)
 
     def broadcast(self, x: Any) -> Any:
-        slots = self._exchange.slots
-        if self.rank == 0:
-            slots[0] = x
-        self.barrier()
-        received = slots[0]
-        self.barrier()
-        return received
+        return self._gather(x)[0]
 
     def barrier(self) -> None:
         self._exchange.barrier.wait()

@@ -96,6 +96,31 @@ def test_one_shard_runs_alone():
     assert SOLO.allreduce(3) == SOLO.broadcast(3) == 3 and SOLO.barrier() is None
 
 
+def test_allreduce_of_a_tuple_sums_each_of_its_members():
+    def work(comm):
+        return comm.allreduce((np.full(3, comm.rank), 2 * comm.rank))
+
+    for total, count in run_shards(3, work):
+        assert total.tolist() == [3, 3, 3] and count == 6
+
+
+@pytest.mark.parametrize("shards", [2, 3])
+def test_many_exchanges_in_a_row_do_not_mix(shards):
+    """Threads that run ahead must not write over what others have still to read."""
+
+    def work(comm):
+        rng = np.random.default_rng(comm.rank)
+        sums = []
+        for i in range(200):
+            if rng.random() < 0.1:
+                time.sleep(rng.random() * 1e-3)
+            sums.append(comm.allreduce(i * (comm.rank + 1)))
+        return sums
+
+    expected = [i * sum(range(1, shards + 1)) for i in range(200)]
+    assert run_shards(shards, work) == [expected] * shards
+
+
 @pytest.mark.parametrize("shards", [2, 3, 4])
 def test_allreduce_adds_in_the_order_of_the_ranks(shards):
     """Floating-point sums depend on the order; here it is always that of the ranks."""
