@@ -103,6 +103,8 @@ def current_module() -> Any:
 
 def array_module(x: Any) -> Any:
     """The module whose arrays `x` is one of (numpy for lists and scalars)."""
+    if type(x) is np.ndarray:
+        return np
     for candidate in _loaded.values():
         if isinstance(x, candidate.array_type):
             return candidate.module

@@ -88,6 +88,8 @@ class Segment:
         outputs: tensors made that are read outside.
         dying: for each step, tensors that nobody reads after it.
         whole: whether the batch stays in one piece.
+        widest: numbers an image that a step reads and writes, at most.
+        weights: numbers in the weights of the layers.
     """
 
     def __init__(self, steps: Sequence[Step], read_later: set[SymbolicTensor], whole: bool):
@@ -102,17 +104,17 @@ class Segment:
             self.dying.append([t for t in step.inputs if t not in seen])
             seen.update(step.inputs)
         self.dying.reverse()
+        self.widest = max(map(_width, self.steps))
+        layers = dict.fromkeys(step.layer for step in self.steps)
+        self.weights = sum(int(w.value.size) for layer in layers for w in layer.weights)
 
     def tiles(self, images: int, itemsize: int) -> list[slice]:
         """The batch cut into tiles, as even as possible; in one on a GPU."""
         if self.whole or backend.get_backend() != "numpy":
             return [slice(0, images)]
-        widest = max(map(_width, self.steps))
-        layers = dict.fromkeys(step.layer for step in self.steps)
-        weights = sum(int(w.value.size) for layer in layers for w in layer.weights)
         # a tile is no smaller than the weights, which are read again for each one
-        tile_bytes = max(TILE_BYTES, weights * itemsize)
-        count = max(1, min(images, round(images * widest * itemsize / tile_bytes)))
+        tile_bytes = max(TILE_BYTES, self.weights * itemsize)
+        count = max(1, min(images, round(images * self.widest * itemsize / tile_bytes)))
         bounds = [images * i // count for i in range(count + 1)]
         return [slice(a, b) for a, b in pairwise(bounds)]
 

@@ -6,6 +6,7 @@ Images are (N, H, W, C). A window of kh x kw taps, moved by strides (sh, sw), it
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from minicnn.backend import array_module
@@ -36,6 +37,7 @@ class Window:
         (kh, kw), (dh, dw) = self.size, self.dilation
         return (kh - 1) * dh + 1, (kw - 1) * dw + 1
 
+    @lru_cache(maxsize=1024)  # noqa: B019 - windows are small, and asked the same again and again
     def output_size(self, height: int, width: int) -> Pair:
         """(OH, OW); below 1 where the window does not fit.
 
@@ -51,6 +53,7 @@ class Window:
         (oh, ow), (sh, sw), (eh, ew) = output_size, self.strides, self.extent
         return (oh - 1) * sh + eh, (ow - 1) * sw + ew
 
+    @lru_cache(maxsize=1024)  # noqa: B019
     def pads(self, height: int, width: int) -> tuple[Pair, Pair]:
         """((top, bottom), (left, right)) rows and columns added around an image."""
         if self.padding == "valid":
