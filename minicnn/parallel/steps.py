@@ -79,7 +79,8 @@ def batch_outputs(model: Any, x: Any, wants_logits: bool = False) -> list[Any]:
 def shards_of(model: Any, x: Any, training: bool) -> int:
     """How many shards a batch is cut into."""
     passes = 3 if training else 1  # backward computes two gradients
-    return shard_count(batch_length(x), passes * model.graph.work)
+    work = passes * model.graph.work // max(1, len(model.graph.steps))
+    return shard_count(batch_length(x), max(1, work))
 
 
 def batch_length(x: Any) -> int:
