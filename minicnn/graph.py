@@ -70,8 +70,7 @@ class Graph:
         a layer writes, which take about as long."""
         work = 0
         for node in self.nodes:
-            shapes = [t.shape for t in node.inputs]
-            work += node.layer.multiply_adds(shapes if node.many_inputs else shapes[0])
+            work += node.layer.multiply_adds(node.input_shape)
             work += 10 * sum(t.size for t in node.outputs)
         return work
 

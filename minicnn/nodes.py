@@ -67,3 +67,9 @@ class Node:
         self.training = training  # what the call said; None where the pass decides
         self.outputs: tuple[SymbolicTensor, ...] = ()
         self.many_outputs = False
+
+    @property
+    def input_shape(self) -> Any:
+        """The shape of what goes in, as layers are told it: a list of them for a list."""
+        shapes = [tensor.shape for tensor in self.inputs]
+        return shapes if self.many_inputs else shapes[0]

@@ -26,11 +26,12 @@ from minicnn.context import Context
 from minicnn.layers.seeded import SeededLayer
 from minicnn.models import Model
 from minicnn.nodes import Node
-from minicnn.parallel import Communicator, one_blas_thread, run_shards, shard_slices
+from minicnn.parallel import Communicator, one_blas_thread, run_shards
 from minicnn.parallel.memory import keep_freed_memory
-from minicnn.parallel.steps import batch_length
+from minicnn.parallel.steps import batch_length, batch_part
 from minicnn.plots import Path, plot_profile
 from minicnn.registry import snake_case
+from minicnn.slices import even_slices
 from minicnn.steps import Step
 from minicnn.summary import shape_text, table_line
 
@@ -318,7 +319,7 @@ def product_peak(dtype: str = "float32", threads: int = 1, seconds: float = 0.2)
 def _observed(model: Model, x: Any, threads: int) -> Observer:
     """What an observer has seen of one forward and backward pass over a batch."""
     observer = Observer()
-    slices = shard_slices(batch_length(x), threads)
+    slices = even_slices(batch_length(x), threads)
 
     def run(comm: Communicator) -> None:
         part = slices[comm.rank]
@@ -327,8 +328,7 @@ def _observed(model: Model, x: Any, threads: int) -> Observer:
             training=True, rng=generator, comm=comm, needs_dx=False,
             wants_logits=model._takes_logits(), observer=observer,
         )  # fmt: skip
-        x_part = [a[part] for a in x] if isinstance(x, list) else x[part]
-        y, forward_seconds = _timed(model.forward, x_part, ctx)
+        y, forward_seconds = _timed(model.forward, batch_part(x, part), ctx)
         dys = [generator.random(a.shape, dtype=a.dtype) for a in _arrays(y)]
         dy = dys if isinstance(y, (list, tuple)) else dys[0]
         comm.barrier()  # all that is kept is there at once, so that no address comes twice
@@ -355,15 +355,14 @@ def _row(name: str, passes: list[list[Call]], threads: int) -> LayerProfile:
     forward = [call for call in passes[0] if call.phase == "forward"]
     backward = [call for call in passes[0] if call.phase == "backward"]
     node = forward[0].node
-    layer, inputs = node.layer, [tensor.shape for tensor in node.inputs]
-    input_shape = inputs if node.many_inputs else inputs[0]
-    products = layer.multiply_adds(input_shape)  # for one image
+    layer = node.layer
+    products = layer.multiply_adds(node.input_shape)  # for one image
     learns = bool(layer.trainable_weights)
     return LayerProfile(
         name=name,
         type=type(layer).__name__,
         output_shape=", ".join(shape_text(tensor.shape) for tensor in node.outputs),
-        algorithm=layer.algorithm_for(input_shape),
+        algorithm=layer.algorithm_for(node.input_shape),
         forward_seconds=_median_seconds(passes, "forward") / threads,
         backward_seconds=_median_seconds(passes, "backward") / threads,
         forward_multiply_adds=products * sum(call.images for call in forward),

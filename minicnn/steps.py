@@ -14,12 +14,12 @@ Three things are done otherwise than a list of layers says, none of which change
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 from minicnn import backend
 from minicnn.kernels.windows import pad
 from minicnn.nodes import Node, Parts, SymbolicTensor
+from minicnn.slices import even_slices
 
 # Bytes of the widest place of a segment for one tile of images. Measured with two threads on cores
 # with 512 KB of L2 cache each and 32 MB of L3 together: training the tutorial network takes 10 to
@@ -115,8 +115,7 @@ class Segment:
         # a tile is no smaller than the weights, which are read again for each one
         tile_bytes = max(TILE_BYTES, self.weights * itemsize)
         count = max(1, min(images, round(images * self.widest * itemsize / tile_bytes)))
-        bounds = [images * i // count for i in range(count + 1)]
-        return [slice(a, b) for a, b in pairwise(bounds)]
+        return even_slices(images, count)
 
 
 def steps_of(nodes: Sequence[Node], readers: dict[SymbolicTensor, int]) -> list[Step]:

@@ -29,14 +29,13 @@ def model_summary(model: "Model", line_length: int | None = None) -> str:
     rows = [header + (["Reads"] if branched else [])]
     made_by = {t: t.source.name if t.source else "input" for t in model.inputs}
     for node in model.graph.nodes:
-        shapes = [t.shape for t in node.inputs]
         layer = node.layer
         outputs = [shape_text(t.shape) for t in node.outputs]
         row = [
             f"{layer.name} ({type(layer).__name__})" + ("" if layer.trainable else " [frozen]"),
             ", ".join(outputs),
             f"{layer.count_params():,}",
-            f"{layer.multiply_adds(shapes if node.many_inputs else shapes[0]):,}",
+            f"{layer.multiply_adds(node.input_shape):,}",
         ]
         rows.append(row + ([", ".join(made_by[t] for t in node.inputs)] if branched else []))
         made_by.update((t, layer.name) for t in node.outputs)

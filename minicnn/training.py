@@ -429,7 +429,7 @@ class Trainer(Layer):
         """A random generator for each shard; they go on from step to step."""
         while len(self._generators) < shards:
             self._generators = [*self._generators, random.device_generator()]
-        return self._generators
+        return self._generators[:shards]
 
     def _logs(self) -> dict[str, Any]:
         """The figures so far as Python numbers; waits for the device."""

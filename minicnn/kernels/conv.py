@@ -13,7 +13,7 @@ functions:
 from typing import Any
 
 from minicnn.kernels import conv_im2col, conv_winograd
-from minicnn.kernels.channels import along_row, channel_sum
+from minicnn.kernels.channels import along_row
 from minicnn.kernels.windows import Window
 
 ALGORITHMS: dict[str, Any] = {
@@ -93,11 +93,6 @@ def conv2d_gradients(
     prepared = run.prepare(kernel)
     _, kept = run.forward(x, prepared, window, groups, keep=True)
     return run.gradients(dy, kept, prepared, x.shape, window, groups)
-
-
-def conv2d_bias_gradient(dy: Any) -> Any:
-    """db[f] = sum_{n, p, q} dy[n, p, q, f]."""
-    return channel_sum(dy)
 
 
 def _algorithm(

@@ -218,7 +218,6 @@ class _Group:
         self.n_channels, self.n_filters = channels // count, filters // count
         self.channels = slice(index * self.n_channels, (index + 1) * self.n_channels)
         self.filters = slice(index * self.n_filters, (index + 1) * self.n_filters)
-        self.is_last = index == count - 1
 
 
 def _groups(channels: int, filters: int, groups: int) -> list[_Group]:

@@ -22,13 +22,13 @@ convolutional neural networks" (2015), arXiv:1509.09308, for the nested form and
 """
 
 from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from minicnn.backend import array_module
 from minicnn.kernels.windows import Pair, Window, pad
+from minicnn.slices import even_slices
 
 # The polynomials are evaluated at 0, 1, -1, 2, -2 and infinity.
 _B_T: list[list[float]] = [
@@ -149,8 +149,7 @@ def _image_runs(n: int, c: int, filters: int, output_size: Pair, itemsize: int) 
     kernel_bytes = 36 * c * filters * itemsize
     image_bytes = 36 * tiles * (c + filters) * itemsize
     runs = max(1, min(n, n * image_bytes // max(TILE_BYTES, kernel_bytes)))
-    bounds = [n * i // runs for i in range(runs + 1)]
-    return [slice(a, b) for a, b in pairwise(bounds)]
+    return even_slices(n, runs)
 
 
 def _gather(x: Any, window: Window) -> Any:

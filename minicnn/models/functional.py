@@ -176,11 +176,7 @@ class Model(Trainer):
 
     def multiply_adds(self, input_shape: Any = None) -> int:
         """Multiply-adds of one forward pass over one image."""
-        total = 0
-        for node in self.graph.nodes:
-            shapes = [t.shape for t in node.inputs]
-            total += node.layer.multiply_adds(shapes if node.many_inputs else shapes[0])
-        return total
+        return sum(node.layer.multiply_adds(node.input_shape) for node in self.graph.nodes)
 
     def _check_inputs(self, xs: Sequence[Any]) -> None:
         if not self.built:

@@ -7,11 +7,10 @@ from minicnn.parallel.threads import (
     run_shards,
     set_num_threads,
     shard_count,
-    shard_slices,
     split_work,
 )
 
 __all__ = [
     "SOLO", "Communicator", "num_threads", "one_blas_thread", "run_shards", "set_num_threads",
-    "shard_count", "shard_slices", "split_work",
+    "shard_count", "split_work",
 ]  # fmt: skip

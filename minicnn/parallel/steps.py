@@ -7,7 +7,8 @@ from minicnn.context import Context
 from minicnn.layers.base import Weight
 from minicnn.parallel.communicator import Communicator
 from minicnn.parallel.memory import keep_freed_memory
-from minicnn.parallel.threads import run_shards, shard_count, shard_slices, split_work
+from minicnn.parallel.threads import run_shards, shard_count, split_work
+from minicnn.slices import even_slices
 
 
 def batch_gradients(
@@ -25,7 +26,7 @@ def batch_gradients(
         x: (N, ...), or a list of such for several inputs.
         y: targets (N, ...).
         sample_weight: (N,), or None.
-        generators: a random generator for each shard, see `shards_of`.
+        generators: a random generator for each shard; as many shards as these, see `shards_of`.
         wants_logits: whether the model's closing softmax is left to the loss.
 
     Returns:
@@ -33,7 +34,7 @@ def batch_gradients(
     """
     keep_freed_memory()
     samples = batch_length(x)
-    slices = shard_slices(samples, shards_of(model, x, training=True))
+    slices = even_slices(samples, len(generators))
 
     def run(comm: Communicator) -> tuple[Any, Any, Context]:
         part = slices[comm.rank]
@@ -41,7 +42,7 @@ def batch_gradients(
             training=True, rng=generators[comm.rank], comm=comm,
             needs_dx=False, wants_logits=wants_logits,
         )  # fmt: skip
-        y_pred = model.forward(_part(x, part), ctx)
+        y_pred = model.forward(batch_part(x, part), ctx)
         weights = None if sample_weight is None else sample_weight[part]
         value, state = loss.forward(y[part], y_pred, weights, samples)
         model.backward(loss.backward(state), ctx)
@@ -62,11 +63,11 @@ def batch_gradients(
 def batch_outputs(model: Any, x: Any, wants_logits: bool = False) -> list[Any]:
     """The outputs of one batch outside training, one array (N, ...) for each."""
     keep_freed_memory()
-    slices = shard_slices(batch_length(x), shards_of(model, x, training=False))
+    slices = even_slices(batch_length(x), shards_of(model, x, training=False))
 
     def run(comm: Communicator) -> list[Any]:
         ctx = Context(record=False, comm=comm, wants_logits=wants_logits)
-        y = model.forward(_part(x, slices[comm.rank]), ctx)
+        y = model.forward(batch_part(x, slices[comm.rank]), ctx)
         return list(y) if isinstance(y, (list, tuple)) else [y]
 
     results = run_shards(len(slices), run)
@@ -88,6 +89,11 @@ def batch_length(x: Any) -> int:
     return len(x[0]) if isinstance(x, list) else len(x)
 
 
+def batch_part(x: Any, part: slice) -> Any:
+    """Some images of a batch: of an array, or of each in a list of them."""
+    return [a[part] for a in x] if isinstance(x, list) else x[part]
+
+
 def _sum(a: Any, b: Any) -> Any:
     """a + b, in a new array: two weights may share one."""
     xp = backend.array_module(a)
@@ -99,7 +105,3 @@ def _sum(a: Any, b: Any) -> Any:
 
     split_work(flat.size, add)
     return total
-
-
-def _part(x: Any, part: slice) -> Any:
-    return [a[part] for a in x] if isinstance(x, list) else x[part]

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, reduce
-from itertools import pairwise
 from operator import add
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ from threadpoolctl import ThreadpoolController
 
 from minicnn import backend
 from minicnn.parallel.communicator import SOLO, Communicator
+from minicnn.slices import even_slices
 
 T = TypeVar("T")
 
@@ -76,12 +76,6 @@ def shard_count(images: int, work: int) -> int:
         return 1
     enough = min(images // MIN_IMAGES_PER_SHARD, images * work // MIN_WORK_PER_SHARD)
     return max(1, min(num_threads(), enough))
-
-
-def shard_slices(images: int, shards: int) -> list[slice]:
-    """`images` cut into `shards` neighbouring parts, as even as possible."""
-    bounds = [images * i // shards for i in range(shards + 1)]
-    return [slice(a, b) for a, b in pairwise(bounds)]
 
 
 @cache
@@ -195,5 +189,5 @@ def split_work(length: int, work: Callable[[slice], None]) -> None:
     parts = 1
     if backend.get_backend() == "numpy":
         parts = max(1, min(num_threads(), length // _MIN_NUMBERS_PER_THREAD))
-    slices = shard_slices(length, parts)
+    slices = even_slices(length, parts)
     run_shards(parts, lambda comm: work(slices[comm.rank]))

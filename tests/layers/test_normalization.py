@@ -10,7 +10,8 @@ from strategies import array_shapes, numbers
 
 from minicnn.gradcheck import gradcheck
 from minicnn.layers import BatchNormalization, LayerNormalization
-from minicnn.parallel.threads import run_shards, shard_slices
+from minicnn.parallel.threads import run_shards
+from minicnn.slices import even_slices
 
 
 @given(array_shapes(), st.booleans(), st.booleans(), st.booleans())
@@ -96,7 +97,7 @@ def test_shards_of_a_batch_share_their_statistics(shape, shards):
     dy = numbers(x.shape, 1)
     layer = set_weights(BatchNormalization(dtype="float64"), x.shape)
     whole = run(layer, x, dy)
-    cuts = shard_slices(len(x), shards)
+    cuts = even_slices(len(x), shards)
     parts = run_shards(
         shards, lambda comm: run(layer, x[cuts[comm.rank]], dy[cuts[comm.rank]], comm=comm)
     )

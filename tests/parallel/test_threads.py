@@ -16,10 +16,10 @@ from minicnn.parallel import (
     run_shards,
     set_num_threads,
     shard_count,
-    shard_slices,
     split_work,
     threads,
 )
+from minicnn.slices import even_slices
 
 
 def blas_threads():
@@ -28,7 +28,7 @@ def blas_threads():
 
 @given(images=st.integers(1, 300), shards=st.integers(1, 9))
 def test_slices_cover_every_image_once_and_evenly(images, shards):
-    slices = shard_slices(images, shards)
+    slices = even_slices(images, shards)
     covered = [i for s in slices for i in range(images)[s]]
     assert covered == list(range(images)) and len(slices) == shards
     sizes = [s.stop - s.start for s in slices]
