@@ -1,6 +1,6 @@
 """The error function, which neither NumPy nor plain CuPy arrays have.
 
-Both versions are made of polynomials, evaluated over whole arrays.
+Both versions are quotients of polynomials in x², evaluated over whole arrays.
 """
 
 import math
@@ -30,13 +30,15 @@ _D = (
     3.43936767414372164e3, 1.23033935480374942e3,
 )  # fmt: skip
 
-# Single precision: erf(x) = tanh(x · P(x²)). NumPy's tanh takes as long as ten products, and so half
-# as long as a quotient of polynomials. P is the minimax polynomial of its degree for the relative
-# error of erf on |x| < 4.05, beyond which erf rounds to 1; it rises from there on. Highest power
-# first.
+# Single precision, one quotient for all of |x| < 4, beyond which erf rounds to 1: the minimax
+# approximation x · P(x²) / Q(x²) that Eigen and XLA use as well. Highest power first.
 _P32 = (
-    1.4185759e-07, -5.6685510e-06, 8.7637696e-05, -6.1978543e-04, -1.9183011e-04, 1.0276906e-01,
-    1.1283793,
+    -2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05,
+    -7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02,
+)  # fmt: skip
+_Q32 = (
+    -1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03,
+    -1.42647390514189e-02,
 )  # fmt: skip
 
 
@@ -57,12 +59,16 @@ def erf(x: Any) -> Any:
     """
     xp = array_module(x)
     if x.dtype == xp.float32:
+        # NumPy compares two arrays three times as fast as an array and a number
+        four, one = (xp.full(x.shape[-2:], limit, x.dtype) for limit in (4.0, 1.0))
+        x = xp.minimum(x, four)
+        xp.maximum(x, -four, out=x)
         square = x * x
-        # P must not overflow; NumPy compares two arrays three times as fast as array and number
-        xp.minimum(square, xp.full(x.shape[-2:], 36.0, x.dtype), out=square)
         y = _polynomial(_P32, square)
         y *= x
-        return xp.tanh(y, out=y)
+        y /= _polynomial(_Q32, square)
+        xp.minimum(y, one, out=y)
+        return xp.maximum(y, -one, out=y)
     magnitude = xp.minimum(xp.abs(x), 6.0)  # erf(6) rounds to 1
     near = xp.minimum(magnitude, 0.5)
     near *= near
