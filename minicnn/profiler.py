@@ -53,6 +53,8 @@ class LayerProfile:
             forward for the gradient of the weights, and as many for that of the input; each only
             where somebody needs it.
         bytes_kept: what the layer's forward pass leaves in memory for its backward pass.
+        multiply_adds_made: what the layer's algorithm makes of them, forward and backward;
+            Winograd's are fewer.
     """
 
     name: str
@@ -64,6 +66,7 @@ class LayerProfile:
     forward_multiply_adds: int
     backward_multiply_adds: int
     bytes_kept: int
+    multiply_adds_made: float
 
     @property
     def seconds(self) -> float:
@@ -146,6 +149,12 @@ class Profile:
         """GFLOP/s of the whole pass, the layers without products included in its time."""
         return _rate(self.multiply_adds, self.seconds)
 
+    @property
+    def seconds_at_peak(self) -> float:
+        """What the pass would take if its algorithms made their products at `peak`, and if all
+        else took no time."""
+        return 2 * sum(row.multiply_adds_made for row in self.rows) / (self.peak * 1e9)
+
     def peak_share(self, row: LayerProfile) -> float | None:
         """A layer's GFLOP/s as a share of `peak`; None without products."""
         return None if row.gflops is None else row.gflops / self.peak
@@ -175,6 +184,8 @@ class Profile:
             f"{self.images / self.seconds:,.0f} images/s",
             f"Rate: {self.gflops or 0:,.1f} GFLOP/s; peak of a {self.dtype} matrix product on "
             f"{threads}: {self.peak:,.1f} GFLOP/s",
+            f"Products of the algorithms at that peak, and nothing else: "
+            f"{1e3 * self.seconds_at_peak:,.2f} ms",
             f"Kept for backward: {self.bytes_kept / 1e6:,.2f} MB",
         ]
         return "\n".join(lines)
@@ -358,6 +369,10 @@ def _row(name: str, passes: list[list[Call]], threads: int) -> LayerProfile:
     layer = node.layer
     products = layer.multiply_adds(node.input_shape)  # for one image
     learns = bool(layer.trainable_weights)
+    made = sum(layer.multiply_adds_made(node.input_shape) * call.images for call in forward)
+    for call in backward:
+        results = call.needs_dx + learns
+        made += layer.multiply_adds_made(node.input_shape, results) * call.images
     return LayerProfile(
         name=name,
         type=type(layer).__name__,
@@ -369,6 +384,7 @@ def _row(name: str, passes: list[list[Call]], threads: int) -> LayerProfile:
         backward_multiply_adds=products
         * sum(call.images * (call.needs_dx + learns) for call in backward),
         bytes_kept=sum(_union(call.kept for call in forward).values()),
+        multiply_adds_made=made,
     )
 
 

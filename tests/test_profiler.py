@@ -82,6 +82,23 @@ def test_multiply_adds_of_both_gradients():
     assert rows["pool"].multiply_adds == 0 and rows["pool"].gflops is None
 
 
+def test_multiply_adds_that_the_algorithm_makes():
+    """By im2col those of the definition; by Winograd those of its products and transforms."""
+    layers = [
+        Conv2D(6, 3, padding="same", algorithm=name, name=name, input_shape=(8, 8, 4))
+        for name in ("im2col", "winograd")
+    ]
+    model = Sequential([layers[0], Conv2D(4, 1), layers[1], Flatten(), Dense(3)])
+    rows = {r.name: r for r in quiet(model, np.ones((5, 8, 8, 4), "float32")).rows}
+    assert rows["im2col"].multiply_adds_made == rows["im2col"].multiply_adds
+    # 4 tiles an image: 36 C F in the products, 36 (36 C + 16 F) in the transforms; those of the
+    # kernel are shared by the 128 images of a usual batch
+    products = 4 * 36 * 4 * 6
+    transforms = 4 * 36 * (36 * 4 + 16 * 6) + 36 * 9 * 4 * 6 / 128
+    made = 5 * (3 * products + 2 * transforms)
+    assert rows["winograd"].multiply_adds_made == pytest.approx(made)
+
+
 def test_frozen_layers_need_one_gradient_or_none():
     model = chain(trainable=False)
     model.get_layer("head").trainable = False
@@ -200,9 +217,18 @@ def test_the_table():
     shapes = "(n, 8, 8, 4)", "(n, 256)"
     rows = [
         LayerProfile(
-            "conv2d_1", "Conv2D", shapes[0], "im2col", 0.002, 0.004, 10**6, 10**6, 5 * 10**6
+            "conv2d_1",
+            "Conv2D",
+            shapes[0],
+            "im2col",
+            0.002,
+            0.004,
+            10**6,
+            10**6,
+            5 * 10**6,
+            multiply_adds_made=1.5e6,
         ),
-        LayerProfile("last", "Flatten", shapes[1], "", 0.001, 0.001, 0, 0, 0),
+        LayerProfile("last", "Flatten", shapes[1], "", 0.001, 0.001, 0, 0, 0, 0),
     ]
     profile = Profile("net", "float32", rows, 100, 2, 10.0, 4_000_000, seconds_between=0.002)
     lines = str(profile).splitlines()
@@ -219,7 +245,8 @@ def test_the_table():
     assert lines[8] == (
         "Rate: 0.4 GFLOP/s; peak of a float32 matrix product on 2 threads: 10.0 GFLOP/s"
     )
-    assert lines[9] == "Kept for backward: 4.00 MB"
+    assert lines[9] == "Products of the algorithms at that peak, and nothing else: 0.30 ms"
+    assert lines[10] == "Kept for backward: 4.00 MB"
     assert len(lines[1]) == len(lines[2]) == len(lines[4]) == len(lines[5])
 
 

@@ -50,18 +50,28 @@ def choose_algorithm(
     """
     if window.is_pointwise and groups == 1:
         return "pointwise"
+    if backend.get_backend() != "numpy":
+        return "im2col"  # a GPU has multiplications to spare, and the transforms are many launches
     if conv_winograd.supports(window, groups) and winograd_effort(window, x_shape, filters) < 1.1:
         return "winograd"
     return "im2col"
 
 
-def winograd_effort(window: Window, x_shape: tuple[int, ...], filters: int) -> float:
-    """Multiply-adds of `conv_winograd`, its transforms included, over those of the direct sum."""
+def winograd_effort(
+    window: Window, x_shape: tuple[int, ...], filters: int, results: int = 1
+) -> float:
+    """Multiply-adds of `conv_winograd`, its transforms included, over those of the direct sum.
+
+    Args:
+        results: 1 for forward, or for one of the gradients; 2 for both gradients, which share the
+            transforms between them.
+    """
     n, h, w, c = x_shape
     oh, ow = window.output_size(h, w)
     tiles = n * conv_winograd.tiles_of(oh) * conv_winograd.tiles_of(ow)
     transforms = tiles * 36 * (36 * c + 16 * filters) + 36 * 9 * c * filters
-    return (transforms + tiles * 36 * c * filters) / max(1, n * oh * ow * 9 * c * filters)
+    products = results * tiles * 36 * c * filters
+    return (transforms + products) / max(1, n * oh * ow * 9 * c * filters)
 
 
 def conv2d(

@@ -166,6 +166,14 @@ class Layer(Configurable):
         """Multiply-adds of one forward pass over one image; 0 for layers without products."""
         return 0
 
+    def multiply_adds_made(self, input_shape: Any, results: int = 1) -> float:
+        """Those that the layer's algorithm makes, where it gets by with others than the definition.
+
+        Args:
+            results: 1 for forward, or for one gradient; 2 for both gradients in one pass; 0.
+        """
+        return float(results * self.multiply_adds(input_shape))
+
     def algorithm_for(self, input_shape: Any) -> str:
         """How the products are computed, such as "im2col"; empty where there is no choice."""
         return ""

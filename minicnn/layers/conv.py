@@ -147,6 +147,13 @@ class Conv2D(ActivatedLayer):
         module, kernel = conv.ALGORITHMS[name], self.kernel
         return module, ctx.once((kernel, name), lambda: module.prepare(kernel.value))
 
+    def multiply_adds_made(self, input_shape: Any, results: int = 1) -> float:
+        if not results or self.algorithm_for(input_shape) != "winograd":
+            return super().multiply_adds_made(input_shape, results)
+        images = (input_shape[0] or 128, *input_shape[1:])
+        effort = conv.winograd_effort(self.window, images, self.filters, results)
+        return effort * self.multiply_adds(input_shape)
+
     def multiply_adds(self, input_shape: Any) -> int:
         _, oh, ow, filters = self.compute_output_shape(input_shape)
         kh, kw = self.kernel_size
