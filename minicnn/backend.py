@@ -116,6 +116,17 @@ def is_array(x: Any) -> bool:
     return any(isinstance(x, b.array_type) for b in _loaded.values())
 
 
+def uses_cuda(x: Any) -> bool:
+    """Whether `x` lies on an NVIDIA GPU, and kernels in CUDA C are not turned off with
+    MINICNN_CUDA_KERNELS=0."""
+    module = array_module(x)
+    return (
+        module.__name__ == "cupy"
+        and not module.cuda.runtime.is_hip
+        and os.environ.get("MINICNN_CUDA_KERNELS") != "0"
+    )
+
+
 def asarray(x: Any, dtype: Any = None) -> Any:
     """`x` as an array of the active backend, copied to the device where it is not there yet."""
     if isinstance(x, _active.array_type):

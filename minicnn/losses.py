@@ -15,7 +15,7 @@ import numpy as np
 
 from minicnn import backend
 from minicnn.backend import array_module
-from minicnn.kernels.activations import log_softmax
+from minicnn.kernels import cross_entropy
 from minicnn.registry import Configurable, Registry
 
 LOSSES = Registry("loss")
@@ -106,8 +106,7 @@ class _CrossEntropy(Loss):
         xp = array_module(y_pred)
         targets = self._targets(y_true, y_pred)
         if self.from_logits:
-            log_p = log_softmax(y_pred)
-            return -(targets * log_p).sum(axis=-1), (targets, log_p)
+            return cross_entropy.of_logits(y_pred, targets)
         total = y_pred.sum(axis=-1, keepdims=True)
         p = y_pred / total
         log_p = xp.log(xp.clip(p, EPSILON, 1 - EPSILON))
@@ -120,17 +119,14 @@ class _CrossEntropy(Loss):
         dL/dx = (g - sum(g · p)) / s.
         """
         if self.from_logits:
-            targets, log_p = kept
-            gradient = array_module(log_p).exp(log_p)
-            gradient *= targets.sum(axis=-1, keepdims=True)
-            gradient -= targets
-        else:
-            targets, p, total = kept
-            xp = array_module(p)
-            gradient = targets / xp.clip(p, EPSILON, 1 - EPSILON)
-            gradient *= (p >= EPSILON) & (p <= 1 - EPSILON)
-            inner = (gradient * p).sum(axis=-1, keepdims=True)
-            gradient = (inner - gradient) / total
+            log_p, targets = kept
+            return cross_entropy.of_logits_gradient(log_p, targets, scale)
+        targets, p, total = kept
+        xp = array_module(p)
+        gradient = targets / xp.clip(p, EPSILON, 1 - EPSILON)
+        gradient *= (p >= EPSILON) & (p <= 1 - EPSILON)
+        inner = (gradient * p).sum(axis=-1, keepdims=True)
+        gradient = (inner - gradient) / total
         gradient *= scale
         return gradient
 
@@ -174,10 +170,10 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
 
     def _targets(self, y_true: Any, y_pred: Any) -> Any:
         xp = array_module(y_pred)
-        classes = y_pred.shape[-1]
         labels = y_true.astype(xp.int64, copy=False).reshape(-1)
-        targets = xp.full((labels.size, classes), self.label_smoothing / classes, y_pred.dtype)
-        targets[xp.arange(labels.size), labels] += 1.0 - self.label_smoothing
+        targets = cross_entropy.one_hot(
+            labels, y_pred.shape[-1], self.label_smoothing, y_pred.dtype
+        )
         return targets.reshape(y_pred.shape)
 
     def check_targets(self, y: Any, output_shape: tuple[int | None, ...]) -> None:

@@ -11,7 +11,10 @@ signs are random, as those of activations are.
 import math
 from typing import Any
 
+import numpy as np
+
 from minicnn.backend import array_module
+from minicnn.kernels.device import with_cuda_version
 from minicnn.kernels.special import normal_cdf, normal_pdf
 
 # Fixed point of mean 0 and variance 1: Klambauer et al. 2017, arXiv:1706.02515, equation 14.
@@ -36,7 +39,8 @@ def relu(
     xp = array_module(z)
     if threshold == 0 and negative_slope == 0:
         # NumPy compares two arrays three times as fast as an array and a number
-        y = xp.maximum(z, xp.zeros(z.shape[-2:], z.dtype), out=out)
+        zero = xp.zeros(z.shape[-2:], z.dtype) if type(z) is np.ndarray else 0
+        y = xp.maximum(z, zero, out=out)
         return y if max_value is None else xp.minimum(y, max_value, out=y)
     if threshold == 0 and max_value is None and negative_slope <= 1:
         return xp.maximum(z, z * negative_slope, out=out)
@@ -48,6 +52,7 @@ def relu(
     return y
 
 
+@with_cuda_version
 def relu_gradient(
     dy: Any, y: Any, negative_slope: float = 0.0, max_value: float | None = None
 ) -> Any:
@@ -188,6 +193,7 @@ def silu_gradient(dy: Any, z: Any) -> Any:
     return dz
 
 
+@with_cuda_version
 def gelu(z: Any, approximate: bool = False, out: Any = None) -> Any:
     """z · P(X <= z) for a standard normal X (Hendrycks, Gimpel 2016, arXiv:1606.08415).
 
@@ -197,6 +203,7 @@ def gelu(z: Any, approximate: bool = False, out: Any = None) -> Any:
     return array_module(z).multiply(z, weight, out=out)
 
 
+@with_cuda_version
 def gelu_with_slope(z: Any, approximate: bool = False) -> tuple[Any, Any]:
     """(y, dy/dz): the slope shares the costly part, P(z), with y itself.
 

@@ -12,6 +12,7 @@ functions:
 
 from typing import Any
 
+from minicnn import backend
 from minicnn.kernels import conv_im2col, conv_winograd
 from minicnn.kernels.channels import along_row
 from minicnn.kernels.windows import Window
@@ -26,7 +27,7 @@ ALGORITHMS: dict[str, Any] = {
 def choose_algorithm(
     window: Window, x_shape: tuple[int, ...], filters: int, groups: int = 1
 ) -> str:
-    """The quickest of `ALGORITHMS` for images of `x_shape`, (N, H, W, C).
+    """The quickest of `ALGORITHMS` for images of `x_shape`, (N, H, W, C), on the active backend.
 
     Winograd does fewer multiply-adds in the products, but has to transform every tile, for a gain
     that grows with the channels. Useful GFLOP/s (those of the sum above) of a training step on one

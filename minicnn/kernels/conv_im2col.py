@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from minicnn.backend import array_module
+from minicnn.kernels.device import with_cuda_version
 from minicnn.kernels.windows import Pair, Window, col2im, im2col, pad
 
 # Bytes of the unrolled matrix of one tile. Measured on a core with 512 KB of L2 cache and its
@@ -24,6 +25,7 @@ def prepare(kernel: Any) -> Any:
     return kernel
 
 
+@with_cuda_version
 def forward(
     x: Any, kernel: Any, window: Window, groups: int = 1, keep: bool = False
 ) -> tuple[Any, Any]:
@@ -46,6 +48,7 @@ def forward(
     return y, x if keep else None
 
 
+@with_cuda_version
 def gradients(
     dy: Any,
     x: Any,

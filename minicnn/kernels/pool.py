@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 
 from minicnn.backend import array_module
+from minicnn.kernels.device import with_cuda_version
 from minicnn.kernels.windows import Window, crop, pad
 
 
+@with_cuda_version
 def max_pool(x: Any, window: Window, with_index: bool = False) -> tuple[Any, Any]:
     """(N, H, W, C) to the largest number of each window, (N, OH, OW, C).
 
@@ -27,6 +29,7 @@ def max_pool(x: Any, window: Window, with_index: bool = False) -> tuple[Any, Any
     return _running_maximum([view for _, _, view in window.taps(padded, size)], xp, with_index)
 
 
+@with_cuda_version
 def max_pool_gradient(dy: Any, index: Any, x_shape: tuple[int, ...], window: Window) -> Any:
     """dx (N, H, W, C): each dy goes to the pixel its maximum came from."""
     if _is_grid(window, x_shape):

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from minicnn.backend import array_module
 from minicnn.context import Context
 from minicnn.initializers import INITIALIZERS
+from minicnn.kernels import batchnorm
 from minicnn.kernels.channels import along_row, channel_sum
 from minicnn.layers.base import LAYERS, Layer
 from minicnn.regularizers import REGULARIZERS
@@ -98,61 +98,47 @@ class BatchNormalization(Layer):
     def forward(self, x: Any, ctx: Context) -> Any:
         if not (ctx.training and self.trainable):
             return self._with_moving_statistics(x, ctx)
-        total, count = ctx.comm.allreduce((channel_sum(x), x.size // x.shape[-1]))
-        mean = total / count
-        centered = x - along_row(mean, x)
-        variance = ctx.comm.allreduce(channel_sum(centered * centered)) / count
-        keep, take = self.momentum, 1 - self.momentum
-        ctx.update(self.moving_mean, keep * self.moving_mean.value + take * mean)
-        ctx.update(self.moving_variance, keep * self.moving_variance.value + take * variance)
-        inverse = 1 / (variance + self.epsilon) ** 0.5
-        factor = self._factor(inverse)
-        ctx.save(centered, inverse, factor, count)
-        y = centered * along_row(factor, x)
-        if self.beta is not None:
-            y += along_row(self.beta.value, y)
+        gamma, beta = (w if w is None else w.value for w in (self.gamma, self.beta))
+        y, mean, variance, saved = batchnorm.normalize(
+            x, gamma, beta, self.moving_mean.value, self.moving_variance.value,
+            self.momentum, self.epsilon, ctx.comm,
+        )  # fmt: skip
+        ctx.update(self.moving_mean, mean)
+        ctx.update(self.moving_variance, variance)
+        ctx.save(True, saved)
         return y
-
-    def _factor(self, inverse: Any) -> Any:
-        """gamma / sqrt(v + eps), so that gamma xhat = factor (x - m)."""
-        return inverse if self.gamma is None else inverse * self.gamma.value
 
     def _with_moving_statistics(self, x: Any, ctx: Context) -> Any:
         """y = factor x + (beta - factor m), in two passes."""
         inverse = 1 / (self.moving_variance.value + self.epsilon) ** 0.5
-        factor = self._factor(inverse)
+        factor = inverse if self.gamma is None else inverse * self.gamma.value
         shift = -factor * self.moving_mean.value
         if self.beta is not None:
             shift = shift + self.beta.value
-        if ctx.record:
-            # no count: the statistics do not depend on x
-            ctx.save(x - along_row(self.moving_mean.value, x), inverse, factor, None)
+        ctx.save(False, (x, inverse, factor))
         y = x * along_row(factor, x)
         y += along_row(shift, y)
         return y
 
     def backward(self, dy: Any, ctx: Context) -> Any:
-        centered, inverse, factor, count = ctx.saved
-        scratch = dy * centered
-        dbeta = channel_sum(dy)  # of this shard; (C,)
-        dgamma = channel_sum(scratch) * inverse
+        of_batch, saved = ctx.saved
+        if of_batch:
+            dgamma, dbeta, dx = batchnorm.normalize_gradient(dy, saved, ctx.comm, ctx.needs_dx)
+        else:
+            dgamma, dbeta, dx = self._with_moving_statistics_gradient(dy, *saved)
         if self.gamma is not None and self.gamma.trainable:
             ctx.add_gradient(self.gamma, dgamma)
         if self.beta is not None and self.beta.trainable:
             ctx.add_gradient(self.beta, dbeta)
-        if not ctx.needs_dx:
-            return None
-        if count is None:
-            return dy * along_row(factor, dy)
-        # dx = gamma / sqrt(v + eps) (dy - mean(dy) - xhat mean(dy xhat)), means over all shards
-        dbeta, dgamma = ctx.comm.allreduce((dbeta, dgamma))
-        mean_dy, mean_dy_xhat = dbeta / count, dgamma / count
-        xp = array_module(dy)
-        dx = xp.multiply(centered, along_row(-mean_dy_xhat * inverse, dy), out=scratch)
-        dx += dy
-        dx -= along_row(mean_dy, dy)
-        dx *= along_row(factor, dy)
         return dx
+
+    def _with_moving_statistics_gradient(
+        self, dy: Any, x: Any, inverse: Any, factor: Any
+    ) -> tuple[Any, Any, Any]:
+        """(dgamma, dbeta, dx); the statistics do not depend on x."""
+        centered = x - along_row(self.moving_mean.value, x)
+        centered *= dy
+        return channel_sum(centered) * inverse, channel_sum(dy), dy * along_row(factor, dy)
 
 
 @LAYERS.register()

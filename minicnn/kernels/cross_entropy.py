@@ -1,0 +1,40 @@
+"""Cross-entropy of a softmax, taken from the logits so that nothing rounds to 0 or 1.
+
+Logits z and targets t are (..., C).
+"""
+
+from typing import Any
+
+from minicnn.backend import array_module
+from minicnn.kernels.activations import log_softmax
+from minicnn.kernels.device import with_cuda_version
+
+
+def one_hot(labels: Any, classes: int, smoothing: float, dtype: Any) -> Any:
+    """Targets (N, C) of class numbers (N,): smoothing / C, and 1 - smoothing more at the label."""
+    xp = array_module(labels)
+    targets = xp.full((labels.size, classes), smoothing / classes, dtype)
+    targets[xp.arange(labels.size), labels] += 1.0 - smoothing
+    return targets
+
+
+@with_cuda_version
+def of_logits(z: Any, targets: Any) -> tuple[Any, tuple[Any, Any]]:
+    """(losses -sum_c t_c log p_c of shape (...), what `of_logits_gradient` needs)."""
+    log_p = log_softmax(z)
+    return -(targets * log_p).sum(axis=-1), (log_p, targets)
+
+
+@with_cuda_version
+def of_logits_gradient(log_p: Any, targets: Any, scale: Any) -> Any:
+    """d (sum of scale · losses) / dz = scale (p sum(t) - t).
+
+    Args:
+        log_p, targets: as `of_logits` kept them.
+        scale: a number, or (..., 1).
+    """
+    gradient = array_module(log_p).exp(log_p)
+    gradient *= targets.sum(axis=-1, keepdims=True)
+    gradient -= targets
+    gradient *= scale
+    return gradient

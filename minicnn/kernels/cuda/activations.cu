@@ -1,0 +1,34 @@
+// Activation functions that take many passes without a kernel of their own.
+
+__global__ void relu_gradient(
+    const real* __restrict__ dy, const real* __restrict__ y, real* __restrict__ dz, int numbers,
+    real negative_slope, real max_value)
+{
+    const int threads = gridDim.x * blockDim.x;
+    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
+        const real slope = y[at] > 0 ? real(y[at] < max_value) : negative_slope;
+        dz[at] = dy[at] * slope;
+    }
+}
+
+// y = z P(z) with P the normal distribution, and dy/dz = P(z) + z p(z); in the approximate form
+// P(z) = (1 + tanh(u)) / 2, u = sqrt(2 / pi) (z + 0.044715 z^3). slope may be null.
+__global__ void gelu(
+    const real* z, real* y, real* __restrict__ slope, int numbers, int approximate)  // y may be z
+{
+    const real root = 0.7978845608028654, cubic = 0.044715;  // sqrt(2 / pi)
+    const int threads = gridDim.x * blockDim.x;
+    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
+        const real v = z[at];
+        real weight, density;
+        if (approximate) {
+            weight = real(0.5) * (1 + tanh(root * (v + cubic * v * v * v)));
+            density = 2 * weight * (1 - weight) * root * (1 + 3 * cubic * v * v);
+        } else {
+            weight = real(0.5) * (1 + erf(v * real(0.7071067811865476)));
+            density = real(0.5) * root * exp(real(-0.5) * v * v);
+        }
+        y[at] = v * weight;
+        if (slope) slope[at] = weight + v * density;
+    }
+}

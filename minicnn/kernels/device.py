@@ -1,0 +1,41 @@
+"""Which version of a kernel runs: the generic one, or one in CUDA C."""
+
+from collections.abc import Callable
+from functools import wraps
+from importlib import import_module
+from typing import Any, TypeVar
+
+import numpy as np
+
+from minicnn import backend
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+# Indices in the CUDA kernels are 32 bits wide.
+_MOST_NUMBERS = 2**31 - 1
+
+
+def on_cuda(x: Any) -> bool:
+    """Whether kernels in CUDA C can work on `x`."""
+    return (
+        type(x) is not np.ndarray
+        and backend.uses_cuda(x)
+        and x.dtype in (np.float32, np.float64)
+        and x.size <= _MOST_NUMBERS
+    )
+
+
+def with_cuda_version(generic: Kernel) -> Kernel:
+    """Decorator of a kernel that has a version in CUDA C: the function of the same name and
+    arguments in the file of the same name in `kernels/cuda`. The first argument says where its
+    arrays lie; on AMD GPUs, as on the CPU, the generic version runs."""
+    file = generic.__module__.rpartition(".")[2]
+
+    @wraps(generic)
+    def chosen(x: Any, *args: Any, **kwargs: Any) -> Any:
+        if not on_cuda(x):
+            return generic(x, *args, **kwargs)
+        version = getattr(import_module(f"minicnn.kernels.cuda.{file}"), generic.__name__)
+        return version(x, *args, **kwargs)
+
+    return chosen  # type: ignore[return-value]

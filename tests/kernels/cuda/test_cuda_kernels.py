@@ -1,0 +1,206 @@
+"""Kernels in CUDA C against the generic ones, run on the CPU by `cuda_on_cpu`."""
+
+import cuda_on_cpu
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import convolutions, grid_pools, numbers, pools
+
+from minicnn import Sequential, backend
+from minicnn.kernels import activations, batchnorm, channels, conv_im2col, cross_entropy, pool
+from minicnn.kernels.cuda import conv_im2col as cuda_conv
+from minicnn.layers import (
+    Activation,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Flatten,
+    Input,
+    MaxPooling2D,
+)
+from minicnn.parallel.communicator import Communicator
+from minicnn.utils import set_random_seed
+
+pytestmark = pytest.mark.skipif(
+    cuda_on_cpu.compiler() is None, reason="there is no C++ compiler, nor the package ziglang"
+)
+TOLERANCE = {"float32": {"rtol": 2e-5, "atol": 2e-5}, "float64": {"rtol": 1e-12, "atol": 1e-12}}
+dtypes = st.sampled_from(["float32", "float64"])
+
+
+def close(a, b, dtype):
+    assert a.dtype == b.dtype == dtype and a.shape == b.shape
+    np.testing.assert_allclose(a, b, **TOLERANCE[dtype])
+
+
+@given(st.one_of(pools(), grid_pools()), dtypes, st.booleans())
+def test_max_pool(case, dtype, ties):
+    window, x = case
+    x = (np.sign(x) if ties else x).astype(dtype)
+    dy = numbers((len(x), *window.output_size(*x.shape[1:3]), x.shape[-1]), 3, dtype)
+
+    def run():
+        y, index = pool.max_pool(x, window, with_index=True)
+        np.testing.assert_array_equal(pool.max_pool(x, window)[0], y)
+        return y, pool.max_pool_gradient(dy, index, x.shape, window)
+
+    (y, dx), expected = in_both(run)
+    np.testing.assert_array_equal(y, expected[0])
+    close(dx, expected[1], dtype)
+
+
+def test_max_pool_hands_on_what_is_not_a_number():
+    x = numbers((1, 4, 4, 2))
+    x[0, 1, 1, 0] = np.nan
+    with cuda_on_cpu.installed():
+        y, _ = pool.max_pool(x, pool.Window((2, 2), (2, 2)))
+    assert np.isnan(y[0, 0, 0, 0]) and np.isnan(y).sum() == 1
+
+
+@given(convolutions(), dtypes, st.sampled_from([1, 5000, 1 << 29]))
+def test_convolution(case, dtype, matrix_bytes):
+    x, w, dy = case.arrays(dtype)
+    window, groups = case.window, case.groups
+
+    def run():
+        y, kept = conv_im2col.forward(x, w, window, groups, keep=True)
+        dw, dx = conv_im2col.gradients(dy, kept, w, x.shape, window, groups)
+        only_dx = conv_im2col.gradients(dy, None, w, x.shape, window, groups, needs_dw=False)
+        assert only_dx[0] is None and np.array_equal(only_dx[1], dx)
+        only_dw = conv_im2col.gradients(dy, kept, w, x.shape, window, groups, needs_dx=False)
+        assert only_dw[1] is None and np.array_equal(only_dw[0], dw)
+        return y, dw, dx
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda_conv, "MATRIX_BYTES", matrix_bytes)
+        results, expected = in_both(run)
+    for a, b in zip(results, expected, strict=True):
+        close(a, b, dtype)
+
+
+@given(st.integers(1, 40), st.integers(1, 13), dtypes)
+def test_channel_sum(rows, width, dtype):
+    x = numbers((rows, 3, width), 0, dtype)
+    a, b = in_both(lambda: channels.channel_sum(x))
+    close(a, b, dtype)
+
+
+@settings(max_examples=15)
+@given(st.integers(2, 12), st.integers(1, 13), dtypes, st.booleans(), st.booleans())
+def test_batch_normalization(images, width, dtype, scale, center):
+    x = (3 + numbers((images, 3, 2, width))).astype(dtype)
+    dy = numbers(x.shape, 1, dtype)
+    gamma = numbers(width, 2, dtype) if scale else None
+    beta = numbers(width, 3, dtype) if center else None
+    moving = numbers(width, 4, dtype), numbers(width, 5, dtype) ** 2
+
+    def run():
+        y, mean, variance, saved = batchnorm.normalize(x, gamma, beta, *moving, 0.9, 1e-3)
+        dgamma, dbeta, dx = batchnorm.normalize_gradient(dy, saved)
+        assert batchnorm.normalize_gradient(dy, saved, needs_dx=False)[2] is None
+        return y, mean, variance, dgamma, dbeta, dx
+
+    results, expected = in_both(run)
+    for a, b in zip(results, expected, strict=True):
+        close(a, b, dtype)
+
+
+def test_the_variance_of_numbers_far_from_zero():
+    """Sums of squares would cancel: 1e4 squared has no room for a variance of 1 in float32."""
+    x = (1e4 + numbers((64, 4, 4, 3))).astype("float32")
+    ones, zeros = np.ones(3, "float32"), np.zeros(3, "float32")
+    with cuda_on_cpu.installed():
+        y, _, variance, _ = batchnorm.normalize(x, None, None, zeros, ones, 0.0, 1e-3)
+    np.testing.assert_allclose(variance, x.astype("float64").var((0, 1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(y.std((0, 1, 2)), 1, rtol=2e-3)
+
+
+def test_batches_on_several_devices_take_the_generic_version():
+    class Twice(Communicator):
+        size = 2
+
+        def allreduce(self, x):
+            return tuple(2 * a for a in x) if isinstance(x, tuple) else 2 * x
+
+    x = numbers((4, 2, 2, 3))
+    ones, zeros = np.ones(3), np.zeros(3)
+    alone = batchnorm.normalize(x, None, None, zeros, ones, 0.9, 1e-3)
+    with cuda_on_cpu.installed():
+        y, *_, saved = batchnorm.normalize(x, None, None, zeros, ones, 0.9, 1e-3, Twice())
+        _, _, dx = batchnorm.normalize_gradient(x, saved, Twice())
+    np.testing.assert_allclose(y, alone[0], atol=1e-12)  # two halves with the same images
+    np.testing.assert_allclose(dx, batchnorm.normalize_gradient(x, alone[3])[2], atol=1e-12)
+
+
+@given(dtypes, st.sampled_from([(0.0, None), (0.1, None), (0.2, 0.5)]), st.integers(1, 99))
+def test_relu_gradient(dtype, arguments, size):
+    dy, y = numbers(size, 0, dtype), numbers(size, 1, dtype)
+    y[::5], y[1::7] = 0, 0.5
+    a, b = in_both(lambda: activations.relu_gradient(dy, y, *arguments))
+    close(a, b, dtype)
+
+
+@given(dtypes, st.booleans(), st.integers(1, 99))
+def test_gelu(dtype, approximate, size):
+    z = 3 * numbers((size, 2), 0, dtype)
+
+    def run():
+        y, slope = activations.gelu_with_slope(z, approximate)
+        place, wide = z.copy(), np.zeros((size, 4), dtype)
+        assert activations.gelu(place, approximate, out=place) is place
+        activations.gelu(z, approximate, out=wide[:, ::2])
+        for other in (place, wide[:, ::2], activations.gelu(z, approximate)):
+            close(other, y, dtype)
+        return y, slope
+
+    (y, slope), expected = in_both(run)
+    close(y, expected[0], dtype)
+    close(slope, expected[1], dtype)
+
+
+@given(dtypes, st.integers(1, 20), st.integers(1, 12), st.booleans())
+def test_cross_entropy(dtype, rows, classes, weighted):
+    z = 50 * numbers((rows, classes), 0, dtype)
+    targets = np.abs(numbers(z.shape, 1, dtype))
+    scale = numbers((rows, 1), 2, dtype) if weighted else 0.25
+
+    def run():
+        losses, kept = cross_entropy.of_logits(z, targets)
+        return losses, cross_entropy.of_logits_gradient(*kept, scale)
+
+    results, expected = in_both(run)
+    for a, b in zip(results, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4 if dtype == "float32" else 1e-11, atol=1e-4)
+
+
+def test_three_steps_of_training(monkeypatch):
+    """The kernels within the layers: the same network, generic and in CUDA C."""
+    monkeypatch.setenv("MINICNN_NUM_THREADS", "1")
+    x, y = numbers((24, 10, 10, 3), dtype="float32"), np.arange(24) % 5
+
+    def run():
+        set_random_seed(0)
+        model = Sequential(
+            [Input((10, 10, 3)), Conv2D(6, 3, activation="relu", algorithm="im2col"),
+             MaxPooling2D(2), Conv2D(8, 3, strides=2, padding="same"), BatchNormalization(),
+             Activation("gelu"), Flatten(), Dense(5, activation="softmax")]
+        )  # fmt: skip
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        losses = model.fit(x, y, batch_size=8, shuffle=False, verbose=0).history["loss"]
+        return losses, *model.get_weights()
+
+    results, expected = in_both(run)
+    for a, b in zip(results, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_cpu_has_no_use_for_them():
+    assert not backend.uses_cuda(np.ones(3))
+
+
+def in_both(run):
+    """What `run` returns with the kernels in CUDA C, and without."""
+    with cuda_on_cpu.installed():
+        ours = run()
+    return ours, run()
