@@ -86,6 +86,23 @@ ALL = [
 ]
 
 
+def _torch_on_gpu(mode, **options):
+    return Contender("PyTorch", mode, "torch_steps", {"device": "cuda"} | options)
+
+
+_GRAPHS = {"channels_last": True, "compiled": "reduce-overhead"}
+# What MINICNN_BACKEND=cupy is up against, on the same GPU; float32 with TF32 products.
+ON_GPU = [
+    Contender("minicnn", environment={"MINICNN_BACKEND": "cupy", "CUPY_TF32": "1"}),
+    _torch_on_gpu("NCHW"),
+    _torch_on_gpu("NHWC", channels_last=True),
+    _torch_on_gpu("compile, NHWC", channels_last=True, compiled=True),
+    _torch_on_gpu("CUDA graphs, NHWC", **_GRAPHS),
+    _torch_on_gpu("float16, NHWC", channels_last=True, half=True),
+    _torch_on_gpu("float16, CUDA graphs, NHWC", half=True, **_GRAPHS),
+]
+
+
 class Worker:
     """A contender's process, warm and waiting.
 
@@ -102,8 +119,13 @@ class Worker:
         request = {
             "module": contender.module, "options": contender.options, "task": task,
             "network": network, "batch_size": batch_size, "threads": threads,
+            "steps_between_looks": 1,
         }  # fmt: skip
-        environment = {"MINICNN_NUM_THREADS": str(threads), "CUDA_VISIBLE_DEVICES": "-1"}
+        environment = {"MINICNN_NUM_THREADS": str(threads)}
+        if contender in ON_GPU:
+            request["steps_between_looks"] = 20
+        else:
+            environment["CUDA_VISIBLE_DEVICES"] = "-1"
         self._log = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
             [python, HERE / "contenders" / "worker.py", json.dumps(request)],
@@ -151,7 +173,7 @@ def start(contenders, task, network, batch_size, threads, pythons=None):
         try:
             worker = Worker(contender, task, network, batch_size, threads, python)
         except RuntimeError as error:
-            if contender is MINICNN:
+            if library == "minicnn":
                 raise
             print(f"without {error}", file=sys.stderr)
             continue
@@ -159,7 +181,7 @@ def start(contenders, task, network, batch_size, threads, pythons=None):
             workers.append(worker)
             continue
         worker.close()
-        if contender is MINICNN:
+        if library == "minicnn":
             raise RuntimeError(f"minicnn cannot be imported: {worker.started['missing']}")
         print(f"without {library}: {worker.started['missing']}", file=sys.stderr)
         missing.add(library)
@@ -256,15 +278,16 @@ def comparison(title, figures):
     return results.table(title, columns, rows)
 
 
-def plot_ratios(args, title, compared):
-    """Bars of the ratios to the best mode of each rival."""
+def plot_ratios(args, title, compared, where=None):
+    """Bars of the ratios to the best mode of each rival; `where` is what they ran on."""
     groups = {}
     for figures in compared:
         group = groups.setdefault(f"{figures['network']}\nbatch {figures['batch_size']}", {})
         for library, label in figures["best_mode"].items():
             group[library] = figures["ratio"][label]
     results.bars(
-        args.plot, f"{title}: minicnn against the best mode of each, {args.threads} cores",
+        args.plot,
+        f"{title}: minicnn against the best mode of each, {where or f'{args.threads} cores'}",
         groups, "times as fast", (1, "as fast"),
     )  # fmt: skip
 
@@ -310,6 +333,10 @@ def add_rivals(made):
     made.add_argument("--tensorflow-python", help="an interpreter that has Keras and TensorFlow")
 
 
+def add_backend(made):
+    made.add_argument("--backend", choices=["numpy", "cupy"], default="numpy", help="cupy: a GPU")
+
+
 def chosen_networks(args):
     return NETWORKS if args.network == "all" else (args.network,)
 
@@ -318,5 +345,5 @@ def chosen_contenders(contenders, args):
     """minicnn, and those that `--only` leaves."""
     return [
         c for c in contenders
-        if c is MINICNN or not args.only or any(text in c.label for text in args.only)
+        if c.library == "minicnn" or not args.only or any(text in c.label for text in args.only)
     ]  # fmt: skip

@@ -11,6 +11,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
 from networks import NETWORKS  # noqa: E402 - found through the path above
 
 import minicnn  # noqa: E402
+from minicnn import backend  # noqa: E402
+from minicnn.backend import synchronize  # noqa: E402, F401 - the worker calls it
 from minicnn.utils import set_random_seed  # noqa: E402
 
 VERSIONS = {"minicnn": minicnn.__version__, "numpy": np.__version__}
@@ -23,4 +25,8 @@ def make_step(task, network, x, y, threads):
     if task == "predict":
         return lambda: model.predict_on_batch(x)
     model.compile("rmsprop", "sparse_categorical_crossentropy")
-    return lambda: model.train_on_batch(x, y)
+    if backend.get_backend() == "numpy":
+        return lambda: model.train_on_batch(x, y)
+    # what `fit` does for each batch of a data set that lies on the device
+    x, y = backend.asarray(x), backend.asarray(y)
+    return lambda: model._train_step(*model._prepare((x, y, None)))

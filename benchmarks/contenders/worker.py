@@ -45,8 +45,10 @@ def main():
     for _ in range(WARM_UP_STEPS):
         step()  # compilers, threads, buffers and caches settle
     answer({"versions": library.VERSIONS, "imported_mb": imported_mb, "peak_mb": peak_mb()})
+    steps = request.get("steps_between_looks", 1)
+    synchronize = getattr(library, "synchronize", lambda: None)
     for line in sys.stdin:
-        answer(timing(step, batch_size, float(line)))
+        answer(timing(step, batch_size, float(line), steps, synchronize))
 
 
 def use_cores(count):
@@ -55,13 +57,22 @@ def use_cores(count):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
-def timing(step, batch_size, seconds):
+def timing(step, batch_size, seconds, steps_between_looks, synchronize):
+    """Steps for so many seconds.
+
+    Args:
+        steps_between_looks: how many are taken from one look at the clock to the next, which
+            waits for a GPU to be done.
+    """
     step()  # wakes the threads; another process has had the cores since
+    synchronize()
     marks = [time.perf_counter()]
     while marks[-1] - marks[0] < seconds:
-        step()
+        for _ in range(steps_between_looks):
+            step()
+        synchronize()
         marks.append(time.perf_counter())
-    steps = [after - before for before, after in pairwise(marks)]
+    steps = [(after - before) / steps_between_looks for before, after in pairwise(marks)]
     return {
         "images_per_second": len(steps) * batch_size / sum(steps),
         "ms_per_step": 1e3 * statistics.median(steps),
