@@ -1,9 +1,12 @@
 """Batches for the training loop: from arrays, or from any iterator of batches.
 
-Arrays stay as they are (bytes stay bytes); only a batch is ever converted.
+Arrays stay as they are (bytes stay bytes); only a batch is ever converted. Arrays that fit on a GPU
+are copied there once, before the first step, and each batch is taken from them there.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,13 @@ import numpy as np
 from minicnn import backend, random
 
 Batch = tuple[Any, Any, Any]  # x (an array or a list of them), y or None, sample weights or None
+
+FREE_SHARE = 0.5  # of a device's free memory for data; the rest is for what a step computes
+# Data on their way to a device pass through page-locked memory of their size, so many of them go in
+# pieces. Fewer than one piece are sooner copied than it is found out how much memory is free.
+PIECE_BYTES = 1 << 26
+# Outputs wait on the device until they are so many: each copy to the host waits for the device.
+WAITING_BYTES = 1 << 27
 
 
 class ArrayBatches:
@@ -72,16 +82,58 @@ class ArrayBatches:
                 check_finite(array, name)
 
     def __iter__(self) -> Iterator[Batch]:
-        order = random.host_generator().permutation(self.samples) if self.shuffle else None
+        orders: dict[Any, Any] = {}  # the host's, and a copy where arrays lie on a device
+        if self.shuffle:
+            order = random.host_generator().permutation(self.samples)
+            arrays = [a for a in (*self.xs, self.y, self.sample_weight) if a is not None]
+            orders = {xp: xp.asarray(order) for xp in {backend.array_module(a) for a in arrays}}
+
+        def batch_of(array: Any) -> Any:
+            if array is None:
+                return None
+            if not self.shuffle:
+                return array[start:stop]
+            return array[orders[backend.array_module(array)][start:stop]]
+
         for start in range(0, self.samples, self.batch_size)[: self.steps]:
             stop = min(start + self.batch_size, self.samples)
-            index = slice(start, stop) if order is None else order[start:stop]
-            xs = [a[index] for a in self.xs]
-            yield (
-                xs if self.many_inputs else xs[0],
-                None if self.y is None else self.y[index],
-                None if self.sample_weight is None else self.sample_weight[index],
-            )
+            xs = [batch_of(a) for a in self.xs]
+            yield xs if self.many_inputs else xs[0], batch_of(self.y), batch_of(self.sample_weight)
+
+    def weigh_classes(self, class_weight: dict[int, float] | None, dtype: Any) -> None:
+        """Multiply the weight of each sample by that of its class, in `dtype`."""
+        if class_weight is not None:
+            self.sample_weight = _weighed(self.y, self.sample_weight, class_weight, dtype)
+
+    def bytes_to_copy(self, dtype: Any) -> int:
+        """What `to_device(dtype)` copies."""
+        widest = np.dtype(dtype).itemsize
+        sizes = [(a, min(a.itemsize, widest)) for a in self.xs]
+        if self.y is not None:
+            sizes.append((self.y, self.y.itemsize))
+        if self.sample_weight is not None:
+            sizes.append((self.sample_weight, widest))
+        rows = self._samples_used()
+        return sum(a.size // len(a) * rows * size for a, size in sizes if not _is_on_device(a))
+
+    def to_device(self, dtype: Any) -> None:
+        """From now on keep on the active backend what the batches are taken from.
+
+        Args:
+            dtype: the model's. Inputs of a wider one are converted on the way; others, such as
+                bytes, stay what they are.
+        """
+        used, widest = slice(self._samples_used()), np.dtype(dtype)
+        dtypes = [min(a.dtype, widest, key=attrgetter("itemsize")) for a in self.xs]
+        self.xs = [_on_device(a[used], kept) for a, kept in zip(self.xs, dtypes, strict=True)]
+        if self.y is not None:
+            self.y = _on_device(self.y[used], self.y.dtype)
+        if self.sample_weight is not None:
+            self.sample_weight = _on_device(self.sample_weight[used], widest)
+
+    def _samples_used(self) -> int:
+        """So many from the first on; the rest is beyond the last step."""
+        return self.samples if self.shuffle else min(self.samples, self.steps * self.batch_size)
 
 
 class IteratorBatches:
@@ -106,6 +158,7 @@ class IteratorBatches:
         if steps is None and isinstance(source, Sized):
             self.steps = len(source)  # also where the source itself goes round for ever
         self.check: Callable[[list[Any], Any], None] | None = None
+        self._class_weight: tuple[dict[int, float], Any] | None = None
         self._running = iter(source) if iter(source) is source else None
 
     def __iter__(self) -> Iterator[Batch]:
@@ -120,6 +173,8 @@ class IteratorBatches:
             x, y, sample_weight = _as_batch(item)
             if self.check is not None:
                 self.check(x if isinstance(x, list) else [x], y)
+            if self._class_weight is not None:
+                sample_weight = _weighed(y, sample_weight, *self._class_weight)
             yield x, y, sample_weight
         if count == 0:
             raise ValueError(
@@ -128,6 +183,48 @@ class IteratorBatches:
             )
         if hasattr(self.source, "on_epoch_end"):
             self.source.on_epoch_end()
+
+    def weigh_classes(self, class_weight: dict[int, float] | None, dtype: Any) -> None:
+        """Multiply the weight of each sample by that of its class, in `dtype`, as it comes."""
+        self._class_weight = None if class_weight is None else (class_weight, dtype)
+
+
+class Outputs:
+    """What a model makes of one batch after the other, put together on the host.
+
+    On a device they wait there for each other: one copy to the host for many batches.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[list[np.ndarray]] = []  # on the host
+        self._waiting: list[list[Any]] = []
+        self._bytes = 0
+
+    def add(self, outputs: list[Any]) -> None:
+        """Take in those of a batch, one array (N, ...) for each output of the model."""
+        if backend.array_module(outputs[0]) is np:
+            self._parts.append(outputs)
+            return
+        self._waiting.append(outputs)
+        self._bytes += sum(y.nbytes for y in outputs)
+        if self._bytes >= WAITING_BYTES:
+            self._fetch()
+
+    def whole(self) -> list[np.ndarray]:
+        """Those of all batches so far; waits for the device."""
+        self._fetch()
+        return [np.concatenate(column) for column in zip(*self._parts, strict=True)]
+
+    def _fetch(self) -> None:
+        if self._waiting:
+            columns = zip(*self._waiting, strict=True)
+            self._parts.append([backend.to_numpy(_joined(column)) for column in columns])
+        self._waiting, self._bytes = [], 0
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    xp = backend.array_module(parts[0])
+    return parts[0] if len(parts) == 1 else xp.concatenate(parts)
 
 
 def make_batches(
@@ -158,6 +255,48 @@ def make_batches(
     return IteratorBatches(x, steps)
 
 
+def keep_on_device(sources: Iterable[Any], dtype: Any) -> None:
+    """Copy arrays to the device of the active backend, where there is one and they fit.
+
+    They fit while all together take no more than half of the memory that is free. Batches of other
+    arrays, and those of iterators, are copied one by one.
+
+    Args:
+        sources: `ArrayBatches`, the most important first; anything else is passed over.
+        dtype: the model's.
+    """
+    if backend.get_backend() == "numpy":
+        return
+    batches = [s for s in sources if isinstance(s, ArrayBatches)]
+    room = math.inf
+    if sum(b.bytes_to_copy(dtype) for b in batches) > PIECE_BYTES:
+        room = FREE_SHARE * backend.device_info().get("free_bytes", math.inf)
+    for b in batches:
+        size = b.bytes_to_copy(dtype)
+        if size <= room:
+            b.to_device(dtype)
+            room -= size
+
+
+def _is_on_device(array: Any) -> bool:
+    return backend.array_module(array) is backend.current_module()
+
+
+def _on_device(array: Any, dtype: np.dtype) -> Any:
+    """`array` (N, ...) on the active backend; a copy has the given dtype."""
+    if _is_on_device(array):
+        return array
+    dtype = dtype.newbyteorder("=")
+    row_bytes = array.size // len(array) * dtype.itemsize
+    rows = max(1, PIECE_BYTES // max(1, row_bytes))
+    if rows >= len(array):
+        return backend.asarray(array, dtype)
+    copy = backend.current_module().empty(array.shape, dtype)
+    for start in range(0, len(array), rows):
+        copy[start : start + rows] = backend.asarray(array[start : start + rows], dtype)
+    return copy
+
+
 def check_integer(argument: str, value: Any, allow_zero: bool = False) -> int:
     """`value` as an int.
 
@@ -175,12 +314,14 @@ def check_finite(x: Any, name: str = "x") -> None:
     if x.dtype.kind != "f":
         return
     xp = backend.array_module(x)
-    for start in range(0, len(x), 1024):
-        part = x[start : start + 1024]
+    # on a device all at once, since each look waits for it, and many sums, to be added in parallel
+    rows, axis = (1024, None) if xp is np else (max(1, len(x)), 0)
+    for start in range(0, len(x), rows):
+        part = x[start : start + rows]
         # a sum is NaN or infinite if any number is: one pass, no array of flags
         with np.errstate(over="ignore", invalid="ignore"):
-            total = part.sum(dtype="float64")
-        if not bool(xp.isfinite(total)) and not bool(xp.isfinite(part).all()):
+            total = part.sum(axis=axis, dtype="float64")
+        if not bool(xp.isfinite(total).all()) and not bool(xp.isfinite(part).all()):
             flags = backend.to_numpy(xp.isfinite(part).reshape(len(part), -1).all(axis=1))
             what = "image" if name == "x" else "entry"
             raise ValueError(
@@ -203,6 +344,14 @@ def class_weights(y: Any, class_weight: dict[int, float]) -> np.ndarray:
     for label, weight in class_weight.items():
         weights[labels == label] = weight
     return weights
+
+
+def _weighed(y: Any, sample_weight: Any, class_weight: dict[int, float], dtype: Any) -> np.ndarray:
+    """The weight of each sample times that of its class."""
+    by_class = class_weights(y, class_weight).astype(dtype, copy=False)
+    if sample_weight is None:
+        return by_class
+    return backend.to_numpy(sample_weight).astype(dtype, copy=False) * by_class
 
 
 def split(

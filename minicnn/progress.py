@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from minicnn import backend
+
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {remaining} left{postfix}"  # 80 columns hold it
 _COUNT = "{desc}: {n_fmt} batches [{elapsed}{postfix}]"  # where the number of batches is unknown
 
@@ -22,6 +24,8 @@ class ProgressBar:
             for batch in batches:
                 ...
                 progress.update(len(batch), read_logs)
+            logs = read_logs()
+            progress.end_steps()
             progress.end_epoch(logs)
 
     Args:
@@ -35,7 +39,8 @@ class ProgressBar:
         ValueError: another `verbose`.
     """
 
-    interval = 0.2  # seconds between refreshes: reading the logs waits for the device
+    interval = 0.2  # seconds between refreshes
+    device_interval = 0.5  # on a GPU, which stands idle after it has been waited for
 
     def __init__(
         self,
@@ -56,6 +61,8 @@ class ProgressBar:
         self.steps = steps
         self.title = title
         self._bar: Any = None
+        if backend.get_backend() != "numpy":
+            self.interval = self.device_interval
 
     def begin_epoch(self, epoch: int = 0) -> None:
         """Start epoch number `epoch`, counted from 0."""
@@ -83,10 +90,15 @@ class ProgressBar:
             self._draw(read_logs() if read_logs else {})
             self._shown = self._stepped
 
+    def end_steps(self) -> None:
+        """All batches are computed, on a GPU too: it may lag behind the last `update`."""
+        self._stepped = time.monotonic()
+
     def end_epoch(self, logs: Mapping[str, Any] | None = None) -> None:
         """The epoch is over; `logs` are its results, also those of validation.
 
-        images/s counts up to the last `update`, so validation does not slow it down.
+        images/s counts up to `end_steps`, or else the last `update`, so validation does not slow
+        it down.
         """
         logs = logs or {}
         self.close()

@@ -9,15 +9,14 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from minicnn import activations, backend, losses, optimizers, random
 from minicnn.batches import (
     ArrayBatches,
     Batch,
     IteratorBatches,
+    Outputs,
     check_integer,
-    class_weights,
+    keep_on_device,
     make_batches,
     split,
 )
@@ -26,6 +25,7 @@ from minicnn.layers.base import Layer, Weight
 from minicnn.metrics import Mean, Metric
 from minicnn.metrics import get as get_metric
 from minicnn.metrics import resolve as resolve_metric
+from minicnn.metrics.base import read_sums
 from minicnn.parallel import one_blas_thread
 from minicnn.parallel.steps import batch_gradients, batch_length, batch_outputs, shards_of
 from minicnn.progress import ProgressBar
@@ -99,7 +99,8 @@ class Trainer(Layer):
 
         Args:
             x: images (N, H, W, C), a list of arrays for several inputs, or an iterator of batches
-                (x, y) or (x, y, sample_weight).
+                (x, y) or (x, y, sample_weight). A GPU gets arrays once, where they take no more
+                than half of its free memory, and otherwise batch by batch.
             y: targets (N,), (N, 1) or (N, classes); None with an iterator.
             batch_size: images a step; 32 where not given.
             verbose: 0 silent; 1 or "auto" a progress bar, where the output is a terminal; 2 a line
@@ -129,12 +130,14 @@ class Trainer(Layer):
             (x, y, sample_weight), validation_data = split(x, y, sample_weight, validation_split)
         batches = make_batches(x, y, sample_weight, batch_size, shuffle, steps_per_epoch)
         self._check_data(batches)
+        batches.weigh_classes(class_weight, self.dtype)
         validation = None
         if validation_data is not None:
             validation = _validation_batches(
                 validation_data, validation_batch_size or batch_size, validation_steps
             )
             self._check_data(validation)
+        keep_on_device([batches, validation], self.dtype)
         watchers = CallbackList(
             callbacks, add_history=True, model=self,
             epochs=epochs, steps=batches.steps, verbose=verbose,
@@ -152,12 +155,13 @@ class Trainer(Layer):
                     self.reset_metrics()
                     for step, batch in enumerate(batches):
                         watchers.on_train_batch_begin(step)
-                        self._train_step(*self._prepare(batch, class_weight))
+                        self._train_step(*self._prepare(batch))
                         watchers.on_train_batch_end(step, LazyLogs(self._logs))
                         progress.update(batch_length(batch[0]), self._logs)
                         if self.stop_training:
                             break
                     logs = self._logs()
+                    progress.end_steps()
                     if validation is not None and (epoch + 1) % validation_freq == 0:
                         results = self._evaluate(validation, watchers)
                         logs.update({f"val_{name}": value for name, value in results.items()})
@@ -190,6 +194,7 @@ class Trainer(Layer):
         self._check_compiled("evaluate")
         batches = make_batches(x, y, sample_weight, batch_size, False, steps)
         self._check_data(batches)
+        keep_on_device([batches], self.dtype)
         watchers = CallbackList(callbacks, model=self, steps=batches.steps, verbose=verbose)
         progress = ProgressBar(verbose, 1, batches.steps, title="Evaluate")
         with one_blas_thread():
@@ -211,24 +216,27 @@ class Trainer(Layer):
     ) -> Any:
         """Outputs for images, as a NumPy array (N, ...); a list of them for several outputs."""
         batches = make_batches(x, None, None, batch_size, False, steps)
+        if isinstance(batches, ArrayBatches):
+            self._check_inputs(batches.xs)
+        keep_on_device([batches], self.dtype)
         watchers = CallbackList(callbacks, model=self, steps=batches.steps, verbose=verbose)
         progress = ProgressBar(verbose, 1, batches.steps, title="Predict")
-        parts: list[list[np.ndarray]] = []
+        outputs = Outputs()
         with one_blas_thread():
             progress.begin_epoch(0)
             watchers.on_predict_begin()
             try:
                 for step, (bx, _, _) in enumerate(batches):
                     watchers.on_predict_batch_begin(step)
-                    outputs = batch_outputs(self, self._prepare_inputs(bx))
-                    parts.append([backend.to_numpy(y) for y in outputs])
+                    outputs.add(batch_outputs(self, self._prepare_inputs(bx)))
                     watchers.on_predict_batch_end(step)
                     progress.update(batch_length(bx))
+                whole = outputs.whole()
+                progress.end_steps()
                 progress.end_epoch({})
                 watchers.on_predict_end()
             finally:
                 progress.close()
-        whole = [np.concatenate(column) for column in zip(*parts, strict=True)]
         return whole if len(whole) > 1 else whole[0]
 
     def train_on_batch(
@@ -284,10 +292,11 @@ class Trainer(Layer):
         """`step` on data that are one batch, and its figures."""
         batches = make_batches(x, y, sample_weight, WHOLE)
         self._check_data(batches)
+        batches.weigh_classes(class_weight, self.dtype)
         self.reset_metrics()
         with one_blas_thread():
             for batch in batches:
-                step(*self._prepare(batch, class_weight))
+                step(*self._prepare(batch))
         return self._logs()
 
     def _train_step(self, x: Any, y: Any, sample_weight: Any) -> None:
@@ -353,6 +362,8 @@ class Trainer(Layer):
             if progress is not None:
                 progress.update(batch_length(batch[0]), self._logs)
         logs = self._logs()
+        if progress is not None:
+            progress.end_steps()
         watchers.on_test_end(logs)
         return logs
 
@@ -411,18 +422,13 @@ class Trainer(Layer):
         xs = [backend.asarray(a).astype(self.dtype, copy=False) for a in xs]
         return xs if many else xs[0]
 
-    def _prepare(
-        self, batch: Batch, class_weight: dict[int, float] | None = None
-    ) -> tuple[Any, Any, Any]:
+    def _prepare(self, batch: Batch) -> tuple[Any, Any, Any]:
         """A batch of (x, y, sample_weight) on the backend, in the model's dtype."""
         x, y, sample_weight = batch
         x = self._prepare_inputs(x)
         self._make_metrics(y)
         if sample_weight is not None:
             sample_weight = backend.asarray(sample_weight, self.dtype)
-        if class_weight is not None:
-            by_class = backend.asarray(class_weights(y, class_weight), self.dtype)
-            sample_weight = by_class if sample_weight is None else sample_weight * by_class
         return x, backend.asarray(y), sample_weight
 
     def _shard_generators(self, shards: int) -> list[Any]:
@@ -432,7 +438,8 @@ class Trainer(Layer):
         return self._generators[:shards]
 
     def _logs(self) -> dict[str, Any]:
-        """The figures so far as Python numbers; waits for the device."""
+        """The figures so far as Python numbers; waits for the device, once for all of them."""
+        read_sums(self.metrics)
         return {metric.name: metric.result() for metric in self.metrics}
 
 

@@ -107,6 +107,24 @@ def test_every_epoch_has_its_own_bar(clock, terminal):
     bar.close()
 
 
+def test_on_a_device_the_logs_are_read_less_often(clock, terminal, strict):
+    bar = ProgressBar(1, 1, 64)
+    assert run(bar, clock, steps=64) == 8  # of 4 s, every half a second
+    assert "loss 2.5000" in terminal.getvalue()
+
+
+def test_the_speed_counts_until_the_steps_are_computed(clock, capsys):
+    bar = ProgressBar(2, 1, 1)
+    bar.begin_epoch()
+    clock.now += 0.25
+    bar.update(100)
+    clock.now += 0.25  # the device catches up
+    bar.end_steps()
+    clock.now += 1.5
+    bar.end_epoch()
+    assert capsys.readouterr().out == "Epoch 1/1 - 2.0 s - 200 images/s\n"
+
+
 def test_update_without_logs_and_no_batches_at_all(clock, terminal, capsys):
     bar = ProgressBar(1, 1, 5, "Predict")
     bar.begin_epoch()

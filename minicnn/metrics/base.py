@@ -1,6 +1,6 @@
 """What every metric is: sums that grow batch by batch, and a figure made of them at the end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -43,10 +43,12 @@ class Metric(Configurable):
     def __init__(self, name: str | None = None):
         self.name = name or unique_name(snake_case(type(self).__name__))
         self._sums: dict[str, Any] = {}
+        self._read: dict[str, np.ndarray] = {}  # sums on the host, as `read_sums` found them
 
     def reset_state(self) -> None:
         """Forget all batches."""
         self._sums = {}
+        self._read = {}
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
         """Take in one batch: `update_state(y_true, y_pred, sample_weight=None)`."""
@@ -65,9 +67,12 @@ class Metric(Configurable):
         """Add `part`, a number or an array on the device, to the sum called `key`."""
         present = self._sums.get(key)
         self._sums[key] = part if present is None else present + part
+        self._read.pop(key, None)
 
     def total(self, key: str) -> np.ndarray:
         """The sum called `key` on the host, in float64; 0 if nothing was added."""
+        if key in self._read:
+            return self._read[key]
         return np.asarray(to_numpy(self._sums.get(key, 0.0)), dtype=np.float64)
 
     def __repr__(self) -> str:
@@ -89,7 +94,8 @@ class Mean(Metric):
         if sample_weight is None:
             sample_weight = 1
         if isinstance(sample_weight, (int, float)):  # a number is not sent to the device
-            self.add("total", values.sum(dtype="float64") * sample_weight)
+            total = values.sum(dtype="float64")
+            self.add("total", total if sample_weight == 1 else total * sample_weight)
             self.add("weight", values.size * sample_weight)
             return
         weight = expand_weight(sample_weight, values)
@@ -124,6 +130,25 @@ class MeanMetricWrapper(MeanMetric):
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
         return self.fn(y_true, y_pred, **self.kwargs)
+
+
+def read_sums(metrics: Iterable[Metric]) -> None:
+    """Bring the sums of `metrics` from the device to the host, all in one copy, so that `result`
+    finds them there."""
+    found = [
+        (metric, key, part)
+        for metric in metrics
+        for key, part in metric._sums.items()
+        if key not in metric._read and array_module(part) is not np
+    ]
+    if not found:
+        return
+    parts = [part.astype("float64").reshape(-1) for _, _, part in found]
+    numbers = to_numpy(array_module(parts[0]).concatenate(parts))
+    start = 0
+    for metric, key, part in found:
+        metric._read[key] = numbers[start : start + part.size].reshape(part.shape)
+        start += part.size
 
 
 def as_arrays(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
