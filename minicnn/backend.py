@@ -189,6 +189,7 @@ def device_info() -> dict[str, Any]:
     cupy = _active.module
     device = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
     free, total = cupy.cuda.runtime.memGetInfo()
+    free += cupy.get_default_memory_pool().free_bytes()  # taken from the device, but not in use
     return {
         "backend": "cupy",
         "device": device["name"].decode(),

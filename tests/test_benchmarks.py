@@ -85,6 +85,16 @@ def test_timing_counts_the_images_of_whole_steps(monkeypatch):
     assert figures["ms_per_step"] == pytest.approx(400)
 
 
+def test_timing_of_several_steps_between_looks_at_the_clock(monkeypatch):
+    """A GPU is waited for only where the clock is read."""
+    clock, calls = iter([0.0, 0.6, 1.2]), []
+    monkeypatch.setattr(worker.time, "perf_counter", lambda: next(clock))
+    figures = worker.timing(lambda: calls.append("step"), 30, 1.0, 3, lambda: calls.append("wait"))
+    assert calls == ["step", "wait", *(3 * ["step"] + ["wait"]) * 2]
+    assert figures["images_per_second"] == pytest.approx(6 * 30 / 1.2)
+    assert figures["ms_per_step"] == pytest.approx(200)
+
+
 def test_missing_libraries_and_failing_modes_are_left_out(fake, capsys):
     absent = [fake("Absent", mode, "no_such_module") for mode in ("x", "y")]
     workers = measure.start([*absent, fake("Broken", works=False), fake()], "train", "vgg", 4, 1)

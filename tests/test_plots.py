@@ -111,12 +111,14 @@ def profile(layers=3):
     from minicnn.profiler import LayerProfile, Profile
 
     dense = [
-        LayerProfile(f"fc{i}", "Dense", "(n, 9)", "", 0.001, 0, 10**6, 0, 9)
+        LayerProfile(f"fc{i}", "Dense", "(n, 9)", "", 0.001, 0, 10**6, 0, 9, 1e6)
         for i in range(2, layers)
     ]
     rows = [
-        LayerProfile("conv", "Conv2D", "(n, 8)", "winograd", 0.002, 0.006, 10**8, 2 * 10**8, 9),
-        LayerProfile("pool", "MaxPooling2D", "(n, 4)", "", 0.001, 0.002, 0, 0, 4),
+        LayerProfile(
+            "conv", "Conv2D", "(n, 8)", "winograd", 0.002, 0.006, 10**8, 2 * 10**8, 9, 1e8
+        ),
+        LayerProfile("pool", "MaxPooling2D", "(n, 4)", "", 0.001, 0.002, 0, 0, 4, 0),
         *dense,
     ]
     return Profile("net", "float32", rows, images=32, threads=2, peak=50.0, bytes_kept=20)

@@ -57,7 +57,7 @@ def use_cores(count):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
-def timing(step, batch_size, seconds, steps_between_looks, synchronize):
+def timing(step, batch_size, seconds, steps_between_looks=1, synchronize=lambda: None):
     """Steps for so many seconds.
 
     Args:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from minicnn.backend import array_module
 from minicnn.context import Context
 from minicnn.layers.base import LAYERS, Layer
@@ -22,6 +24,7 @@ class Rescaling(Layer):
         super().__init__(**kwargs)
         self.scale = scale
         self.offset = offset
+        self._on_device: dict[tuple[str, str, str], tuple[Any, Any]] = {}
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         for name, value in (("scale", self.scale), ("offset", self.offset)):
@@ -34,10 +37,23 @@ class Rescaling(Layer):
         return tuple(input_shape)
 
     def forward(self, x: Any, ctx: Context) -> Any:
-        xp = array_module(x)
-        y = x * xp.asarray(self.scale, dtype=x.dtype)
-        y += xp.asarray(self.offset, dtype=x.dtype)
+        y = x * self._beside("scale", x)
+        if np.ndim(self.offset) or self.offset:
+            y += self._beside("offset", x)
         return y
 
     def backward(self, dy: Any, ctx: Context) -> Any:
-        return dy * array_module(dy).asarray(self.scale, dtype=dy.dtype)
+        return dy * self._beside("scale", dy)
+
+    def _beside(self, name: str, x: Any) -> Any:
+        """The argument in the dtype of x; of one for each channel, an array on the device of x,
+        which is copied there once."""
+        value = getattr(self, name)
+        if not np.ndim(value):
+            return x.dtype.type(value)
+        xp = array_module(x)
+        copied, array = self._on_device.get((xp.__name__, str(x.dtype), name), (None, None))
+        if copied is not value:
+            array = xp.asarray(value, dtype=x.dtype)
+            self._on_device[xp.__name__, str(x.dtype), name] = value, array
+        return array

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import array_shapes, numbers
 
+from minicnn import backend
 from minicnn.gradcheck import gradcheck
 from minicnn.layers import Rescaling
 
@@ -35,6 +36,17 @@ def test_arrays_as_arguments():
     assert y.dtype == np.float32
     np.testing.assert_array_equal(y, [[2, 3]])
     assert layer.get_config()["scale"] == [1.0, 2.0]
+
+
+def test_arguments_are_copied_to_a_device_once(strict):
+    layer = Rescaling([1.0, 2.0], offset=3.0)
+    x = backend.asarray(np.ones((4, 2), "float32"))
+    layer(x)
+    strict.reset()
+    layer(x)
+    assert strict.to_device == strict.to_host == 0
+    layer.scale = [5.0, 6.0]
+    np.testing.assert_array_equal(backend.to_numpy(layer(x))[0], [8, 9])
 
 
 def test_errors():

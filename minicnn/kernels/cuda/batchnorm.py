@@ -32,8 +32,8 @@ def normalize(
     real = x.dtype.type
     launch.launch_blocks(
         "batchnorm", "statistics", x.dtype, channels, x, partial, gamma, moving_mean,
-        moving_variance, mean, inverse, factor, new_mean, new_variance, rows, channels, len(partial),
-        real(momentum), real(epsilon),
+        moving_variance, mean, inverse, factor, new_mean, new_variance, rows, channels,
+        len(partial), real(momentum), real(epsilon),
     )  # fmt: skip
     y = xp.empty_like(x)
     launch.launch(
