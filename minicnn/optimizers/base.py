@@ -11,6 +11,7 @@ import numpy as np
 
 from minicnn import backend
 from minicnn.backend import array_module
+from minicnn.optimizers.arena import Arena
 from minicnn.optimizers.schedules import SCHEDULES, LearningRateSchedule
 from minicnn.parallel.threads import split_work
 from minicnn.registry import Configurable, Registry, near_matches, serialize
@@ -25,6 +26,7 @@ BLOCK = 131072
 
 # Averages of a gradient that has become 0 (a dead ReLU) decay into denormal numbers, which many
 # processors handle a hundred times as slowly. Below this they count as 0, looked at now and then.
+# GPUs are as fast with denormals as with other numbers.
 _TINY = 1e-30
 _FLUSH_EVERY = 100
 
@@ -87,6 +89,7 @@ class Optimizer(Configurable):
         self.name = name or type(self).__name__.lower()
         self.iterations = 0
         self._slots: dict[Any, dict[str, Any]] = {}
+        self._arenas: list[Arena] = []  # of weights on a GPU; no weight lies in two
         self._undecayed: set[Any] = set()
         self._undecayed_names: re.Pattern[str] | None = None
 
@@ -99,7 +102,8 @@ class Optimizer(Configurable):
     def update(
         self, w: Any, g: Any, slots: dict[str, Any], learning_rate: float, scratch: Any
     ) -> None:
-        """One step in place on a piece of a weight.
+        """One step in place on a piece of a weight, or (on a GPU) on many weights in a row; so
+        nothing may depend on which numbers come together.
 
         Args:
             w: the weights, changed in place; 1-D.
@@ -143,12 +147,16 @@ class Optimizer(Configurable):
     def apply(self, gradients: Mapping[Any, Any]) -> None:
         """One step, in place on the `value` of each weight: {weight: gradient}."""
         rate = self.learning_rate
-        flush = self.iterations % _FLUSH_EVERY == _FLUSH_EVERY - 1
-        for weight, gradient in self._clipped(gradients).items():
-            self._step(weight, gradient, rate)
-            if flush:
-                for slot in self._slots[weight].values():
-                    slot *= array_module(slot).abs(slot) > _TINY
+        first = next(iter(gradients), None)  # one library holds all weights of a step
+        if first is None or array_module(first.value) is np:
+            flush = self.iterations % _FLUSH_EVERY == _FLUSH_EVERY - 1
+            for weight, gradient in self._clipped(gradients).items():
+                self._step(weight, gradient, rate)
+                if flush:
+                    for slot in self._slots[weight].values():
+                        slot *= np.abs(slot) > _TINY
+        else:
+            self._step_on_device(gradients, rate)
         self.iterations += 1
 
     def exclude_from_weight_decay(
@@ -165,20 +173,25 @@ class Optimizer(Configurable):
             self._undecayed_names and self._undecayed_names.search(weight.name)
         )
 
-    def _step(self, weight: Any, gradient: Any, rate: float) -> None:
-        xp = array_module(weight.value)
-        if not weight.value.flags.c_contiguous:
-            weight.value = xp.ascontiguousarray(weight.value)
+    def _slots_of(self, weight: Any) -> dict[str, Any]:
+        """{name: array} of a weight, zero before its first step."""
         if weight not in self._slots:
-            self._slots[weight] = {name: xp.zeros_like(weight.value) for name in self.slots()}
+            zeros_like = array_module(weight.value).zeros_like
+            self._slots[weight] = {name: zeros_like(weight.value) for name in self.slots()}
+        return self._slots[weight]
+
+    def _step(self, weight: Any, gradient: Any, rate: float) -> None:
+        """One weight's step, block by block, on several threads where it is large."""
+        if not weight.value.flags.c_contiguous:
+            weight.value = np.ascontiguousarray(weight.value)
         w = weight.value.reshape(-1)
         g = gradient.astype(w.dtype, copy=False).reshape(-1)
-        slots = {name: slot.reshape(-1) for name, slot in self._slots[weight].items()}
-        block = max(1, min(BLOCK, w.size) if xp is np else w.size)
+        slots = {name: slot.reshape(-1) for name, slot in self._slots_of(weight).items()}
+        block = max(1, min(BLOCK, w.size))
         decay = rate * self.weight_decay if self.weight_decay and self._decays(weight) else 0.0
 
         def step(span: slice) -> None:
-            scratch = xp.empty(block, w.dtype)
+            scratch = np.empty(block, w.dtype)
             for start in range(span.start, span.stop, block):
                 piece = slice(start, min(start + block, span.stop))
                 part = w[piece]
@@ -188,6 +201,41 @@ class Optimizer(Configurable):
                 self.update(part, g[piece], pieces, rate, scratch[: part.size])
 
         split_work(w.size, step)
+
+    def _step_on_device(self, gradients: Mapping[Any, Any], rate: float) -> None:
+        """The step of all weights of a dtype at once, in their arena."""
+        flat: Mapping[Arena, Any] = {
+            arena: arena.gather([gradients[weight] for weight in arena.weights])
+            for arena in self._arenas_of(gradients)
+        }
+        if self.clipnorm is None:
+            flat = self._clipped(flat)  # by value or by the norm of all, no matter whose they are
+        else:
+            limit = self.clipnorm
+            flat = {a: g * a.spread(_shrink(a.squares(g), limit)) for a, g in flat.items()}
+        for arena, g in flat.items():
+            if self.weight_decay and arena.decaying.size:
+                arena.decaying *= 1.0 - rate * self.weight_decay
+            self.update(arena.w, g, arena.slots, rate, array_module(g).empty_like(g))
+
+    def _arenas_of(self, weights: Iterable[Any]) -> list[Arena]:
+        """The arenas, one for each dtype, that hold just these weights: those of an earlier step,
+        or new ones where other weights learn now, or these changed shape, dtype or decay."""
+        decays = {w: bool(self.weight_decay and self._decays(w)) for w in weights}
+        found = [a for a in self._arenas if not decays.keys().isdisjoint(a.decays)]
+        known = {w: decay for a in found for w, decay in a.decays.items()}
+        if known == decays and all(a.take_in() for a in found):
+            return found
+        by_dtype: dict[Any, dict[Any, bool]] = {}
+        for weight, decay in decays.items():
+            by_dtype.setdefault(weight.value.dtype, {})[weight] = decay
+        slots = {weight: self._slots_of(weight) for weight in decays}
+        for arena in found:
+            arena.release(decays)
+            self._arenas.remove(arena)
+        made = [Arena(of_dtype, slots) for of_dtype in by_dtype.values()]
+        self._arenas += made
+        return made
 
     def _clipped(self, gradients: Mapping[Any, Any]) -> Mapping[Any, Any]:
         if self.clipvalue is not None:
@@ -200,6 +248,11 @@ class Optimizer(Configurable):
             factor = _shrink(square, self.global_clipnorm)
             return {w: g * factor.astype(g.dtype) for w, g in gradients.items()}
         return gradients
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the arenas, for copies and files: a view comes back as an array of its own, so
+        the next step there has to make new ones."""
+        return {**vars(self), "_arenas": []}
 
     # Configuration and state
 
@@ -258,6 +311,7 @@ class Optimizer(Configurable):
                 for n in names
             }
         self._slots = loaded
+        self._arenas = []
         self.iterations = int(arrays["iterations"])
 
 

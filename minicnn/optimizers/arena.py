@@ -1,0 +1,129 @@
+"""Weights one after the other in one array, so that a step is a few operations on all of them.
+
+On a GPU every operation is a kernel launch, and launching takes longer than working through most
+weights: 8 operations on each of 60 weights are 480 launches, on all weights in one array 8. (On a
+CPU a call costs little, and blocks that stay in the cache pay.)
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from math import prod
+from typing import Any
+
+from minicnn.backend import array_module
+
+# Weights begin at multiples of so many bytes: a thread of a GPU loads up to 16 at once, from such
+# addresses only, and matrix products whose operands lie elsewhere take slower kernels.
+_ALIGNMENT = 16
+
+
+class Arena:
+    """The weights of one dtype, and their slots: a flat array each.
+
+    From now on `weight.value` is a view into the array of all weights, and each slot of the weight
+    a view into the array of that slot. In all of these, and in those that `gather` makes, a weight
+    has the same place; between two weights may lie a few numbers, at first 0, that mean nothing.
+
+    Args:
+        decays: {weight: whether it decays}.
+        slots: {weight: {name: array}}; the inner dicts are kept, and get the views.
+
+    Attributes:
+        w: all weights, (numbers,).
+        slots: {name: (numbers,)}.
+        decaying: the part of `w` that decays; those weights lie in front.
+        weights: in the order of their places.
+        decays: as given.
+    """
+
+    def __init__(self, decays: dict[Any, bool], slots: Mapping[Any, dict[str, Any]]):
+        self.decays = decays
+        self.weights = sorted(decays, key=lambda weight: not decays[weight])
+        values = [weight.value for weight in self.weights]
+        self._xp, self._dtype = array_module(values[0]), values[0].dtype
+        self._shapes = [value.shape for value in values]
+        unit = _ALIGNMENT // self._dtype.itemsize
+        self._gaps = [-value.size % unit for value in values]
+        self._zeros = self._xp.zeros(unit, self._dtype)
+        self._places, stop = [], 0
+        for value, gap in zip(values, self._gaps, strict=True):
+            start, stop = stop, stop + value.size + gap
+            self._places.append(slice(start, stop))
+
+        self.w = self.gather(values)
+        last = sum(decays.values())
+        self.decaying = self.w[: self._places[last - 1].stop if last else 0]
+        self._views = self._cut(self.w)
+        for weight, view in zip(self.weights, self._views, strict=True):
+            weight.value = view
+
+        self._owners: Any = None
+        self._slots_by_weight = [slots[weight] for weight in self.weights]
+        self.slots: dict[str, Any] = {}
+        for name in self._slots_by_weight[0]:
+            flat = self.gather([of_one[name] for of_one in self._slots_by_weight])
+            for of_one, view in zip(self._slots_by_weight, self._cut(flat), strict=True):
+                of_one[name] = view
+            self.slots[name] = flat
+
+    def gather(self, arrays: Iterable[Any]) -> Any:
+        """One array for each of `weights`, such as its gradient, to a new flat one, (numbers,).
+
+        Raises:
+            ValueError: an array of another size than its weight.
+        """
+        pieces = []
+        rows = zip(self.weights, self._shapes, self._gaps, arrays, strict=True)
+        for weight, shape, gap, array in rows:
+            if array.size != prod(shape):  # all that follow would be moved
+                raise ValueError(f"an array of shape {tuple(array.shape)} is not one for {weight}")
+            pieces.append(array.astype(self._dtype, copy=False).reshape(-1))
+            if gap:
+                pieces.append(self._zeros[:gap])
+        return self._xp.concatenate(pieces)
+
+    def _cut(self, flat: Any) -> list[Any]:
+        """The views of a flat array that have the shapes of the weights."""
+        return [
+            flat[place.start : place.start + prod(shape)].reshape(shape)
+            for place, shape in zip(self._places, self._shapes, strict=True)
+        ]
+
+    def take_in(self) -> bool:
+        """Copy in what weights have been assigned since their `value` was a view, and make it one
+        again. False where a shape or dtype has changed, so that the weight needs another place."""
+        for weight, view in zip(self.weights, self._views, strict=True):
+            value = weight.value
+            if value is view:
+                continue
+            if value.shape != view.shape or value.dtype != view.dtype:
+                return False
+            view[...] = value
+            weight.value = view
+        return True
+
+    def release(self, staying: Collection[Any]) -> None:
+        """Give the weights that are not in `staying` arrays of their own: a single view would keep
+        the whole flat array in memory."""
+        rows = zip(self.weights, self._views, self._slots_by_weight, strict=True)
+        for weight, view, slots in rows:
+            if weight in staying:
+                continue
+            if weight.value is view:
+                weight.value = view.copy()
+            slots.update({name: slot.copy() for name, slot in slots.items()})
+
+    def squares(self, flat: Any) -> Any:
+        """The sum of squares of each weight's part of a flat array, (weights,)."""
+        parts = [flat[place] for place in self._places]
+        return self._xp.stack([self._xp.vdot(part, part) for part in parts])
+
+    def spread(self, factors: Any) -> Any:
+        """A number for each weight, (weights,), to one for each place in a flat array, (numbers,).
+
+        The numbers of the owners are kept: only clipping by the norm of each weight needs them.
+        """
+        if self._owners is None:
+            self._owners = self._xp.empty(self.w.shape, "int32")
+            for number, place in enumerate(self._places):
+                self._owners[place] = number
+        return factors[self._owners]
