@@ -283,7 +283,7 @@ def plot_ratios(args, title, compared, where=None):
     groups = {}
     for figures in compared:
         group = groups.setdefault(f"{figures['network']}\nbatch {figures['batch_size']}", {})
-        for library, label in figures["best_mode"].items():
+        for library, label in sorted(figures["best_mode"].items()):  # the same colours each time
             group[library] = figures["ratio"][label]
     results.bars(
         args.plot,

@@ -7,6 +7,8 @@ An activation is `forward(z) -> y`, or in training `record(z) -> (y, kept)` with
 
 from typing import Any
 
+import numpy as np
+
 from minicnn import backend
 from minicnn.kernels import activations as kernels
 from minicnn.registry import Configurable, Registry
@@ -18,8 +20,8 @@ class Activation(Configurable):
     """Base class of activation functions.
 
     Attributes:
-        saves: what backward is given: "output" y, "input" z, or the "slope" dy/dz. Only the first
-            kind may overwrite z with y.
+        saves: what backward is given: "output" y, or what it tells, "input" z, or the "slope"
+            dy/dz. Only the first kind may overwrite z with y.
         is_linear: y = z, so that a layer can leave it out.
         is_softmax: a cross-entropy loss can take it over.
         rises: a larger z never gives a smaller y, so that the maximum of several y is the y of the
@@ -108,7 +110,15 @@ class ReLU(Activation):
     def forward(self, z: Any, out: Any = None) -> Any:
         return kernels.relu(z, self.negative_slope, self.max_value, self.threshold, out)
 
+    def record(self, z: Any, out: Any = None) -> tuple[Any, Any]:
+        y = self.forward(z, out)
+        if self.negative_slope or self.max_value is not None or type(y) is not np.ndarray:
+            return y, y
+        return y, y > 0  # a quarter of the memory
+
     def backward(self, dy: Any, kept: Any) -> Any:
+        if kept.dtype == bool:
+            return dy * kept
         return kernels.relu_gradient(dy, kept, self.negative_slope, self.max_value)
 
 
