@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from minicnn import activations, backend, losses, optimizers, random
+from minicnn import activations, backend, losses, optimizers, out_of_memory, random
 from minicnn.batches import (
     ArrayBatches,
     Batch,
@@ -155,7 +155,8 @@ class Trainer(Layer):
                     self.reset_metrics()
                     for step, batch in enumerate(batches):
                         watchers.on_train_batch_begin(step)
-                        self._train_step(*self._prepare(batch))
+                        with out_of_memory.explained(batch_length(batch[0])):
+                            self._train_step(*self._prepare(batch))
                         watchers.on_train_batch_end(step, LazyLogs(self._logs))
                         progress.update(batch_length(batch[0]), self._logs)
                         if self.stop_training:
@@ -228,7 +229,8 @@ class Trainer(Layer):
             try:
                 for step, (bx, _, _) in enumerate(batches):
                     watchers.on_predict_batch_begin(step)
-                    outputs.add(batch_outputs(self, self._prepare_inputs(bx)))
+                    with out_of_memory.explained(batch_length(bx)):
+                        outputs.add(batch_outputs(self, self._prepare_inputs(bx)))
                     watchers.on_predict_batch_end(step)
                     progress.update(batch_length(bx))
                 whole = outputs.whole()
@@ -296,7 +298,8 @@ class Trainer(Layer):
         self.reset_metrics()
         with one_blas_thread():
             for batch in batches:
-                step(*self._prepare(batch))
+                with out_of_memory.explained(batch_length(batch[0])):
+                    step(*self._prepare(batch))
         return self._logs()
 
     def _train_step(self, x: Any, y: Any, sample_weight: Any) -> None:
@@ -357,7 +360,8 @@ class Trainer(Layer):
         self.reset_metrics()
         for step, batch in enumerate(batches):
             watchers.on_test_batch_begin(step)
-            self._test_step(*self._prepare(batch))
+            with out_of_memory.explained(batch_length(batch[0])):
+                self._test_step(*self._prepare(batch))
             watchers.on_test_batch_end(step, LazyLogs(self._logs))
             if progress is not None:
                 progress.update(batch_length(batch[0]), self._logs)

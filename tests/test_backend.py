@@ -12,6 +12,8 @@ import minicnn
 from minicnn import backend
 from minicnn.layers import Dense
 
+pytestmark = pytest.mark.cpu_only("starts from NumPy being active")
+
 
 def run(code, **variables):
     return subprocess.run(

@@ -25,15 +25,20 @@ def on_cuda(x: Any) -> bool:
     )
 
 
+def _is_float(x: Any) -> bool:
+    return backend.is_array(x) and x.dtype.kind == "f"
+
+
 def with_cuda_version(generic: Kernel) -> Kernel:
     """Decorator of a kernel that has a version in CUDA C: the function of the same name and
     arguments in the file of the same name in `kernels/cuda`. The first argument says where its
-    arrays lie; on AMD GPUs, as on the CPU, the generic version runs."""
+    arrays lie; on AMD GPUs, as on the CPU, the generic version runs, and it does so where float32
+    meets float64, as in a model whose layers differ in dtype."""
     file = generic.__module__.rpartition(".")[2]
 
     @wraps(generic)
     def chosen(x: Any, *args: Any, **kwargs: Any) -> Any:
-        if not on_cuda(x):
+        if not on_cuda(x) or any(_is_float(a) and a.dtype != x.dtype for a in args):
             return generic(x, *args, **kwargs)
         version = getattr(import_module(f"minicnn.kernels.cuda.{file}"), generic.__name__)
         return version(x, *args, **kwargs)

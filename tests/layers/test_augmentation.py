@@ -46,6 +46,7 @@ def test_dtype_and_input_are_kept(make, dtype):
     np.testing.assert_array_equal(x, X)
 
 
+@pytest.mark.cpu_only("looks at the images as NumPy arrays")
 @every_layer
 def test_only_training_changes_images_and_each_in_its_own_way(make):
     x = np.repeat(X[:1], 16, axis=0)
@@ -66,6 +67,7 @@ def test_equal_generators_give_equal_images(make):
     np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.cpu_only("looks at the images as NumPy arrays")
 @every_layer
 def test_a_seed_of_its_own_goes_on_from_call_to_call(make):
     layer = make(seed=3)
@@ -111,6 +113,7 @@ def test_other_than_images_are_refused(make):
         make()(np.zeros((2, 5), "float32"))
 
 
+@pytest.mark.cpu_only("looks at the images as NumPy arrays")
 @pytest.mark.parametrize("mode,flips", [("horizontal", (1,)), ("vertical", (0,))])
 def test_flip_mirrors_about_half_of_the_images(mode, flips):
     x = np.random.default_rng(0).random((200, 4, 3, 2), dtype="float32")
@@ -121,6 +124,7 @@ def test_flip_mirrors_about_half_of_the_images(mode, flips):
     assert 70 < sum(flipped) < 130
 
 
+@pytest.mark.cpu_only("looks at the images as NumPy arrays")
 def test_flip_both_ways_draws_independently():
     x = np.random.default_rng(0).random((400, 4, 3, 2), dtype="float32")
     y, _ = call(RandomFlip(), x)
@@ -129,6 +133,7 @@ def test_flip_both_ways_draws_independently():
         assert 60 < count < 140
 
 
+@pytest.mark.cpu_only("looks at the images as NumPy arrays")
 def test_crop_cuts_every_place_and_the_middle_outside_training():
     x = np.arange(300 * 6 * 5).reshape(300, 6, 5, 1).astype("float32")
     y, _ = call(RandomCrop(4, 4), x)
@@ -147,6 +152,7 @@ def test_crop_of_more_than_the_image_is_refused():
         RandomCrop(40, 40)(np.zeros((1, 32, 32, 3), "float32"))
 
 
+@pytest.mark.cpu_only("looks at the images as NumPy arrays")
 def test_brightness_adds_one_number_to_each_image():
     y, _ = call(RandomBrightness((0.1, 0.2), value_range=(-1000, 1000)))
     added = (y - X).reshape(len(X), -1)
@@ -157,6 +163,7 @@ def test_brightness_adds_one_number_to_each_image():
     assert y.min() >= 0 and y.max() <= 255
 
 
+@pytest.mark.cpu_only("looks at the images as NumPy arrays")
 def test_contrast_keeps_the_means_and_scales_the_rest():
     y, _ = call(RandomContrast(0.5, value_range=(-1000, 1000)))
     np.testing.assert_allclose(y.mean((1, 2)), X.mean((1, 2)), rtol=1e-4)

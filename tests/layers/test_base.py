@@ -158,6 +158,7 @@ def test_built_once():
     assert layer.w is w and len(layer.weights) == 1
 
 
+@pytest.mark.cpu_only("the layer is given NumPy arrays")
 def test_a_layer_used_twice_sums_its_gradients():
     layer = Scale()
     layer(np.ones((1, 3)))
@@ -169,6 +170,7 @@ def test_a_layer_used_twice_sums_its_gradients():
     np.testing.assert_array_equal(ctx.gradients[layer.w], [4, 4, 4])
 
 
+@pytest.mark.cpu_only("the layer is given NumPy arrays")
 def test_nothing_is_kept_where_no_backward_follows():
     layer = Scale()
     layer(np.ones((1, 3)))

@@ -41,6 +41,7 @@ def test_values(case):
     assert layer.compute_output_shape((None, *x.shape[1:])) == (None, *case.y_shape[1:])
 
 
+@pytest.mark.cpu_only("compares with a function of NumPy")
 def test_activation_is_applied():
     x = numbers((2, 5, 5, 3))
     plain, active = (Conv2D(4, 3, activation=a, dtype="float64") for a in (None, "relu"))
@@ -130,6 +131,7 @@ def test_a_frozen_kernel_and_a_first_layer(algorithm):
     np.testing.assert_array_equal(frozen.dx, full.dx)
 
 
+@pytest.mark.cpu_only("the choice rests on the speed of a CPU")
 def test_the_quicker_algorithm_where_none_is_given():
     layer = Conv2D(64, 3, padding="same")
     assert layer.algorithm is None

@@ -33,6 +33,7 @@ def test_rates():
         assert (run(Dropout(rate), x).y == 0).mean() == pytest.approx(rate, abs=0.01)
 
 
+@pytest.mark.cpu_only("compares with NumPy arrays")
 def test_only_in_training():
     x = numbers((3, 4), dtype="float32")
     layer = Dropout(0.5)

@@ -128,17 +128,20 @@ def spot(h, w, i, j):
     return x
 
 
+@pytest.mark.cpu_only("what is drawn are NumPy arrays")
 def test_a_quarter_turn_is_counter_clockwise():
     x = np.random.default_rng(0).random((2, 6, 6, 3), dtype="float32")
     y = call(RandomRotation((0.25, 0.25)), x)
     np.testing.assert_allclose(y, np.rot90(x, axes=(1, 2)), atol=1e-5)
 
 
+@pytest.mark.cpu_only("what is drawn are NumPy arrays")
 def test_a_full_turn_changes_nothing():
     x = np.random.default_rng(0).random((2, 5, 8, 3), dtype="float32")
     np.testing.assert_allclose(call(RandomRotation((1, 1)), x), x, atol=1e-4)
 
 
+@pytest.mark.cpu_only("what is drawn are NumPy arrays")
 def test_positive_shifts_are_down_and_to_the_right():
     x = spot(8, 10, 2, 3)
     y = call(RandomTranslation((0.25, 0.25), (0.3, 0.3), fill_mode="constant"), x)
@@ -147,11 +150,13 @@ def test_positive_shifts_are_down_and_to_the_right():
     np.testing.assert_allclose(y, spot(8, 10, 0, 3), atol=1e-6)
 
 
+@pytest.mark.cpu_only("what is drawn are NumPy arrays")
 def test_half_a_pixel_is_half_of_each():
     y = call(RandomTranslation((0.125, 0.125), 0.0, fill_mode="constant"), spot(4, 4, 1, 2))
     np.testing.assert_allclose(y[0, :, 2, 0], [0, 0.5, 0.5, 0])
 
 
+@pytest.mark.cpu_only("what is drawn are NumPy arrays")
 def test_a_negative_zoom_enlarges():
     x = np.zeros((1, 9, 9, 1), "float32")
     x[0, 3:6, 3:6] = 1
@@ -163,6 +168,7 @@ def test_a_negative_zoom_enlarges():
     assert (wider[0, :, 4] == x[0, :, 4]).all() and wider.sum() > 1.5 * x.sum()
 
 
+@pytest.mark.cpu_only("what is drawn are NumPy arrays")
 def test_without_a_width_factor_the_proportions_stay():
     x = np.random.default_rng(0).random((4, 7, 7, 1), dtype="float32")
     y = call(RandomZoom(0.4), x)
@@ -170,11 +176,13 @@ def test_without_a_width_factor_the_proportions_stay():
     np.testing.assert_allclose(turned, y.swapaxes(1, 2), atol=1e-5)
 
 
+@pytest.mark.cpu_only("what is drawn are NumPy arrays")
 def test_fill_value_is_seen_outside():
     y = call(RandomTranslation((1, 1), 0.0, "constant", fill_value=7), spot(4, 4, 1, 1))
     np.testing.assert_allclose(y, 7)
 
 
+@pytest.mark.cpu_only("what is drawn are NumPy arrays")
 def test_shifts_stay_within_the_factor():
     x = np.tile(spot(40, 40, 20, 20), (300, 1, 1, 1))
     y = call(RandomTranslation(0.1, (0.0, 0.2), fill_mode="constant"), x)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from minicnn.backend import array_module
+from minicnn.backend import array_module, is_array
 from minicnn.kernels import batchnorm
 from minicnn.kernels.cuda import launch
 from minicnn.kernels.cuda.channels import partial_sums
@@ -46,13 +46,12 @@ def normalize_gradient(
     dy: Any, saved: Any, comm: Communicator = SOLO, needs_dx: bool = True
 ) -> tuple[Any, Any, Any]:
     """As the generic one."""
-    if comm.size > 1:
-        return batchnorm.normalize_gradient.__wrapped__(  # type: ignore[attr-defined]
-            dy, saved, comm, needs_dx
-        )
-    xp = array_module(dy)
-    dy = xp.ascontiguousarray(dy)
+    if not is_array(saved[-1]):  # the number of rows, which the generic version has saved
+        generic = batchnorm.normalize_gradient.__wrapped__  # type: ignore[attr-defined]
+        return generic(dy, saved, comm, needs_dx)
     x, mean, inverse, factor = saved
+    xp = array_module(dy)
+    dy = xp.ascontiguousarray(dy, dtype=x.dtype)
     channels = x.shape[-1]
     partial = partial_sums("batchnorm", "sums_of_products", dy, [dy, x, mean])
     dgamma, dbeta, mean_dy, slope = xp.empty((4, channels), dy.dtype)

@@ -133,6 +133,19 @@ def test_batches_on_several_devices_take_the_generic_version():
     np.testing.assert_allclose(dx, batchnorm.normalize_gradient(x, alone[3])[2], atol=1e-12)
 
 
+def test_numbers_of_two_dtypes_take_the_generic_version():
+    x, ones, zeros = numbers((4, 2, 2, 3), 0, "float32"), np.ones(3), np.zeros(3)
+
+    def run():
+        y, mean, _, saved = batchnorm.normalize(x, ones, None, zeros, ones, 0.9, 1e-3)
+        dgamma, _, dx = batchnorm.normalize_gradient(y, saved)
+        return y, mean, dgamma, dx, activations.relu_gradient(numbers(x.shape), x)
+
+    results, expected = in_both(run)
+    for a, b in zip(results, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)  # channels are summed otherwise
+
+
 @given(dtypes, st.sampled_from([(0.0, None), (0.1, None), (0.2, 0.5)]), st.integers(1, 99))
 def test_relu_gradient(dtype, arguments, size):
     dy, y = numbers(size, 0, dtype), numbers(size, 1, dtype)
