@@ -5,14 +5,14 @@
 // Sums of x - shift and (x - shift)^2; the shift, the channel's first number, keeps the difference
 // of the squares from cancelling.
 __global__ void sums_of_squares(
-    const real* __restrict__ x, real* __restrict__ partial, int rows, int channels, int groups)
+    const real* __restrict__ x, double* __restrict__ partial, int rows, int channels, int groups)
 {
     const Share s = share_of(channels, groups);
-    real a = 0, b = 0;
+    double a = 0, b = 0;
     if (s.busy) {
-        const real shift = x[s.channel];
+        const double shift = x[s.channel];
         for (int row = s.row; row < rows; row += s.rows_apart) {
-            const real d = x[(long long)row * channels + s.channel] - shift;
+            const double d = x[(long long)row * channels + s.channel] - shift;
             a += d;
             b += d * d;
         }
@@ -23,7 +23,7 @@ __global__ void sums_of_squares(
 // One block a channel: mean, 1 / sqrt(v + epsilon), gamma / sqrt(v + epsilon), and the moving
 // statistics. gamma may be null.
 __global__ void statistics(
-    const real* __restrict__ x, const real* __restrict__ partial,
+    const real* __restrict__ x, const double* __restrict__ partial,
     const real* __restrict__ gamma,
     const real* __restrict__ moving_mean, const real* __restrict__ moving_variance,
     real* __restrict__ mean, real* __restrict__ inverse, real* __restrict__ factor,
@@ -61,16 +61,17 @@ __global__ void scale_and_shift(
 // Sums of dy and dy (x - m).
 __global__ void sums_of_products(
     const real* __restrict__ dy, const real* __restrict__ x, const real* __restrict__ mean,
-    real* __restrict__ partial, int rows, int channels, int groups)
+    double* __restrict__ partial, int rows, int channels, int groups)
 {
     const Share s = share_of(channels, groups);
-    real a = 0, b = 0;
+    double a = 0, b = 0;
     if (s.busy) {
         const real m = mean[s.channel];
         for (int row = s.row; row < rows; row += s.rows_apart) {
             const long long at = (long long)row * channels + s.channel;
-            a += dy[at];
-            b += dy[at] * (x[at] - m);
+            const double d = dy[at];
+            a += d;
+            b += d * (x[at] - m);
         }
     }
     add_up(s, a, b, partial, channels, groups);
@@ -79,7 +80,7 @@ __global__ void sums_of_products(
 // One block a channel: dgamma, dbeta, and what `input_gradient` takes off dy, mean(dy) and the
 // slope mean(dy xhat) / sqrt(v + epsilon) by which x - m is multiplied.
 __global__ void coefficients(
-    const real* __restrict__ partial, const real* __restrict__ inverse,
+    const double* __restrict__ partial, const real* __restrict__ inverse,
     real* __restrict__ dgamma, real* __restrict__ dbeta, real* __restrict__ mean_dy,
     real* __restrict__ slope, int rows, int channels, int groups)
 {

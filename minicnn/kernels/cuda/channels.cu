@@ -3,10 +3,10 @@
 #include "sums.cuh"
 
 __global__ void partial_sums(
-    const real* __restrict__ x, real* __restrict__ partial, int rows, int channels, int groups)
+    const real* __restrict__ x, double* __restrict__ partial, int rows, int channels, int groups)
 {
     const Share s = share_of(channels, groups);
-    real sum = 0;
+    double sum = 0;
     if (s.busy) {
         for (int row = s.row; row < rows; row += s.rows_apart) {
             sum += x[(long long)row * channels + s.channel];
@@ -17,7 +17,7 @@ __global__ void partial_sums(
 
 // One block a channel.
 __global__ void totals(
-    const real* __restrict__ partial, real* __restrict__ sums, int channels, int groups)
+    const double* __restrict__ partial, real* __restrict__ sums, int channels, int groups)
 {
     for (int c = blockIdx.x; c < channels; c += gridDim.x) {
         double sum, unused;

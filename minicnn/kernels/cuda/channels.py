@@ -22,7 +22,7 @@ def channel_sum(x: Any) -> Any:
 
 
 def partial_sums(file: str, kernel: str, like: Any, arrays: list[Any]) -> Any:
-    """Two sums of each channel over as many groups of rows: (groups, 2, channels).
+    """Two sums of each channel over as many groups of rows: (groups, 2, channels), float64.
 
     Args:
         file, kernel: a kernel that goes through its rows as `share_of` in sums.cuh says.
@@ -34,7 +34,7 @@ def partial_sums(file: str, kernel: str, like: Any, arrays: list[Any]) -> Any:
     chunks = -(-channels // lanes)  # of channels
     rows_of_a_block = launch.THREADS_PER_BLOCK // lanes
     groups = max(1, min(MOST_BLOCKS // chunks, -(-rows // rows_of_a_block)))
-    partial = array_module(like).empty((groups, 2, channels), like.dtype)
+    partial = array_module(like).empty((groups, 2, channels), "float64")
     launch.launch_blocks(
         file, kernel, like.dtype, groups * chunks, *arrays, partial, rows, channels, groups
     )

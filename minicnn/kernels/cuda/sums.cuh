@@ -1,6 +1,6 @@
 // Sums over each channel of (rows, channels), in two stages: blocks sum shares of the rows, then one
 // block a channel sums their results; both in a fixed order, so that the bits are the same each time.
-// Two sums are made at once.
+// Two sums are made at once, in double precision: memory is what takes the time.
 
 #define MOST_THREADS 256
 
@@ -25,9 +25,9 @@ __device__ Share share_of(int channels, int groups)
 }
 
 // partial[group][which][channel] from each thread's two sums.
-__device__ void add_up(Share s, real a, real b, real* partial, int channels, int groups)
+__device__ void add_up(Share s, double a, double b, double* partial, int channels, int groups)
 {
-    __shared__ real sums[2][MOST_THREADS];
+    __shared__ double sums[2][MOST_THREADS];
     sums[0][threadIdx.x] = a;
     sums[1][threadIdx.x] = b;
     __syncthreads();
@@ -36,14 +36,14 @@ __device__ void add_up(Share s, real a, real b, real* partial, int channels, int
             a += sums[0][layer * s.lanes + threadIdx.x];
             b += sums[1][layer * s.lanes + threadIdx.x];
         }
-        real* to = partial + (long long)(blockIdx.x % groups) * 2 * channels + s.channel;
+        double* to = partial + (long long)(blockIdx.x % groups) * 2 * channels + s.channel;
         to[0] = a;
         to[channels] = b;
     }
 }
 
 // Both sums of one channel over all groups; on every thread of the block.
-__device__ void total(const real* partial, int channel, int channels, int groups,
+__device__ void total(const double* partial, int channel, int channels, int groups,
                       double& first, double& second)
 {
     __shared__ double sums[2][MOST_THREADS];
