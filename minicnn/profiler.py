@@ -27,8 +27,8 @@ from minicnn.layers.seeded import SeededLayer
 from minicnn.models import Model
 from minicnn.nodes import Node
 from minicnn.parallel import Communicator, one_blas_thread, run_shards
+from minicnn.parallel.batch import batch_length, batch_part
 from minicnn.parallel.memory import keep_freed_memory
-from minicnn.parallel.steps import batch_length, batch_part
 from minicnn.plots import Path, plot_profile
 from minicnn.registry import snake_case
 from minicnn.slices import even_slices

@@ -1,6 +1,6 @@
 """The training loop: compile, fit, evaluate, predict.
 
-One step, as `_train_step` writes it out: forward, loss and backward (`parallel/steps.py` cuts the
+One step, as `_train_step` writes it out: forward, loss and backward (`parallel/batch.py` cuts the
 batch into shards for it); the gradients of the regularizers; the optimizer moves the weights; the
 new moving statistics are taken over.
 """
@@ -27,7 +27,7 @@ from minicnn.metrics import get as get_metric
 from minicnn.metrics import resolve as resolve_metric
 from minicnn.metrics.base import read_sums
 from minicnn.parallel import one_blas_thread
-from minicnn.parallel.steps import batch_gradients, batch_length, batch_outputs, shards_of
+from minicnn.parallel.batch import batch_gradients, batch_length, batch_outputs, shards_of
 from minicnn.progress import ProgressBar
 
 WHOLE = sys.maxsize  # the batch size for arrays that are one batch

@@ -19,7 +19,7 @@ from minicnn.layers import (
 from minicnn.losses import SparseCategoricalCrossentropy
 from minicnn.optimizers import SGD
 from minicnn.parallel import threads as parallel_threads
-from minicnn.parallel.steps import batch_gradients, shards_of
+from minicnn.parallel.batch import batch_gradients, shards_of
 from minicnn.utils import set_random_seed
 
 
