@@ -125,6 +125,7 @@ def test_a_slow_layer_shows():
     assert row.forward_seconds >= 0.01 and row.backward_seconds >= 0.02
 
 
+@pytest.mark.cpu_only("about threads of the CPU")
 def test_a_slow_layer_in_two_threads():
     model = Sequential([Input((4,)), Dense(4), Sleeper(name="sleeper"), Dense(2)])
     profile = quiet(model, np.ones((4, 4)), threads=2)
@@ -132,6 +133,7 @@ def test_a_slow_layer_in_two_threads():
     assert profile.threads == 2 and profile.rows[0].forward_multiply_adds == 4 * 16
 
 
+@pytest.mark.cpu_only("what is kept differs on a GPU")
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_bytes_kept_for_backward(threads):
     x = Input((6,))
@@ -320,6 +322,7 @@ def test_an_error_in_a_layer_comes_out_and_leaves_seeds_alone():
     np.testing.assert_array_equal(dropout.draw(Context(True), 3), expected)
 
 
+@pytest.mark.cpu_only("the passes are given NumPy arrays")
 def test_an_observer_adds_nothing_to_the_numbers():
     model = network(extra=[BatchNormalization()])
     observer = Observer()

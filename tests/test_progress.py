@@ -76,6 +76,7 @@ def test_one_line_on_a_terminal_too_if_asked_for(clock, terminal):
     assert "\r" not in terminal.getvalue()
 
 
+@pytest.mark.cpu_only("a GPU is looked at less often")
 @pytest.mark.parametrize("verbose", [1, "auto"])
 def test_bar_on_a_terminal(verbose, clock, terminal, capsys):
     reads = run(ProgressBar(verbose, 3, 10), clock)

@@ -27,6 +27,8 @@ from minicnn.layers import (
 )
 from minicnn.layers.base import ActivatedLayer
 
+pytestmark = pytest.mark.cpu_only("the passes are given NumPy arrays")
+
 
 def order(model):
     """[(type of the layer, name of the method)]."""

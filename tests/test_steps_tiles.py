@@ -33,6 +33,8 @@ from minicnn.layers import (
 from minicnn.optimizers import SGD
 from minicnn.utils import set_random_seed
 
+pytestmark = pytest.mark.cpu_only("tiles are for the cache of a CPU")
+
 ONE_IMAGE, ALL_IMAGES = 1, 1 << 40  # tile sizes in bytes
 
 

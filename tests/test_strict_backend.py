@@ -192,5 +192,6 @@ def test_generator_draws_on_the_device(strict):
         backend.random_generator(0).permutation(3)  # cupy's generator has none
 
 
+@pytest.mark.cpu_only("starts from NumPy being active")
 def test_the_fixture_gives_numpy_back():
     assert backend.get_backend() != "strict"

@@ -22,6 +22,8 @@ from minicnn.parallel import threads as parallel_threads
 from minicnn.parallel.batch import batch_gradients, shards_of
 from minicnn.utils import set_random_seed
 
+pytestmark = pytest.mark.cpu_only("about threads of the CPU")
+
 
 def varied():
     return network(extra=[BatchNormalization(), Dropout(0.3), Conv2D(4, 3, activation="relu")])
