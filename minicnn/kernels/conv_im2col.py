@@ -8,7 +8,7 @@ Source: Chellapilla, Puri, Simard, "High performance convolutional neural networ
 processing" (2006), for im2col.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from minicnn.backend import array_module
@@ -18,6 +18,23 @@ from minicnn.kernels.windows import Pair, Window, col2im, im2col, pad
 # Bytes of the unrolled matrix of one tile. Measured on a core with 512 KB of L2 cache and its
 # share of a 32 MB L3: flat between 0.5 and 2 MB, falling on both sides.
 TILE_BYTES = 1 << 20
+
+
+class Group:
+    """The channels and filters of one group."""
+
+    def __init__(self, index: int, count: int, channels: int, filters: int):
+        self.n_channels, self.n_filters = channels // count, filters // count
+        self.channels = slice(index * self.n_channels, (index + 1) * self.n_channels)
+        self.filters = slice(index * self.n_filters, (index + 1) * self.n_filters)
+
+
+def channel_groups(channels: int, filters: int, groups: int) -> list[Group]:
+    return [Group(i, groups, channels, filters) for i in range(groups)]
+
+
+# For a group, a few images at a time: (slice of the batch, their im2col matrix).
+Tiles = Callable[[Group], Iterator[tuple[slice, Any]]]
 
 
 def prepare(kernel: Any) -> Any:
@@ -125,30 +142,50 @@ def _convolve(x: Any, kernel: Any, window: Window, groups: int) -> Any:
     xp = array_module(x)
     n, h, w, _ = x.shape
     filters = kernel.shape[-1]
-    oh, ow = output_size = window.output_size(h, w)
-    y = xp.empty((n, oh, ow, filters), x.dtype)
-    for group in _groups(x.shape[-1], filters, groups):
+    output_size = window.output_size(h, w)
+    y = xp.empty((n, *output_size, filters), x.dtype)
+    multiply(kernel, groups, y, lambda group: _tiles(x[..., group.channels], window, output_size))
+    return y
+
+
+def multiply(kernel: Any, groups: int, y: Any, tiles: Tiles) -> None:
+    """Into y (N, OH, OW, F), the product of unrolled images and the kernel (kh, kw, C / groups, F).
+
+    Args:
+        tiles: for a group, (slice of the batch, its im2col matrix) of a few images at a time.
+    """
+    xp = array_module(y)
+    for group in channel_groups(kernel.shape[2] * groups, y.shape[-1], groups):
         matrix = xp.ascontiguousarray(kernel[..., group.filters]).reshape(-1, group.n_filters)
-        for images, columns in _tiles(x[..., group.channels], window, output_size):
+        for images, columns in tiles(group):
             part = y[images]
             # (n OH OW, kh kw C) @ (kh kw C, F) -> (n OH OW, F)
             if groups == 1:
-                xp.matmul(columns, matrix, out=part.reshape(-1, filters))
+                xp.matmul(columns, matrix, out=part.reshape(-1, part.shape[-1]))
             else:
                 part[..., group.filters] = (columns @ matrix).reshape(*part.shape[:3], -1)
-    return y
 
 
 def _kernel_gradient(
     x: Any, dy: Any, kernel_shape: tuple[int, ...], window: Window, groups: int
 ) -> Any:
-    """dw[i, j, c, f] = sum_{n, p, q} x[n, p sh + i dh, q sw + j dw, c] dy[n, p, q, f]."""
-    xp = array_module(x)
-    filters = kernel_shape[-1]
-    dw = xp.empty(kernel_shape, x.dtype)
-    for group in _groups(x.shape[-1], filters, groups):
+    size = dy.shape[1:3]
+    return kernel_gradient(
+        dy, kernel_shape, groups, lambda group: _tiles(x[..., group.channels], window, size)
+    )
+
+
+def kernel_gradient(dy: Any, kernel_shape: tuple[int, ...], groups: int, tiles: Tiles) -> Any:
+    """dw[i, j, c, f] = sum_{n, p, q} x[n, p sh + i dh, q sw + j dw, c] dy[n, p, q, f].
+
+    Args:
+        tiles: of x, as for `multiply`.
+    """
+    xp = array_module(dy)
+    dw = xp.empty(kernel_shape, dy.dtype)
+    for group in channel_groups(kernel_shape[2] * groups, kernel_shape[-1], groups):
         total: Any = None
-        for images, columns in _tiles(x[..., group.channels], window, dy.shape[1:3]):
+        for images, columns in tiles(group):
             dy_rows = dy[images][..., group.filters].reshape(-1, group.n_filters)
             # (kh kw C, n OH OW) @ (n OH OW, F) -> (kh kw C, F)
             part = columns.T @ dy_rows
@@ -160,20 +197,25 @@ def _kernel_gradient(
 def _input_gradient_by_convolution(
     dy: Any, kernel: Any, x_shape: tuple[int, ...], window: Window, groups: int
 ) -> Any:
-    xp = array_module(dy)
-    _, h, w, channels = x_shape
-    kh, kw, per_group, filters = kernel.shape
+    _, h, w, _ = x_shape
     (top, _), (left, _) = window.pads(h, w)
     (eh, ew), (oh, ow) = window.extent, dy.shape[1:3]
     # dx[r] = sum_i dy[r + top - i d] w[i]: rows of dy from top - (eh - 1) to h - 1 + top
     above, before = eh - 1 - top, ew - 1 - left
     below, after = h + top - oh, w + left - ow
-    flipped = kernel[::-1, ::-1].reshape(kh, kw, per_group, groups, filters // groups)
-    # (kh, kw, C/g, g, F/g) -> (kh, kw, F/g, g, C/g): filters become channels, group by group
-    flipped = xp.ascontiguousarray(flipped.transpose(0, 1, 4, 3, 2))
-    flipped = flipped.reshape(kh, kw, filters // groups, channels)
     reach = Window(window.size, dilation=window.dilation)
-    return _padded_conv2d(dy, flipped, reach, ((above, below), (before, after)), groups)
+    pads = (above, below), (before, after)
+    return _padded_conv2d(dy, flipped(kernel, groups), reach, pads, groups)
+
+
+def flipped(kernel: Any, groups: int) -> Any:
+    """The kernel (kh, kw, C / g, F) turned by 180 degrees, its filters become channels, group by
+    group: (kh, kw, F / g, C)."""
+    kh, kw, per_group, filters = kernel.shape
+    turned = kernel[::-1, ::-1].reshape(kh, kw, per_group, groups, filters // groups)
+    # (kh, kw, C/g, g, F/g) -> (kh, kw, F/g, g, C/g)
+    turned = array_module(kernel).ascontiguousarray(turned.transpose(0, 1, 4, 3, 2))
+    return turned.reshape(kh, kw, filters // groups, per_group * groups)
 
 
 def _padded_conv2d(
@@ -201,7 +243,7 @@ def _input_gradient_by_scatter(
     output_size = dy.shape[1:3]
     (top, bottom), (left, right) = window.pads(h, w)
     dx = xp.empty(x_shape, dy.dtype)
-    for group in _groups(channels, kernel.shape[-1], groups):
+    for group in channel_groups(channels, kernel.shape[-1], groups):
         matrix = xp.ascontiguousarray(kernel[..., group.filters]).reshape(-1, group.n_filters)
         step = _images_per_tile(window, output_size, group.n_channels, dy.dtype.itemsize)
         for start in range(0, n, step):
@@ -212,19 +254,6 @@ def _input_gradient_by_scatter(
             part = col2im(dy_rows @ matrix.T, padded, window, output_size)
             dx[start : start + step, :, :, group.channels] = part[:, top : top + h, left : left + w]
     return dx
-
-
-class _Group:
-    """The channels and filters of one group."""
-
-    def __init__(self, index: int, count: int, channels: int, filters: int):
-        self.n_channels, self.n_filters = channels // count, filters // count
-        self.channels = slice(index * self.n_channels, (index + 1) * self.n_channels)
-        self.filters = slice(index * self.n_filters, (index + 1) * self.n_filters)
-
-
-def _groups(channels: int, filters: int, groups: int) -> list[_Group]:
-    return [_Group(i, groups, channels, filters) for i in range(groups)]
 
 
 def _images_per_tile(window: Window, output_size: Pair, channels: int, itemsize: int) -> int:

@@ -28,13 +28,12 @@ __global__ void im2col(
 
 // dx: for each pixel the sum of what the windows read of it, gathered in a fixed order.
 __global__ void col2im(
-    const real* __restrict__ columns, real* __restrict__ dx, int pixels_times_channels,
+    const real* __restrict__ columns, real* __restrict__ dx, int numbers,
     int height, int width, int all_channels, int first, int channels,
     int out_height, int out_width, int kh, int kw, int sh, int sw, int dh, int dw,
     int top, int left)
 {
     const int threads = gridDim.x * blockDim.x;
-    const int numbers = pixels_times_channels;
     for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
         int rest = at;
         const int c = rest % channels; rest /= channels;
@@ -51,7 +50,6 @@ __global__ void col2im(
                 sum += columns[((window * kh + i) * kw + j) * channels + c];
             }
         }
-        const int pixel = at / channels;
-        dx[pixel * all_channels + first + c] = sum;
+        dx[at / channels * all_channels + first + c] = sum;
     }
 }
