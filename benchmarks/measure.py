@@ -21,6 +21,12 @@ import results
 
 HERE = Path(__file__).parent
 NETWORKS = ("tutorial", "vgg", "resnet20", "a94")
+# In which numbers is stored and multiplied: for the tables, and for `--precision`.
+PRECISIONS = {
+    "float32": "float32",
+    "tf32": "float32, products in TF32",
+    "mixed": "16 bits and float32",
+}
 PAUSE = 0.1  # seconds from one turn to the next, in which threads that still spin go to sleep
 
 
@@ -34,6 +40,7 @@ class Contender:
         module: the file in `contenders/` that makes its steps.
         options: arguments for `make_step` there.
         environment: variables of its process.
+        precision: which of `PRECISIONS`; minicnn is held against rivals in the same.
     """
 
     library: str
@@ -41,6 +48,7 @@ class Contender:
     module: str = "minicnn_steps"
     options: dict = field(default_factory=dict)
     environment: dict = field(default_factory=dict)
+    precision: str = "float32"
 
     @property
     def label(self):
@@ -86,20 +94,44 @@ ALL = [
 ]
 
 
-def _torch_on_gpu(mode, **options):
-    return Contender("PyTorch", mode, "torch_steps", {"device": "cuda"} | options)
+def _on_gpu(precision, halves=("",)):
+    """Contenders on a GPU, in one of `PRECISIONS`.
+
+    Args:
+        halves: for "mixed", the numbers of 16 bits.
+    """
+    contenders = []
+    for half in halves:
+        name = half or ("TF32" if precision == "tf32" else "float32")
+        options = {"precision": half or precision}
+        contenders.append(
+            Contender(
+                "minicnn", name, options=options, environment={"MINICNN_BACKEND": "cupy"},
+                precision=precision,
+            )
+        )  # fmt: skip
+        for mode, more in _TORCH_MODES_ON_GPU.items():
+            more = {"device": "cuda"} | options | more
+            contenders.append(
+                Contender("PyTorch", f"{name} {mode}", "torch_steps", more, precision=precision)
+            )
+    return contenders
 
 
-_GRAPHS = {"channels_last": True, "compiled": "reduce-overhead"}
-# What MINICNN_BACKEND=cupy is up against, on the same GPU; float32 with TF32 products.
+_NHWC = {"channels_last": True}
+_TORCH_MODES_ON_GPU = {
+    "NCHW": {},
+    "NHWC": _NHWC,
+    "CUDA graph, NHWC": _NHWC | {"graph": True},
+    "compile, NHWC": _NHWC | {"compiled": True},
+    "reduce-overhead, NHWC": _NHWC | {"compiled": "reduce-overhead"},
+    "max-autotune, NHWC": _NHWC | {"compiled": "max-autotune"},
+}
+# What MINICNN_BACKEND=cupy is up against, on the same GPU.
 ON_GPU = [
-    Contender("minicnn", environment={"MINICNN_BACKEND": "cupy", "CUPY_TF32": "1"}),
-    _torch_on_gpu("NCHW"),
-    _torch_on_gpu("NHWC", channels_last=True),
-    _torch_on_gpu("compile, NHWC", channels_last=True, compiled=True),
-    _torch_on_gpu("CUDA graphs, NHWC", **_GRAPHS),
-    _torch_on_gpu("float16, NHWC", channels_last=True, half=True),
-    _torch_on_gpu("float16, CUDA graphs, NHWC", half=True, **_GRAPHS),
+    *_on_gpu("float32"),
+    *_on_gpu("tf32"),
+    *_on_gpu("mixed", ("float16", "bfloat16")),
 ]
 
 
@@ -108,10 +140,7 @@ class Worker:
 
     Attributes:
         label: its name in the tables.
-        started: its first answer: versions and memory, or why its library is missing.
-
-    Raises:
-        RuntimeError: the process ended without an answer; the message has the end of what it wrote.
+        started: what `warm_up` was answered: versions and memory, or why its library is missing.
     """
 
     def __init__(self, contender, task, network, batch_size, threads, python=sys.executable):
@@ -126,25 +155,33 @@ class Worker:
             request["steps_between_looks"] = 20
         else:
             environment["CUDA_VISIBLE_DEVICES"] = "-1"
+        self.precision = contender.precision
         self._log = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
             [python, HERE / "contenders" / "worker.py", json.dumps(request)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
             env={**os.environ, **environment, **contender.environment},
         )  # fmt: skip
-        try:
-            self.started = self._answer()
-        except BaseException:
-            self.close()
-            raise
+
+    def warm_up(self):
+        """Have the process make the step and take some.
+
+        Raises:
+            RuntimeError: the process ended without an answer; the message has the end of what it
+                wrote.
+        """
+        self.started = self._asked("warm up")
 
     def run(self, seconds):
         """Steps for so long: {"images_per_second", "ms_per_step"}."""
-        print(seconds, file=self._process.stdin, flush=True)
-        return self._answer()
+        return self._asked(seconds)
 
-    def _answer(self):
-        line = self._process.stdout.readline()
+    def _asked(self, request):
+        try:
+            print(request, file=self._process.stdin, flush=True)
+            line = self._process.stdout.readline()
+        except BrokenPipeError:  # it has ended
+            line = ""
         if not line:
             self._process.wait()
             self._log.seek(0)
@@ -152,7 +189,10 @@ class Worker:
         return json.loads(line)
 
     def close(self):
-        self._process.stdin.close()
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass
         self._process.stdout.close()
         self._process.wait()
         self._log.close()
@@ -161,30 +201,54 @@ class Worker:
 def start(contenders, task, network, batch_size, threads, pythons=None):
     """The workers of all contenders, warm; those that cannot run are named on stderr.
 
+    They import their libraries at the same time. Then each is warmed up while the others wait: on a
+    GPU libraries choose their algorithms by trying them.
+
     Args:
         pythons: {library: its Python interpreter}, where it is not this one.
     """
+    started = []
+    try:
+        for c in contenders:
+            python = (pythons or {}).get(c.library) or sys.executable
+            started.append(Worker(c, task, network, batch_size, threads, python))
+        return _warm(started)
+    except BaseException:
+        for worker in started:
+            worker.close()
+        raise
+
+
+def _warm(started):
+    """Those of the workers that can be warmed up, one after the other; the others are closed.
+
+    Raises:
+        RuntimeError: minicnn cannot be, in none of its modes.
+    """
     workers, missing = [], set()
-    for contender in contenders:
-        library = contender.library
-        if library in missing:
+    own = [w for w in started if w.library == "minicnn"]
+    for worker in started:
+        if worker.library in missing:
+            worker.close()
             continue
-        python = (pythons or {}).get(library) or sys.executable
         try:
-            worker = Worker(contender, task, network, batch_size, threads, python)
+            worker.warm_up()
         except RuntimeError as error:
-            if library == "minicnn":
-                raise
+            if worker in own:
+                own.remove(worker)
+                if not own:
+                    raise
             print(f"without {error}", file=sys.stderr)
+            worker.close()
             continue
         if "missing" not in worker.started:
             workers.append(worker)
             continue
-        worker.close()
-        if library == "minicnn":
+        if worker in own:
             raise RuntimeError(f"minicnn cannot be imported: {worker.started['missing']}")
-        print(f"without {library}: {worker.started['missing']}", file=sys.stderr)
-        missing.add(library)
+        print(f"without {worker.library}: {worker.started['missing']}", file=sys.stderr)
+        missing.add(worker.library)
+        worker.close()
     return workers
 
 
@@ -234,55 +298,85 @@ def best_modes(speeds, libraries):
 
 
 def compare(contenders, task, network, batch_size, args):
-    """minicnn against its rivals on one network: a dictionary of figures, for `comparison`."""
+    """minicnn against its rivals on one network: for each precision, one after the other in
+    `PRECISIONS`, a dictionary of figures, for `comparison`. All take turns with each other."""
     workers = start(contenders, task, network, batch_size, args.threads, pythons(args))
     try:
         taken = take_turns({w.label: w for w in workers}, args)
     finally:
         for worker in workers:
             worker.close()
-    speeds = {label: [t["images_per_second"] for t in turns] for label, turns in taken.items()}
-    times = {label: [t["ms_per_step"] for t in turns] for label, turns in taken.items()}
-    # A single image is a matter of latency: the median step counts, not a rare late one.
+    groups = {name: [w for w in workers if w.precision == name] for name in PRECISIONS}
+    return [
+        {"network": network, "batch_size": batch_size, "precision": name}
+        | figures_of(group, taken, latency_counts=batch_size == 1)
+        for name, group in groups.items()
+        if any(w.library == "minicnn" for w in group)
+    ]
+
+
+def figures_of(workers, taken, latency_counts):
+    """Speeds, ratios and best modes of workers that are to be compared.
+
+    Args:
+        taken: {label: [what each turn gave]}, of these workers and others.
+        latency_counts: whether they are judged by the time of a median step. A single image is a
+            matter of latency: a rare late step does not count.
+    """
+    turns = {w.label: taken[w.label] for w in workers}
+    speeds = {label: [t["images_per_second"] for t in turn] for label, turn in turns.items()}
+    times = {label: [t["ms_per_step"] for t in turn] for label, turn in turns.items()}
     latency = {label: [1 / ms for ms in taken] for label, taken in times.items()}
-    judged = latency if batch_size == 1 else speeds
+    judged = latency if latency_counts else speeds
     best = best_modes(judged, {w.label: w.library for w in workers})
+    ours = best.pop("minicnn")
+    own = [w.label for w in workers if w.library == "minicnn"]
     return {
-        "network": network,
-        "batch_size": batch_size,
+        "minicnn": ours,
         "images_per_second": speeds,
         "ms_per_step": times,
         "ratio": {
-            label: pairwise_ratios(judged["minicnn"], theirs)
+            label: pairwise_ratios(judged[ours], theirs)
             for label, theirs in judged.items()
-            if label != "minicnn"
+            if label not in own
         },
-        "best_mode": {library: label for library, label in best.items() if library != "minicnn"},
+        "best_mode": best,
         "versions": {k: v for w in workers for k, v in w.started["versions"].items()},
     }
 
 
-def comparison(title, figures):
-    """The table of one `compare`."""
-    rows = []
+def comparison(title, figures, aims=None):
+    """The table of one of the figures of `compare`.
+
+    Args:
+        aims: {network: the ratio to PyTorch's best mode that is aimed at}; shown beside it.
+    """
+    rows, best = [], figures["best_mode"].values()
+    ours, judge = figures["minicnn"], figures["best_mode"].get("PyTorch")
     for label, values in figures["images_per_second"].items():
         speed, ms = spread(values), statistics.median(figures["ms_per_step"][label])
         ratio = figures["ratio"].get(label)
+        marked = label in best or (label == ours and label != "minicnn")
         rows.append([
-            label + " *" * (label in figures["best_mode"].values()),
+            label + " *" * marked,
             *(f"{speed[k]:,.0f}" for k in ("median", "min", "max")),
             f"{ms:.3g}",
             results.spread_text(ratio) if ratio else "",
         ])  # fmt: skip
+        if aims:
+            rows[-1].append(f"{aims[figures['network']]:.1f}" if label == judge else "")
     columns = ["contender (* best mode)", "images/s", "min", "max", "ms a step", "minicnn / it"]
-    return results.table(title, columns, rows)
+    return results.table(title, columns + ["aim"] * bool(aims), rows)
 
 
 def plot_ratios(args, title, compared, where=None):
     """Bars of the ratios to the best mode of each rival; `where` is what they ran on."""
     groups = {}
     for figures in compared:
-        group = groups.setdefault(f"{figures['network']}\nbatch {figures['batch_size']}", {})
+        details = f"batch {figures['batch_size']}"
+        if len({f["precision"] for f in compared}) > 1:
+            details += f"\n{figures['precision']}"
+        group = groups.setdefault(f"{figures['network']}\n{details}", {})
         for library, label in sorted(figures["best_mode"].items()):  # the same colours each time
             group[library] = figures["ratio"][label]
     results.bars(
@@ -329,6 +423,9 @@ def add_rivals(made):
     made.add_argument(
         "--only", nargs="+", metavar="TEXT", help="contenders whose name has one of these in it"
     )
+    made.add_argument(
+        "--without", nargs="+", metavar="TEXT", default=[], help="contenders to be left out, alike"
+    )
     made.add_argument("--torch-python", help="an interpreter that has PyTorch; else this one")
     made.add_argument("--tensorflow-python", help="an interpreter that has Keras and TensorFlow")
 
@@ -337,13 +434,25 @@ def add_backend(made):
     made.add_argument("--backend", choices=["numpy", "cupy"], default="numpy", help="cupy: a GPU")
 
 
+def add_precisions(made, default):
+    made.add_argument(
+        "--precision", nargs="+", choices=PRECISIONS, default=default,
+        help="on a GPU: " + "; ".join(f"{name}: {what}" for name, what in PRECISIONS.items()),
+    )  # fmt: skip
+
+
 def chosen_networks(args):
     return NETWORKS if args.network == "all" else (args.network,)
 
 
 def chosen_contenders(contenders, args):
-    """minicnn, and those that `--only` leaves."""
+    """minicnn, and those that `--only` and `--without` leave."""
+
+    def named(contender, texts):
+        return any(text in contender.label for text in texts)
+
     return [
         c for c in contenders
-        if c.library == "minicnn" or not args.only or any(text in c.label for text in args.only)
+        if c.library == "minicnn"
+        or ((not args.only or named(c, args.only)) and not named(c, args.without))
     ]  # fmt: skip

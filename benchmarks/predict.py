@@ -22,7 +22,7 @@ def main():
     compared = []
     for network in measure.chosen_networks(args):
         for batch_size in args.batch_sizes:
-            figures = measure.compare(contenders, "predict", network, batch_size, args)
+            (figures,) = measure.compare(contenders, "predict", network, batch_size, args)
             title = f"{network}: prediction, batch {batch_size}, {args.threads} cores"
             print(measure.comparison(title, figures), flush=True)
             compared.append(figures)

@@ -2,8 +2,9 @@
 
     python benchmarks/profiles.py
     python benchmarks/profiles.py --network vgg --plot vgg.png
+    python benchmarks/profiles.py --backend cupy --precision mixed        on a GPU
 
-One thread, so that the figures can be read against one core's matrix product.
+On a processor one thread, so that the figures can be read against one core's matrix product.
 """
 
 import sys
@@ -13,37 +14,76 @@ import measure
 import numpy as np
 import results
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
+sys.path.append(str(Path(__file__).parent / "contenders"))
 
-from networks import NETWORKS  # noqa: E402 - found through the path above
+from minicnn_steps import NETWORKS, use_precision  # noqa: E402 - found through the path above
 
-from minicnn.backend import clear_session  # noqa: E402
+from minicnn import backend  # noqa: E402 - found through the import above
 from minicnn.parallel.memory import keep_freed_memory  # noqa: E402
+
+# What `use_precision` takes for each of `measure.PRECISIONS`.
+NUMBERS = {"float32": ["float32"], "tf32": ["tf32"], "mixed": ["float16", "bfloat16"]}
 
 
 def main():
     parser = measure.parser(__doc__, timed=False)
     measure.add_networks(parser)
-    parser.add_argument("--batch-size", type=measure.positive, default=64, help="images a step")
+    measure.add_backend(parser)
+    measure.add_precisions(parser, ["tf32", "mixed"])
+    parser.add_argument("--batch-size", type=measure.positive, help="64; on a GPU 1024")
     parser.add_argument("--repeats", type=measure.positive, default=7, help="steps; medians count")
     args = parser.parse_args()
+    on_gpu = args.backend != "numpy"
+    if on_gpu and "float32" in args.precision and len(args.precision) > 1:
+        parser.error("float32 needs a call of its own: CuPy decides once about TF32")
+    backend.set_backend(args.backend)
     keep_freed_memory()
-    x = np.random.default_rng(0).integers(0, 256, (args.batch_size, 32, 32, 3), dtype=np.uint8)
-    figures = {}
+    batch_size = args.batch_size or (1024 if on_gpu else 64)
+    x = np.random.default_rng(0).integers(0, 256, (batch_size, 32, 32, 3), dtype=np.uint8)
+    measured = {}
     for name in measure.chosen_networks(args):
-        clear_session()  # layers are numbered from 1 again
-        model = NETWORKS[name](name, x.shape[1:], 10)
-        profile = model.profile(x, args.batch_size, args.repeats, print_fn=print_block)
-        figures[name] = [
-            {"layer": row.name, "forward_ms": 1e3 * row.forward_seconds,
-             "backward_ms": 1e3 * row.backward_seconds, "gflops": row.gflops,
-             "algorithm": row.algorithm}
+        for numbers in [n for p in args.precision for n in NUMBERS[p]] if on_gpu else ["float32"]:
+            use_precision(numbers)
+            backend.clear_session()  # layers are numbered from 1 again
+            model = NETWORKS[name](name, x.shape[1:], 10)
+            label = f"{name}_{numbers}" if on_gpu else name
+            profile = model.profile(x, batch_size, args.repeats, print_fn=print_block)
+            measured[label] = device_figures(profile) if on_gpu else figures(profile)
+            if args.plot:
+                profile.plot(args.plot.with_stem(f"{args.plot.stem}_{label}"), label)
+            results.write(args, measured)  # after each: an interruption loses one
+
+
+def figures(profile):
+    """Of a profile on a processor, layer by layer."""
+    return [
+        {"layer": row.name, "forward_ms": 1e3 * row.forward_seconds,
+         "backward_ms": 1e3 * row.backward_seconds, "gflops": row.gflops,
+         "algorithm": row.algorithm}
+        for row in profile.rows
+    ]  # fmt: skip
+
+
+def device_figures(profile):
+    """Of a profile on a GPU: its limits, and each layer forward and backward."""
+    limits = profile.limits
+    return {
+        "device": limits.device,
+        "copy_gb_per_second": limits.bandwidth,
+        "product_gflops": {limits.precision(dtype): peak for dtype, peak in limits.peaks.items()},
+        "ms": 1e3 * profile.seconds,
+        "launch_ms": 1e3 * profile.launch_seconds,
+        "ms_at_nearer_limits": 1e3 * profile.least_seconds,
+        "passes": [
+            {"layer": row.name, "pass": phase.name, "algorithm": row.algorithm,
+             "dtype": phase.dtype, "ms": 1e3 * phase.seconds,
+             "launch_ms": 1e3 * phase.launch_seconds, "least_bytes": phase.least_bytes,
+             "gb_per_second": phase.bandwidth, "gflops": phase.gflops,
+             "nearer_limit": phase.nearer_limit}
             for row in profile.rows
-        ]  # fmt: skip
-        if args.plot:
-            profile.plot(args.plot.with_stem(f"{args.plot.stem}_{name}"), name)
-    results.write(args, figures)
+            for phase in profile.phases(row)
+        ],
+    }  # fmt: skip
 
 
 def print_block(table):

@@ -9,6 +9,7 @@ from minicnn import (
     layers,
     losses,
     metrics,
+    mixed_precision,
     models,
     optimizers,
     plots,
@@ -29,7 +30,7 @@ from minicnn.parallel import set_num_threads
 __all__ = [
     "__version__",
     "Input", "Layer", "Model", "Sequential", "activations", "backend", "callbacks", "datasets",
-    "get_backend", "gradcheck", "initializers", "layers", "losses", "metrics", "models",
-    "optimizers", "plots", "preprocessing", "profiler", "regularizers", "report", "saving",
-    "set_backend", "set_num_threads", "utils",
+    "get_backend", "gradcheck", "initializers", "layers", "losses", "metrics", "mixed_precision",
+    "models", "optimizers", "plots", "preprocessing", "profiler", "regularizers", "report",
+    "saving", "set_backend", "set_num_threads", "utils",
 ]  # fmt: skip

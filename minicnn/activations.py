@@ -7,9 +7,8 @@ An activation is `forward(z) -> y`, or in training `record(z) -> (y, kept)` with
 
 from typing import Any
 
-import numpy as np
-
 from minicnn import backend
+from minicnn.dtypes import is_floating
 from minicnn.kernels import activations as kernels
 from minicnn.registry import Configurable, Registry
 
@@ -26,12 +25,16 @@ class Activation(Configurable):
         is_softmax: a cross-entropy loss can take it over.
         rises: a larger z never gives a smaller y, so that the maximum of several y is the y of the
             maximum.
+        relu_arguments: (negative_slope, max_value) where y = min(z, max_value) for z > 0 and
+            negative_slope z elsewhere, which layers do in one pass with their bias, without asking
+            `forward`; None for other functions.
     """
 
     saves = "output"
     is_linear = False
     is_softmax = False
     rises = False
+    relu_arguments: tuple[float, float | None] | None = None
 
     def forward(self, z: Any, out: Any = None) -> Any:
         """y = f(z), of z's shape and dtype, written to `out` (which may be z) where given."""
@@ -57,7 +60,7 @@ class Activation(Configurable):
 def _array(x: Any) -> Any:
     """Arrays as they are; lists and numbers, and arrays of integers, in the default dtype."""
     x = x if backend.is_array(x) else backend.asarray(x)
-    return x if x.dtype.kind == "f" else x.astype(backend.floatx())
+    return x if is_floating(x.dtype) else x.astype(backend.floatx())
 
 
 def _not_negative(owner: str, name: str, value: float) -> float:
@@ -107,19 +110,18 @@ class ReLU(Activation):
         self.max_value = max_value
         self.threshold = _not_negative("ReLU", "threshold", threshold)
 
+    @property
+    def relu_arguments(self) -> tuple[float, float | None] | None:  # type: ignore[override]
+        return (self.negative_slope, self.max_value) if self.threshold == 0 else None
+
     def forward(self, z: Any, out: Any = None) -> Any:
-        return kernels.relu(z, self.negative_slope, self.max_value, self.threshold, out)
+        return kernels.relu(z, self.negative_slope, self.max_value, self.threshold, out=out)
 
     def record(self, z: Any, out: Any = None) -> tuple[Any, Any]:
-        y = self.forward(z, out)
-        if self.negative_slope or self.max_value is not None or type(y) is not np.ndarray:
-            return y, y
-        return y, y > 0  # a quarter of the memory
+        return kernels.record_relu(z, self.negative_slope, self.max_value, self.threshold, out=out)
 
     def backward(self, dy: Any, kept: Any) -> Any:
-        if kept.dtype == bool:
-            return dy * kept
-        return kernels.relu_gradient(dy, kept, self.negative_slope, self.max_value)
+        return kernels.recorded_relu_gradient(dy, kept, self.negative_slope, self.max_value)
 
 
 @ACTIVATIONS.register()
@@ -127,6 +129,7 @@ class ReLU6(Activation):
     """y = min(max(z, 0), 6)."""
 
     rises = True
+    relu_arguments = 0.0, 6.0
 
     def forward(self, z: Any, out: Any = None) -> Any:
         return kernels.relu(z, max_value=6.0, out=out)
@@ -143,6 +146,10 @@ class LeakyReLU(Activation):
 
     def __init__(self, negative_slope: float = 0.2):
         self.negative_slope = _not_negative("LeakyReLU", "negative_slope", negative_slope)
+
+    @property
+    def relu_arguments(self) -> tuple[float, float | None] | None:  # type: ignore[override]
+        return self.negative_slope, None
 
     def forward(self, z: Any, out: Any = None) -> Any:
         return kernels.relu(z, self.negative_slope, out=out)
@@ -161,7 +168,7 @@ class ELU(Activation):
         self.alpha = _not_negative("ELU", "alpha", alpha)
 
     def forward(self, z: Any, out: Any = None) -> Any:
-        return kernels.elu(z, self.alpha, out)
+        return kernels.elu(z, self.alpha, out=out)
 
     def backward(self, dy: Any, kept: Any) -> Any:
         return kernels.elu_gradient(dy, kept, self.alpha)
@@ -174,7 +181,7 @@ class SELU(Activation):
     rises = True
 
     def forward(self, z: Any, out: Any = None) -> Any:
-        return kernels.selu(z, out)
+        return kernels.selu(z, out=out)
 
     def backward(self, dy: Any, kept: Any) -> Any:
         return kernels.selu_gradient(dy, kept)
@@ -190,7 +197,7 @@ class GELU(Activation):
         self.approximate = approximate
 
     def forward(self, z: Any, out: Any = None) -> Any:
-        return kernels.gelu(z, self.approximate, out)
+        return kernels.gelu(z, self.approximate, out=out)
 
     def record(self, z: Any, out: Any = None) -> tuple[Any, Any]:
         return kernels.gelu_with_slope(z, self.approximate)
@@ -206,7 +213,7 @@ class Sigmoid(Activation):
     rises = True
 
     def forward(self, z: Any, out: Any = None) -> Any:
-        return kernels.sigmoid(z, out)
+        return kernels.sigmoid(z, out=out)
 
     def backward(self, dy: Any, kept: Any) -> Any:
         return kernels.sigmoid_gradient(dy, kept)
@@ -219,7 +226,7 @@ class Tanh(Activation):
     rises = True
 
     def forward(self, z: Any, out: Any = None) -> Any:
-        return kernels.tanh(z, out)
+        return kernels.tanh(z, out=out)
 
     def backward(self, dy: Any, kept: Any) -> Any:
         return kernels.tanh_gradient(dy, kept)
@@ -238,7 +245,7 @@ class Softmax(Activation):
         return self.axis == -1
 
     def forward(self, z: Any, out: Any = None) -> Any:
-        return kernels.softmax(z, self.axis, out)
+        return kernels.softmax(z, self.axis, out=out)
 
     def backward(self, dy: Any, kept: Any) -> Any:
         return kernels.softmax_gradient(dy, kept, self.axis)
@@ -251,7 +258,7 @@ class SiLU(Activation):
     saves = "input"
 
     def forward(self, z: Any, out: Any = None) -> Any:
-        return kernels.silu(z, out)
+        return kernels.silu(z, out=out)
 
     def backward(self, dy: Any, kept: Any) -> Any:
         return kernels.silu_gradient(dy, kept)
@@ -265,7 +272,7 @@ class Softplus(Activation):
     saves = "input"
 
     def forward(self, z: Any, out: Any = None) -> Any:
-        return kernels.softplus(z, out)
+        return kernels.softplus(z, out=out)
 
     def backward(self, dy: Any, kept: Any) -> Any:
         return kernels.softplus_gradient(dy, kept)
@@ -278,7 +285,7 @@ class Softsign(Activation):
     rises = True
 
     def forward(self, z: Any, out: Any = None) -> Any:
-        return kernels.softsign(z, out)
+        return kernels.softsign(z, out=out)
 
     def backward(self, dy: Any, kept: Any) -> Any:
         return kernels.softsign_gradient(dy, kept)

@@ -14,11 +14,13 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from minicnn.registry import near_matches, reset_names
+
+GeneratorType = TypeVar("GeneratorType", bound=Callable[[Any], Any])
 
 _INSTALL_HINT = (
     "pip install minicnn[cuda13] (CUDA 13), minicnn[cuda12] (CUDA 12) or minicnn[rocm] (AMD ROCm 7)"
@@ -62,6 +64,8 @@ _loaders: dict[str, Callable[[], Backend]] = {"numpy": _load_numpy, "cupy": _loa
 _loaded: dict[str, Backend] = {"numpy": _load_numpy()}
 _active: Backend = _loaded["numpy"]
 _floatx = "float32"
+_tensor_float_32 = os.environ.get("MINICNN_TF32", os.environ.get("CUPY_TF32")) == "1"
+_cuda_generator: Callable[[Any], Any] | None = None
 
 
 def register_backend(name: str, load: Callable[[], Backend]) -> None:
@@ -119,7 +123,15 @@ def is_array(x: Any) -> bool:
 def uses_cuda(x: Any) -> bool:
     """Whether `x` lies on an NVIDIA GPU, and kernels in CUDA C are not turned off with
     MINICNN_CUDA_KERNELS=0."""
-    module = array_module(x)
+    return _has_cuda(array_module(x))
+
+
+def cuda_is_active() -> bool:
+    """Whether `uses_cuda` is true of arrays of the active backend."""
+    return _has_cuda(_active.module)
+
+
+def _has_cuda(module: Any) -> bool:
     return (
         module.__name__ == "cupy"
         and not module.cuda.runtime.is_hip
@@ -143,8 +155,20 @@ def to_numpy(x: Any) -> np.ndarray:
     return np.asarray(x)
 
 
+def register_cuda_generator(make: GeneratorType) -> GeneratorType:
+    """Decorator: `random_generator` is `make(seed)` on an NVIDIA GPU."""
+    global _cuda_generator
+    _cuda_generator = make
+    return make
+
+
 def random_generator(seed: Any) -> Any:
-    """A generator on the active backend; `.random(size, dtype=...)` draws uniform numbers."""
+    """A generator on the active backend; `.random(size, dtype=...)` draws uniform numbers.
+
+    NumPy's or CuPy's own, but on an NVIDIA GPU `minicnn.random.CounterGenerator`.
+    """
+    if _cuda_generator is not None and cuda_is_active():
+        return _cuda_generator(seed)
     return _active.module.random.default_rng(seed)
 
 
@@ -165,6 +189,27 @@ def set_floatx(dtype: str) -> None:
     if dtype not in ("float32", "float64"):
         raise ValueError(f"floatx must be 'float32' or 'float64', not {dtype!r}")
     _floatx = dtype
+
+
+def enable_tensor_float_32(enabled: bool = True) -> None:
+    """Let NVIDIA GPUs multiply float32 in TF32, on their tensor cores.
+
+    The factors of convolutions and dense products are rounded to 10 bits of fraction (a relative
+    error of up to 2^-11), in forward passes and gradients; sums are made in float32. Without it
+    results agree with those of a CPU to about 1e-5. Arrays stay float32, and all else, such as
+    batch normalization or the optimizer, is calculated in it. Nothing changes on a CPU.
+
+    Off unless the variable MINICNN_TF32 is 1, or, where it is not set, CuPy's own CUPY_TF32. The
+    products that are left to CuPy (`Conv2D(algorithm="im2col")`) follow the latter alone, as it
+    stands when the first of them is made.
+    """
+    global _tensor_float_32
+    _tensor_float_32 = bool(enabled)
+
+
+def tensor_float_32_enabled() -> bool:
+    """Whether NVIDIA GPUs may multiply float32 in TF32."""
+    return _tensor_float_32
 
 
 def image_data_format() -> str:

@@ -8,6 +8,7 @@ places of a model.
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
+from minicnn.dtypes import is_half
 from minicnn.parallel.communicator import SOLO, Communicator
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Context:
         wants_logits: whether a closing softmax is left out, because the loss applies it.
         observer: what makes the calls of layers instead of the graph, to time them (see
             `profiler.Observer`); None in normal passes.
+        given_dtypes: of what the layer was given before it was cast to the layer's own; None
+            where it was all of that dtype.
         saved: what `save` was given.
         gradients: {weight: gradient} of this pass, shared by all layers of the pass.
         updates: {weight: new value} to be assigned after the step (moving statistics).
@@ -35,7 +38,7 @@ class Context:
 
     __slots__ = (
         "training", "record", "rng", "comm", "needs_dx", "wants_logits", "observer",
-        "saved", "gradients", "updates", "_children", "_made",
+        "given_dtypes", "saved", "gradients", "updates", "_children", "_made",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +58,7 @@ class Context:
         self.needs_dx = needs_dx
         self.wants_logits = wants_logits
         self.observer = observer
+        self.given_dtypes: list[Any] | None = None
         self.saved: tuple[Any, ...] = ()
         self.gradients: dict[Weight, Any] = {}
         self.updates: dict[Weight, Any] = {}
@@ -67,7 +71,10 @@ class Context:
             self.saved = values
 
     def add_gradient(self, weight: "Weight", gradient: Any) -> None:
-        """Add to the gradient of `weight`; several uses of a layer sum up."""
+        """Add to the gradient of `weight`; several uses of a layer sum up, in the weight's dtype
+        where the gradient comes in 16 bits."""
+        if is_half(gradient.dtype):
+            gradient = gradient.astype(weight.dtype)
         present = self.gradients.get(weight)
         self.gradients[weight] = gradient if present is None else present + gradient
 

@@ -26,7 +26,8 @@ import numpy as np
 
 from minicnn import backend
 from minicnn.context import Context
-from minicnn.layers.base import Layer, Weight
+from minicnn.dtype_policies import DTypePolicy
+from minicnn.layers.base import Layer, Weight, with_inner_layers
 
 _STEP_REDUCTIONS = (1.0, 0.1, 0.01)
 
@@ -212,7 +213,7 @@ class _LayerProblem(_Problem):
             self.put[name] = _put_weight(w)
 
     def run(self, record: bool) -> tuple[list[Any], bool, Context]:
-        for layer in _with_inner_layers(self.layer):
+        for layer in with_inner_layers(self.layer):
             if hasattr(layer, "reseed"):
                 layer.reseed()
         ctx = Context(self.training, record=record, rng=backend.random_generator(self.seed))
@@ -428,12 +429,6 @@ def _inputs(
     return [backend.asarray(rng.standard_normal((batch_size, *s))) for s in shapes], many
 
 
-def _with_inner_layers(layer: Layer) -> Iterator[Layer]:
-    yield layer
-    for inner in getattr(layer, "layers", ()):
-        yield from _with_inner_layers(inner)
-
-
 def _put_weight(weight: Weight) -> Callable[[Any], None]:
     def put(value: Any) -> None:
         weight.value = value
@@ -449,19 +444,19 @@ def _float64_or_integer(a: Any) -> Any:
 @contextmanager
 def _float64(layer: Layer) -> Iterator[None]:
     """`layer` and what is in it computes in float64; afterwards as before."""
-    layers = list(_with_inner_layers(layer))
-    dtypes = [inner.dtype for inner in layers]
+    layers = list(with_inner_layers(layer))
+    policies = [inner.dtype_policy for inner in layers]
     originals = {w: w.value for w in layer.weights}
     for inner in layers:
-        inner.dtype = "float64"
+        inner.dtype_policy = DTypePolicy("float64")
     for w, value in originals.items():
         if value.dtype.kind == "f":
             w.value = value.astype("float64")
     try:
         yield
     finally:
-        for inner, dtype in zip(layers, dtypes, strict=True):
-            inner.dtype = dtype
+        for inner, policy in zip(layers, policies, strict=True):
+            inner.dtype_policy = policy
         for w in layer.weights:
             if w in originals:
                 w.value = originals[w]

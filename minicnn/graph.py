@@ -11,6 +11,7 @@ from typing import Any
 
 from minicnn.backend import array_module
 from minicnn.context import Context
+from minicnn.dtypes import cast
 from minicnn.nodes import Node, SymbolicTensor
 from minicnn.steps import Segment, Step, segments_of, steps_of
 
@@ -117,12 +118,15 @@ class Graph:
             arguments = [step.cropped(values[t]) if crops else values[t] for t in step.inputs]
             for tensor in dying:
                 values.pop(tensor, None)
+            if node.layer.autocast:
+                arguments = _cast(arguments, node.layer, inner)
             call = _call_of(step, "forward", ctx)
             results = call(arguments if node.many_inputs else arguments.pop(), inner)
             del arguments
-            values.update(
-                zip(step.outputs, results if node.many_outputs else [results], strict=True)
-            )
+            results = results if node.many_outputs else [results]
+            if node.layer.autocast:
+                results = [cast(y, node.layer.compute_dtype) for y in results]
+            values.update(zip(step.outputs, results, strict=True))
             if not ctx.record:
                 ctx.release((step, tile))
 
@@ -173,6 +177,8 @@ class Graph:
                 call = _call_of(step, "backward", ctx)
                 dx = call(received if node.many_outputs else received[0], inner)
                 dxs = dx if node.many_inputs else [step.uncropped(dx) if crops else dx]
+                if node.layer.autocast:
+                    dxs = _cast_back(dxs, node.layer, inner)
                 for tensor, part in zip(step.inputs, dxs, strict=True):
                     if part is not None:
                         gradients[tensor] = _sum(gradients.get(tensor), part)
@@ -220,6 +226,22 @@ def _paste(
         shape = (tiles[-1].stop, *part.shape[1:])
         whole[tensor] = array_module(part).empty(shape, part.dtype)
     whole[tensor][tile] = part
+
+
+def _cast(arguments: list[Any], layer: Any, ctx: Context) -> list[Any]:
+    """What a layer is given, in the dtype in which it computes."""
+    casted = [cast(x, layer.compute_dtype) for x in arguments]
+    if any(a is not b for a, b in zip(casted, arguments, strict=True)):
+        ctx.given_dtypes = [x.dtype for x in arguments]
+    return casted
+
+
+def _cast_back(dxs: Sequence[Any], layer: Any, ctx: Context) -> Sequence[Any]:
+    """Adjoint of `_cast`: gradients in the dtype of what the layer was given."""
+    if ctx.given_dtypes is None:
+        return [dx if dx is None else cast(dx, layer.compute_dtype) for dx in dxs]
+    pairs = zip(dxs, ctx.given_dtypes, strict=True)
+    return [dx if dx is None else dx.astype(dtype, copy=False) for dx, dtype in pairs]
 
 
 def _call_of(step: Step, phase: str, ctx: Context) -> Callable[[Any, Context], Any]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from minicnn import backend
 from minicnn.backend import array_module
+from minicnn.dtypes import is_floating, widened
 from minicnn.kernels import cross_entropy
 from minicnn.registry import Configurable, Registry
 
@@ -24,7 +25,8 @@ EPSILON = 1e-7  # probabilities are kept between EPSILON and 1 - EPSILON, as in 
 
 
 class Loss(Configurable):
-    """Base class. One of your own defines `per_sample` and `per_sample_gradient`.
+    """Base class. One of your own defines `per_sample` and `per_sample_gradient`; predictions of 16
+    bits reach them in float32.
 
     Args:
         reduction: "sum_over_batch_size" divides the sum by the number of predictions, "sum" does
@@ -56,27 +58,37 @@ class Loss(Configurable):
 
         Args:
             y_true: targets, on the device of y_pred.
-            y_pred: predictions (N, ..., C).
+            y_pred: predictions (N, ..., C); of those of 16 bits the loss is float32.
             sample_weight: (N,), or one number for each of (N, ...).
             total: number of samples to divide by, where the batch is one part of a larger one;
                 N where not given.
         """
-        losses, kept = self.per_sample(y_true, y_pred)
+        losses, kept = self.per_sample(y_true, widened(y_pred))
         scale: Any = 1.0
         if self.reduction == "sum_over_batch_size":
             samples = losses.shape[0] if total is None else total
             scale = 1.0 / max(1, samples * math.prod(losses.shape[1:]))
         if sample_weight is None:
-            return losses.sum() * scale, (kept, scale)
+            return losses.sum() * scale, (kept, scale, y_pred.dtype)
         weights = sample_weight.astype(losses.dtype, copy=False) * scale
         if weights.ndim > losses.ndim and weights.shape[-1] == 1:
             weights = weights[..., 0]
         weights = weights.reshape(weights.shape + (1,) * (losses.ndim - weights.ndim))
-        return (losses * weights).sum(), (kept, weights[..., None])
+        return (losses * weights).sum(), (kept, weights[..., None], y_pred.dtype)
 
-    def backward(self, state: Any) -> Any:
-        """d value / d y_pred, of y_pred's shape and dtype."""
-        return self.per_sample_gradient(*state)
+    def backward(self, state: Any, factor: Any = None) -> Any:
+        """d value / d y_pred, of y_pred's shape and dtype.
+
+        Args:
+            factor: what the gradient is multiplied by before it is rounded to y_pred's dtype, a
+                number or a 0-d array: loss scaling, which keeps small gradients from becoming 0 in
+                float16 (Micikevicius et al. 2017, arXiv:1710.03740).
+        """
+        kept, scale, dtype = state
+        gradient = self.per_sample_gradient(kept, scale)
+        if factor is not None:
+            gradient = gradient * factor
+        return gradient.astype(dtype, copy=False)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss over a batch given as arrays of any kind; checks the targets."""
@@ -89,7 +101,7 @@ class Loss(Configurable):
 
 def _float_array(x: Any) -> Any:
     x = backend.asarray(x)
-    return x if x.dtype.kind == "f" else x.astype(backend.floatx())
+    return widened(x) if is_floating(x.dtype) else x.astype(backend.floatx())
 
 
 class _CrossEntropy(Loss):

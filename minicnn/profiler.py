@@ -1,211 +1,37 @@
 """Where the time of a training step goes: one row for each layer of a model.
 
 `model.profile(x)` runs forward and backward on one batch with an `Observer` in the `Context`, which
-calls each layer in place of the graph, looks at the clock before and after and writes a line into
-a log. The rest of this file adds the lines up.
-
-How to read a figure in GFLOP/s: a layer of M multiply-adds an image does 2 M floating-point
-operations, 2 M N / seconds / 1e9 = GFLOP/s for N images. The most that the machine can do is the
-rate of one large matrix product, measured in the same run (`product_peak`). An algorithm that needs
-fewer multiplications than the definition of a convolution (Winograd) can be above that peak, as
-the operations counted are those of the definition.
+calls each layer in place of the graph, marks the time before and after and writes a line into a
+log. The rest of this file adds the lines up; what the figures mean is told in `minicnn.profiles`,
+and for a GPU in `minicnn.roofline`.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
-
-from threadpoolctl import threadpool_limits
+from typing import Any
 
 from minicnn import backend
 from minicnn.batches import ArrayBatches, check_integer
+from minicnn.clocks import Copies, EventClock, Span, current_clock, product_peak, timed
 from minicnn.context import Context
+from minicnn.dtypes import wide
 from minicnn.layers.seeded import SeededLayer
 from minicnn.models import Model
 from minicnn.nodes import Node
 from minicnn.parallel import Communicator, one_blas_thread, run_shards
 from minicnn.parallel.batch import batch_length, batch_part
+from minicnn.parallel.communicator import SOLO
 from minicnn.parallel.memory import keep_freed_memory
-from minicnn.plots import Path, plot_profile
-from minicnn.registry import snake_case
+from minicnn.profiles import LayerProfile, Profile
+from minicnn.roofline import DeviceProfile, Limits
 from minicnn.slices import even_slices
 from minicnn.steps import Step
-from minicnn.summary import shape_text, table_line
+from minicnn.summary import shape_text
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class LayerProfile:
-    """One layer's share in a step.
-
-    Attributes:
-        name: with the names of the models it stands in before it, "encoder/conv2d".
-        type: its class.
-        output_shape: as text, n for the batch.
-        algorithm: how its products are computed; empty where there is no choice.
-        forward_seconds, backward_seconds: for the batch; the mean over the threads.
-        forward_multiply_adds, backward_multiply_adds: for the batch. Backward takes as many as
-            forward for the gradient of the weights, and as many for that of the input; each only
-            where somebody needs it.
-        bytes_kept: what the layer's forward pass leaves in memory for its backward pass.
-        multiply_adds_made: what the layer's algorithm makes of them, forward and backward;
-            Winograd's are fewer.
-    """
-
-    name: str
-    type: str
-    output_shape: str
-    algorithm: str
-    forward_seconds: float
-    backward_seconds: float
-    forward_multiply_adds: int
-    backward_multiply_adds: int
-    bytes_kept: int
-    multiply_adds_made: float
-
-    @property
-    def seconds(self) -> float:
-        return self.forward_seconds + self.backward_seconds
-
-    @property
-    def multiply_adds(self) -> int:
-        return self.forward_multiply_adds + self.backward_multiply_adds
-
-    @property
-    def forward_gflops(self) -> float | None:
-        """GFLOP/s; None without products."""
-        return _rate(self.forward_multiply_adds, self.forward_seconds)
-
-    @property
-    def backward_gflops(self) -> float | None:
-        return _rate(self.backward_multiply_adds, self.backward_seconds)
-
-    @property
-    def gflops(self) -> float | None:
-        """GFLOP/s of forward and backward together; None without products."""
-        return _rate(self.multiply_adds, self.seconds)
-
-
-class Profile:
-    """What `model.profile` returns; as a string it is the table.
-
-    Attributes:
-        name, dtype: of the model.
-        rows: a `LayerProfile` for each layer call, in the order of the forward pass.
-        images: images in the batch.
-        threads: threads that ran it.
-        peak: GFLOP/s of a large matrix product on as many threads.
-        bytes_kept: memory that holds what all layers keep for backward. An array that two layers
-            keep (the output of one, the input of the next) counts once, so that this may be less
-            than the sum of the rows.
-        seconds_between: time of the pass outside the layers, such as for summing the gradients of
-            branches.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        dtype: str,
-        rows: Sequence[LayerProfile],
-        images: int,
-        threads: int,
-        peak: float,
-        bytes_kept: int,
-        seconds_between: float = 0.0,
-    ):
-        self.name = name
-        self.dtype = dtype
-        self.rows = list(rows)
-        self.images = images
-        self.threads = threads
-        self.peak = peak
-        self.bytes_kept = bytes_kept
-        self.seconds_between = seconds_between
-
-    @property
-    def forward_seconds(self) -> float:
-        return sum(row.forward_seconds for row in self.rows)
-
-    @property
-    def backward_seconds(self) -> float:
-        return sum(row.backward_seconds for row in self.rows)
-
-    @property
-    def seconds(self) -> float:
-        """All of the pass: the layers, and what is between them."""
-        return self.forward_seconds + self.backward_seconds + self.seconds_between
-
-    @property
-    def multiply_adds(self) -> int:
-        return sum(row.multiply_adds for row in self.rows)
-
-    @property
-    def gflops(self) -> float | None:
-        """GFLOP/s of the whole pass, the layers without products included in its time."""
-        return _rate(self.multiply_adds, self.seconds)
-
-    @property
-    def seconds_at_peak(self) -> float:
-        """What the pass would take if its algorithms made their products at `peak`, and if all
-        else took no time."""
-        return 2 * sum(row.multiply_adds_made for row in self.rows) / (self.peak * 1e9)
-
-    def peak_share(self, row: LayerProfile) -> float | None:
-        """A layer's GFLOP/s as a share of `peak`; None without products."""
-        return None if row.gflops is None else row.gflops / self.peak
-
-    def plot(self, path: Path | None = None, title: str | None = None) -> "Figure":
-        """A bar of forward and backward time for each layer, see `minicnn.plots.plot_profile`."""
-        return plot_profile(self, path, title)
-
-    def __str__(self) -> str:
-        header = [
-            "Layer (type)", "Output shape", "Algorithm", "Multiply-adds", "Forward ms", "GFLOP/s",
-            "Backward ms", "GFLOP/s", "Of time", "Of peak", "Kept MB",
-        ]  # fmt: skip
-        rows = [self._cells(row) for row in self.rows]
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        numbers = range(3, len(header))
-        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        lines = [f"Profile of {self.name!r}: a step on {self.images} images, {threads}", rule]
-        lines += [table_line(header, widths, numbers), rule]
-        lines += [table_line(row, widths, numbers) for row in rows]
-        lines += [
-            rule,
-            f"Time: forward {1e3 * self.forward_seconds:,.2f} ms + backward "
-            f"{1e3 * self.backward_seconds:,.2f} ms + between layers "
-            f"{1e3 * self.seconds_between:,.2f} ms = {1e3 * self.seconds:,.2f} ms, "
-            f"{self.images / self.seconds:,.0f} images/s",
-            f"Rate: {self.gflops or 0:,.1f} GFLOP/s; peak of a {self.dtype} matrix product on "
-            f"{threads}: {self.peak:,.1f} GFLOP/s",
-            f"Products of the algorithms at that peak, and nothing else: "
-            f"{1e3 * self.seconds_at_peak:,.2f} ms",
-            f"Kept for backward: {self.bytes_kept / 1e6:,.2f} MB",
-        ]
-        return "\n".join(lines)
-
-    def _cells(self, row: LayerProfile) -> list[str]:
-        share = self.peak_share(row)
-        own_name = row.name.split("/")[-1].startswith(snake_case(row.type))  # such as conv2d_1
-        return [
-            row.name if own_name else f"{row.name} ({row.type})",
-            row.output_shape,
-            row.algorithm,
-            f"{row.forward_multiply_adds // self.images:,}" if row.gflops else "",
-            f"{1e3 * row.forward_seconds:,.2f}",
-            "" if row.forward_gflops is None else f"{row.forward_gflops:,.1f}",
-            f"{1e3 * row.backward_seconds:,.2f}",
-            "" if row.backward_gflops is None else f"{row.backward_gflops:,.1f}",
-            f"{row.seconds / self.seconds:.0%}",
-            "" if share is None else f"{share:.0%}",
-            f"{row.bytes_kept / 1e6:,.2f}",
-        ]
+__all__ = ["LayerProfile", "Observer", "Profile", "product_peak", "profile_model"]
 
 
 @dataclass(frozen=True)
@@ -218,14 +44,18 @@ class Call:
         images: how many it worked on.
         needs_dx: whether backward had to give the gradient of the input.
         kept: {address: bytes} of the arrays that a forward call saved.
+        dtype: of what it was given.
+        bytes_moved: of the arrays that it was given and made, see `Observer`.
     """
 
     node: Node
     phase: str
-    seconds: float
+    span: Span
     images: int
     needs_dx: bool
     kept: dict[int, int]
+    dtype: str
+    bytes_moved: int
 
 
 class Observer:
@@ -234,14 +64,20 @@ class Observer:
     Several threads may write into one log (appending to a list cannot be interrupted), and a layer
     may be called any number of times in a pass, on a few images each.
 
+    On a GPU it also counts the bytes of the arrays that a call is given and makes. One that is only
+    handed on, as it came or reshaped, counts nothing, and a call that hands on all of them and has
+    nothing to learn moves no bytes at all.
+
     Attributes:
         calls: the log.
-        seconds: what whole passes took, an entry for each thread.
+        spans: whole passes, forward and backward of each thread.
     """
 
     def __init__(self) -> None:
+        self.clock = current_clock()
         self.calls: list[Call] = []
-        self.seconds: list[float] = []
+        self.spans: list[Span] = []
+        self._counts_bytes = backend.get_backend() != "numpy"
 
     def call(self, step: Step, phase: str, x: Any, ctx: Context) -> Any:
         """The step's method, "forward" on x or "backward" on the gradient of the output."""
@@ -251,9 +87,14 @@ class Observer:
             return method(x, ctx)
         # the end of a layer's work that was put off has no products of its own
         images = 0 if step.forward == "finish" else _images(x)
-        result, seconds = _timed(method, x, ctx)
+        dtype = next(_arrays(x)).dtype.name
+        result, span = timed(self.clock, method, x, ctx)
         kept = _kept(ctx.all_saved()) if phase == "forward" else {}
-        self.calls.append(Call(node, phase, seconds, images, ctx.needs_dx, kept))
+        moved = 0
+        if self._counts_bytes:
+            in_place = step.forward == "finish" and phase == "forward"
+            moved = _bytes_moved(x, result, in_place, bool(node.layer.trainable_weights))
+        self.calls.append(Call(node, phase, span, images, ctx.needs_dx, kept, dtype, moved))
         return result
 
 
@@ -288,66 +129,115 @@ def profile_model(
         for layer in dict.fromkeys(node.layer for node in nodes):
             if isinstance(layer, SeededLayer):
                 stack.enter_context(layer.on_the_side())
-        _observed(model, batch, threads)  # warm-up: memory is allocated, threads start
+        _observed(model, batch, threads)  # warm-up: memory, threads, kernels to be compiled
+        if backend.get_backend() != "numpy":
+            return _device_profile(model, batch, repeats, nodes)
         passes = [_observed(model, batch, threads) for _ in range(repeats)]
+    peak = product_peak(model.dtype, threads)
+    rows, kept, between = _summary(nodes, passes, threads)
+    return Profile(model.name, model.dtype, rows, images, threads, peak, kept, between)
+
+
+def _device_profile(
+    model: Model, batch: Any, repeats: int, nodes: dict[Node, str]
+) -> DeviceProfile:
+    """The profile of passes on a GPU, which is kept busy with copies until all of a pass waits in
+    its queue: then it goes from layer to layer without having to wait for the host.
+
+    A queue holds about a thousand launches. In a longer pass the host is stopped there, and its own
+    time for the layers that come then is too long; that of the GPU is right.
+    """
+    copies = Copies()
+    half = max(span.launch_seconds for span in _observed(model, batch, 1).spans)
+
+    def keep_busy() -> None:
+        if isinstance(current_clock(), EventClock):
+            copies.keep_busy(1.5 * half)
+
+    passes = [_observed(model, batch, 1, keep_busy) for _ in range(repeats)]
+    launch_seconds = median(_launch_seconds(model, batch) for _ in range(repeats))
+    rows, kept, between = _summary(nodes, passes, 1)
+    dtypes = dict.fromkeys(row.dtype for row in rows if row.multiply_adds)
+    limits = Limits(
+        backend.device_info()["device"],
+        copies.bandwidth,
+        {dtype: product_peak(dtype) for dtype in dtypes},
+        backend.tensor_float_32_enabled(),
+    )
+    return DeviceProfile(
+        model.name, model.dtype, rows, batch_length(batch), limits, kept, between, launch_seconds
+    )
+
+
+def _summary(
+    nodes: dict[Node, str], passes: list[Observer], threads: int
+) -> tuple[list[LayerProfile], int, float]:
+    """(a row for each layer, bytes kept for backward by all together, seconds between layers)."""
     rows = [
         _row(name, [[c for c in seen.calls if c.node is node] for seen in passes], threads)
         for node, name in nodes.items()
     ]
     kept = sum(_union(call.kept for call in passes[0].calls).values())
-    peak = product_peak(model.dtype, threads)
-    whole = median(sum(seen.seconds) for seen in passes) / threads
-    between = max(0.0, whole - sum(row.seconds for row in rows))
-    return Profile(model.name, model.dtype, rows, images, threads, peak, kept, between)
+    whole = median(sum(span.seconds for span in seen.spans) for seen in passes) / threads
+    return rows, kept, max(0.0, whole - sum(row.seconds for row in rows))
 
 
-def product_peak(dtype: str = "float32", threads: int = 1, seconds: float = 0.2) -> float:
-    """GFLOP/s of a large square matrix product: the best of those done in `seconds`.
-
-    The products get larger, n = 512, 1024 ..., until one (2 n^3 operations) takes a twentieth of
-    that time.
+def _observed(
+    model: Model, x: Any, threads: int, before: Callable[[], None] = lambda: None
+) -> Observer:
+    """What an observer has seen of one forward and backward pass over a batch.
 
     Args:
-        dtype: "float32" or "float64".
-        threads: BLAS threads; a GPU does not ask.
+        before: called before forward, and again before backward.
     """
-    xp = backend.current_module()
-    generator = backend.random_generator(0)
-    best, spent, n, large_enough = 0.0, 0.0, 256, False
-    with threadpool_limits(limits=threads, user_api="blas"):
-        while spent < seconds:
-            if not large_enough:
-                n *= 2
-                a, b = (generator.random((n, n), dtype=dtype) for _ in range(2))
-                c = xp.matmul(a, b)  # the first product of a size waits for memory
-            _, took = _timed(xp.matmul, a, b, c)
-            large_enough = took >= seconds / 20
-            best = max(best, 2 * n**3 / took / 1e9)
-            spent += took
-    return best
-
-
-def _observed(model: Model, x: Any, threads: int) -> Observer:
-    """What an observer has seen of one forward and backward pass over a batch."""
     observer = Observer()
     slices = even_slices(batch_length(x), threads)
 
     def run(comm: Communicator) -> None:
-        part = slices[comm.rank]
-        generator = backend.random_generator([0, comm.rank])
-        ctx = Context(
-            training=True, rng=generator, comm=comm, needs_dx=False,
-            wants_logits=model._takes_logits(), observer=observer,
-        )  # fmt: skip
-        y, forward_seconds = _timed(model.forward, batch_part(x, part), ctx)
-        dys = [generator.random(a.shape, dtype=a.dtype) for a in _arrays(y)]
-        dy = dys if isinstance(y, (list, tuple)) else dys[0]
+        part = batch_part(x, slices[comm.rank])
+        ctx = _training_context(model, comm, observer)
+        before()
+        y, forward = timed(observer.clock, model.forward, part, ctx)
+        dy = _random_gradients(y, ctx.rng)
         comm.barrier()  # all that is kept is there at once, so that no address comes twice
-        _, backward_seconds = _timed(model.backward, dy, ctx)
-        observer.seconds.append(forward_seconds + backward_seconds)
+        before()
+        _, backward = timed(observer.clock, model.backward, dy, ctx)
+        observer.spans += [forward, backward]
 
     run_shards(threads, run)
     return observer
+
+
+def _launch_seconds(model: Model, x: Any) -> float:
+    """What the host takes to launch one forward and backward pass on a GPU, unobserved."""
+    ctx = _training_context(model, SOLO)
+    backend.synchronize()
+    started = time.perf_counter()
+    y = model.forward(x, ctx)
+    forward = time.perf_counter() - started
+    dy = _random_gradients(y, ctx.rng)
+    backend.synchronize()
+    started = time.perf_counter()
+    model.backward(dy, ctx)
+    backward = time.perf_counter() - started
+    backend.synchronize()
+    return forward + backward
+
+
+def _training_context(model: Model, comm: Communicator, observer: Any = None) -> Context:
+    return Context(
+        training=True, rng=backend.random_generator([0, comm.rank]), comm=comm, needs_dx=False,
+        wants_logits=model._takes_logits(), observer=observer,
+    )  # fmt: skip
+
+
+def _random_gradients(y: Any, generator: Any) -> Any:
+    """Gradients of the outputs y, as `Model.backward` takes them."""
+    dys = [
+        generator.random(a.shape, dtype=wide(a.dtype)).astype(a.dtype, copy=False)
+        for a in _arrays(y)
+    ]
+    return dys if isinstance(y, (list, tuple)) else dys[0]
 
 
 def _nodes(model: Model, prefix: str = "") -> dict[Node, str]:
@@ -373,36 +263,51 @@ def _row(name: str, passes: list[list[Call]], threads: int) -> LayerProfile:
     for call in backward:
         results = call.needs_dx + learns
         made += layer.multiply_adds_made(node.input_shape, results) * call.images
+    weights = sum(int(w.value.nbytes) for w in layer.weights)
+    learned = sum(int(w.value.nbytes) for w in layer.trainable_weights)
+    forward_moved = sum(call.bytes_moved for call in forward)
+    backward_moved = sum(call.bytes_moved for call in backward)
+    kept = sum(_union(call.kept for call in forward).values())
+    if backward_moved:  # what was kept need be no more than what forward saw; dw, and w for dx
+        backward_moved += min(kept, forward_moved)
+        backward_moved += learned * (1 + any(call.needs_dx for call in backward))
     return LayerProfile(
         name=name,
         type=type(layer).__name__,
         output_shape=", ".join(shape_text(tensor.shape) for tensor in node.outputs),
         algorithm=layer.algorithm_for(node.input_shape),
-        forward_seconds=_median_seconds(passes, "forward") / threads,
-        backward_seconds=_median_seconds(passes, "backward") / threads,
+        forward_seconds=_median(passes, "forward", lambda span: span.seconds) / threads,
+        backward_seconds=_median(passes, "backward", lambda span: span.seconds) / threads,
         forward_multiply_adds=products * sum(call.images for call in forward),
         backward_multiply_adds=products
         * sum(call.images * (call.needs_dx + learns) for call in backward),
-        bytes_kept=sum(_union(call.kept for call in forward).values()),
+        bytes_kept=kept,
         multiply_adds_made=made,
+        dtype=forward[0].dtype,
+        forward_bytes=forward_moved + weights if forward_moved else 0,
+        backward_bytes=backward_moved,
+        forward_launch_seconds=_median(passes, "forward", lambda span: span.launch_seconds),
+        backward_launch_seconds=_median(passes, "backward", lambda span: span.launch_seconds),
     )
 
 
-def _median_seconds(passes: list[list[Call]], phase: str) -> float:
-    return median(sum(call.seconds for call in p if call.phase == phase) for p in passes)
+def _median(passes: list[list[Call]], phase: str, seconds_of: Callable[[Span], float]) -> float:
+    """Over the passes, of what all calls of a phase took together."""
+    return median(sum(seconds_of(c.span) for c in p if c.phase == phase) for p in passes)
 
 
-def _timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
-    """What a function returns, and the seconds it takes until the device is done."""
-    backend.synchronize()
-    start = time.perf_counter()
-    result = function(*arguments)
-    backend.synchronize()
-    return result, time.perf_counter() - start
+def _bytes_moved(given: Any, made: Any, in_place: bool, learns: bool) -> int:
+    """Bytes of the arrays that a call is given and makes, see `Observer`.
 
-
-def _rate(multiply_adds: int, seconds: float) -> float | None:
-    return 2 * multiply_adds / seconds / 1e9 if multiply_adds and seconds else None
+    Args:
+        in_place: whether it writes its results over what it is given.
+        learns: whether it reads what it is given in any case.
+    """
+    there = {_address(array) for array in _arrays(given)}
+    new = [array for array in _arrays(made) if in_place or _address(array) not in there]
+    if not new and not learns:
+        return 0
+    return sum(int(array.nbytes) for array in [*_arrays(given), *new])
 
 
 def _kept(saved: Any) -> dict[int, int]:

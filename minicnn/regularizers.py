@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from minicnn.backend import array_module
 from minicnn.registry import Configurable, Registry
 
@@ -25,6 +27,11 @@ def _factor(name: str, value: float) -> float:
     return value
 
 
+def _sum_of_squares(w: Any) -> Any:
+    # no dot product on a GPU: cuBLAS refuses to make one while a CUDA graph is captured
+    return np.vdot(w, w) if type(w) is np.ndarray else (w * w).sum()
+
+
 @REGULARIZERS.register("l1_l2")
 class L1L2(Regularizer):
     """l1 · sum |w| + l2 · sum w²; gradient l1 · sign(w) + 2 · l2 · w."""
@@ -39,7 +46,7 @@ class L1L2(Regularizer):
         if self.l1:
             penalty = penalty + self.l1 * xp.abs(w).sum()
         if self.l2:
-            penalty = penalty + self.l2 * xp.vdot(w, w)
+            penalty = penalty + self.l2 * _sum_of_squares(w)
         return penalty
 
     def gradient(self, w: Any) -> Any:
@@ -72,7 +79,7 @@ class L2(Regularizer):
         self.l2 = _factor("l2", l2)
 
     def __call__(self, w: Any) -> Any:
-        return self.l2 * array_module(w).vdot(w, w)
+        return self.l2 * _sum_of_squares(w)
 
     def gradient(self, w: Any) -> Any:
         return w * (2 * self.l2)

@@ -21,13 +21,17 @@ from minicnn.batches import (
     split,
 )
 from minicnn.callbacks import Callback, CallbackList, History, LazyLogs
-from minicnn.layers.base import Layer, Weight
+from minicnn.dtypes import dtype_of, widened
+from minicnn.layers.base import Layer, Weight, with_inner_layers
+from minicnn.layers.seeded import SeededLayer
 from minicnn.metrics import Mean, Metric
 from minicnn.metrics import get as get_metric
 from minicnn.metrics import resolve as resolve_metric
 from minicnn.metrics.base import read_sums
+from minicnn.optimizers import LossScaleOptimizer
 from minicnn.parallel import one_blas_thread
 from minicnn.parallel.batch import batch_gradients, batch_length, batch_outputs, shards_of
+from minicnn.parallel.capture import CapturedStep
 from minicnn.progress import ProgressBar
 
 WHOLE = sys.maxsize  # the batch size for arrays that are one batch
@@ -48,6 +52,7 @@ class Trainer(Layer):
         optimizer: Any = "rmsprop",
         loss: Any = None,
         metrics: Sequence[Any] | Any | None = None,
+        auto_scale_loss: bool = True,
     ) -> None:
         """Say how the model learns and what is reported.
 
@@ -55,6 +60,8 @@ class Trainer(Layer):
             optimizer: name ("adam") or object.
             loss: name ("sparse_categorical_crossentropy") or object.
             metrics: names ("accuracy") or objects.
+            auto_scale_loss: whether the optimizer of a model that computes in float16 is made a
+                `LossScaleOptimizer`.
 
         Raises:
             ValueError: an unknown name (the message lists the near matches); a model with several
@@ -67,6 +74,8 @@ class Trainer(Layer):
                 "0, 1, 2 ... or 'categorical_crossentropy' for one-hot targets"
             )
         self.optimizer = optimizers.get(optimizer)
+        if auto_scale_loss and self.compute_dtype == "float16":
+            self.optimizer = LossScaleOptimizer.around(self.optimizer)
         self.loss = losses.get(loss)
         chosen = metrics or []
         self._metric_identifiers = list(chosen) if isinstance(chosen, (list, tuple)) else [chosen]
@@ -146,6 +155,7 @@ class Trainer(Layer):
         self.stop_training = False
         self._generators = []  # `set_random_seed` before this fit governs it too
         logs: dict[str, Any] = {}
+        train_step = CapturedStep(self, self._train_step)
         with one_blas_thread():
             watchers.on_train_begin()
             try:
@@ -156,7 +166,7 @@ class Trainer(Layer):
                     for step, batch in enumerate(batches):
                         watchers.on_train_batch_begin(step)
                         with out_of_memory.explained(batch_length(batch[0])):
-                            self._train_step(*self._prepare(batch))
+                            train_step(*self._prepare(batch))
                         watchers.on_train_batch_end(step, LazyLogs(self._logs))
                         progress.update(batch_length(batch[0]), self._logs)
                         if self.stop_training:
@@ -171,6 +181,7 @@ class Trainer(Layer):
                     if self.stop_training:
                         break
             finally:
+                train_step.close()
                 progress.close()
             watchers.on_train_end(logs)
         return watchers.history  # type: ignore[return-value]
@@ -215,7 +226,8 @@ class Trainer(Layer):
         steps: int | None = None,
         callbacks: Sequence[Callback] | Callback | None = None,
     ) -> Any:
-        """Outputs for images, as a NumPy array (N, ...); a list of them for several outputs."""
+        """Outputs for images, as a NumPy array (N, ...) in the dtype of the model's weights; a
+        list of them for several outputs."""
         batches = make_batches(x, None, None, batch_size, False, steps)
         if isinstance(batches, ArrayBatches):
             self._check_inputs(batches.xs)
@@ -230,7 +242,8 @@ class Trainer(Layer):
                 for step, (bx, _, _) in enumerate(batches):
                     watchers.on_predict_batch_begin(step)
                     with out_of_memory.explained(batch_length(bx)):
-                        outputs.add(batch_outputs(self, self._prepare_inputs(bx)))
+                        ys = batch_outputs(self, self._prepare_inputs(bx))
+                        outputs.add([widened(y) for y in ys])
                     watchers.on_predict_batch_end(step)
                     progress.update(batch_length(bx))
                 whole = outputs.whole()
@@ -305,13 +318,16 @@ class Trainer(Layer):
     def _train_step(self, x: Any, y: Any, sample_weight: Any) -> None:
         """One step of the optimizer on a prepared batch."""
         loss, fused = self._step_loss()
+        generators = self._shard_generators(shards_of(self, x, training=True))
+        self._next_pass(generators)
         value, y_pred, gradients, updates = batch_gradients(
-            self, loss, x, y, sample_weight,
-            self._shard_generators(shards_of(self, x, training=True)), fused,
-        )  # fmt: skip
+            self, loss, x, y, sample_weight, generators, fused, self.optimizer.loss_scale
+        )
         value = self._with_penalties(value)  # of the weights before the step
         for weight in self._penalized_weights():
             penalty = weight.regularizer.gradient(weight.value)
+            if self.optimizer.loss_scale is not None:
+                penalty = penalty * self.optimizer.loss_scale
             present = gradients.get(weight)
             gradients[weight] = penalty if present is None else present + penalty
         self.optimizer.apply(gradients)
@@ -345,6 +361,7 @@ class Trainer(Layer):
         self._loss_tracker.update_state(loss, batch_length(y_pred))
         if self._takes_logits() and not all(m.order_only for m in self._metrics or []):
             y_pred = activations.get("softmax").forward(y_pred)
+        y_pred = widened(y_pred)
         for metric in self._metrics or []:
             metric.update_state(y, y_pred)  # unweighted, as Keras's compile(metrics=...)
 
@@ -419,11 +436,14 @@ class Trainer(Layer):
             ]
 
     def _prepare_inputs(self, x: Any) -> Any:
-        """Inputs checked, on the backend, in the model's dtype."""
+        """Inputs checked, on the backend, as floating-point numbers: bytes in the dtype in which
+        the model computes, others in that of its weights, from which its layers cast."""
         many = isinstance(x, list)
         xs = x if many else [x]
         self._check_inputs(xs)
-        xs = [backend.asarray(a).astype(self.dtype, copy=False) for a in xs]
+        xs = [backend.asarray(a) for a in xs]
+        dtypes = [self.compute_dtype if a.dtype.itemsize == 1 else self.dtype for a in xs]
+        xs = [a.astype(dtype_of(d), copy=False) for a, d in zip(xs, dtypes, strict=True)]
         return xs if many else xs[0]
 
     def _prepare(self, batch: Batch) -> tuple[Any, Any, Any]:
@@ -440,6 +460,13 @@ class Trainer(Layer):
         while len(self._generators) < shards:
             self._generators = [*self._generators, random.device_generator()]
         return self._generators[:shards]
+
+    def _next_pass(self, generators: list[Any]) -> None:
+        """Have the generators of the pass, and those that layers have of their own, go on."""
+        random.next_pass(generators)
+        for layer in with_inner_layers(self):
+            if isinstance(layer, SeededLayer):
+                layer.next_pass()
 
     def _logs(self) -> dict[str, Any]:
         """The figures so far as Python numbers; waits for the device, once for all of them."""

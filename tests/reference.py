@@ -185,3 +185,31 @@ def zero_pad(x, padding):
         for s in range(width):
             y[:, top + r, left + s] = x[:, r, s]
     return y
+
+
+def philox(counter, key):
+    """Philox4x32-10 of Salmon et al. 2011, section 3.3: counter (..., 4) and key (2,) of 32 bits
+    each, to words (..., 4)."""
+    words = np.moveaxis(np.asarray(counter, np.uint64), -1, 0)
+    low = np.uint64(0xFFFFFFFF)
+    for _ in range(10):
+        first, second = words[0] * np.uint64(0xD2511F53), words[2] * np.uint64(0xCD9E8D57)
+        words = [(second >> np.uint64(32)) ^ words[1] ^ np.uint64(key[0]), second & low,
+                 (first >> np.uint64(32)) ^ words[3] ^ np.uint64(key[1]), first & low]  # fmt: skip
+        key = (key[0] + 0x9E3779B9) % 2**32, (key[1] + 0xBB67AE85) % 2**32
+    return np.stack(words, axis=-1)
+
+
+def uniform_numbers(count, key, passes, draw, dtype):
+    """The numbers of one draw (count,): of the words of 32 neighbouring counters first the first
+    ones, then the second ones ...; a float takes 24 bits of a word, a double 53 of two."""
+    counters = np.arange(-(-count // 64) * 32)  # enough for two a counter
+    blank = np.zeros_like(counters)
+    counter = [counters, blank + draw, blank + passes % 2**32, blank + passes // 2**32]
+    words = philox(np.stack(counter, axis=-1), key)
+    if dtype == "float32":
+        u = (words >> np.uint64(8)) / 2**24
+    else:
+        u = ((words[:, ::2] << np.uint64(32) | words[:, 1::2]) >> np.uint64(11)) / 2**53
+    u = u.reshape(-1, 32, u.shape[-1]).swapaxes(1, 2)
+    return u.ravel()[:count].astype(dtype)

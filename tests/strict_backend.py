@@ -8,12 +8,18 @@ rather than on the first user's GPU.
 
 `transfers` counts every crossing between host and device, so that a test can say "none in here".
 
+`StrictCuda`, set as the module's `cuda`, stands in for `cupy.cuda` as far as a training step is
+captured as a CUDA graph: what is done between `begin_capture` and `end_capture` is undone at the
+end, and done again, with the same arrays, at each launch.
+
 The lists of what CuPy lacks were read off the source of CuPy 14.2.
 """
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +110,169 @@ class Transfers:
 transfers = Transfers()
 
 
+def _count_to_host() -> None:
+    if StrictStream.capturing is not None:
+        raise RuntimeError(
+            "the current stream is capturing, so synchronous API calls are disallowed"
+        )
+    transfers.to_host += 1
+
+
+def _count_to_device(array: np.ndarray) -> None:
+    cuda = vars(module).get("cuda")
+    if isinstance(cuda, StrictCuda) and array.ndim:  # a single number is an argument of a kernel
+        cuda.pinned_allocator(array.nbytes)
+    transfers.to_device += 1
+
+
+# Capturing
+
+
+class StrictGraph:
+    """What `cupy.cuda.Graph` is: operations on arrays that stay where they are."""
+
+    def __init__(self) -> None:
+        self._operations: list[tuple[Callable[[], Any], list[tuple[Any, np.ndarray]]]] = []
+        self._before: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._undo: list[Callable[[], None]] = []
+
+    def touch(self, *values: Any) -> None:
+        """Note what arrays hold before an operation may change them."""
+        for array in _arrays_in(values):
+            while isinstance(array.base, np.ndarray):
+                array = array.base
+            if id(array) not in self._before:
+                self._before[id(array)] = (array, array.copy())
+
+    def add(self, operation: Callable[[], Any], result: Any, *values: Any) -> None:
+        """Note an operation; what of its result is new gets the numbers of each launch."""
+        given = _arrays_in(values)
+        new = [
+            (place, array)
+            for place, array in enumerate(_arrays_in(result))
+            if not any(np.may_share_memory(array, other) for other in given)
+        ]
+        self._operations.append((operation, new))
+
+    def undo(self) -> None:
+        """A stream that captures does nothing."""
+        for array, before in self._before.values():
+            if array.flags.writeable:
+                array[...] = before
+        for undo in self._undo:
+            undo()
+
+    def launch(self, stream: Any = None) -> None:
+        for operation, new in self._operations:
+            results = _arrays_in(operation())
+            for place, array in new:
+                array[...] = results[place]
+
+
+class StrictStream:
+    """What `cupy.cuda.Stream` is, as far as it captures."""
+
+    capturing: StrictGraph | None = None
+
+    def __init__(self, non_blocking: bool = False):
+        self._non_blocking = non_blocking
+
+    def __enter__(self) -> StrictStream:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        pass
+
+    def begin_capture(self) -> None:
+        assert self._non_blocking and StrictStream.capturing is None
+        StrictStream.capturing = StrictGraph()
+
+    def end_capture(self) -> StrictGraph:
+        graph, StrictStream.capturing = StrictStream.capturing, None
+        assert graph is not None
+        graph.undo()
+        return graph
+
+
+class StrictPool:
+    """What `cupy.cuda.MemoryPool` is; what a graph holds has `taken` bytes."""
+
+    taken = 0
+
+    def malloc(self, size: int) -> None:
+        raise NotImplementedError("NumPy does that")
+
+    free_all_blocks = staticmethod(lambda: None)
+    used_bytes = staticmethod(lambda: 0)
+
+    def total_bytes(self) -> int:
+        return self.taken
+
+
+class StrictCuda:
+    """As much of `cupy.cuda` as the capturing of a graph needs."""
+
+    Stream = StrictStream
+    MemoryPool = StrictPool
+    free_bytes = 1 << 30
+
+    def __init__(self) -> None:
+        self.allocators: list[Any] = []
+        self.pinned_allocator: Callable[[int], Any] = StrictPool.free_all_blocks
+        self.set_pinned_memory_allocator(None)
+        self.runtime = _Namespace(memGetInfo=lambda: (self.free_bytes, 1 << 30))
+        self.memory = _Namespace(OutOfMemoryError=type("OutOfMemoryError", (MemoryError,), {}))
+
+    def set_pinned_memory_allocator(self, allocator: Any) -> None:
+        self.pinned_allocator = allocator or (lambda size: None)
+
+    def get_current_stream(self) -> Any:
+        return _Namespace(synchronize=lambda: None)
+
+    @contextmanager
+    def using_allocator(self, allocator: Any) -> Iterator[None]:
+        self.allocators.append(allocator)
+        try:
+            yield
+        finally:
+            self.allocators.pop()
+
+
+def _arrays_in(value: Any) -> list[np.ndarray]:
+    if isinstance(value, np.ndarray):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return [array for v in value for array in _arrays_in(v)]
+    return []
+
+
+def _done(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """What a function of NumPy returns, numbers as 0-d arrays; noted where a stream captures."""
+
+    def operation() -> Any:
+        return _with_arrays(function(*args, **kwargs))
+
+    graph = StrictStream.capturing
+    if graph is None:
+        return operation()
+    graph.touch(args, kwargs)
+    result = operation()
+    graph.add(operation, result, args, kwargs)
+    return result
+
+
+def _with_arrays(result: Any) -> Any:
+    if isinstance(result, np.generic):
+        return np.asarray(result)
+    if type(result) in (list, tuple):
+        return type(result)(_with_arrays(r) for r in result)
+    if isinstance(result, tuple):  # the named tuples of np.linalg
+        return tuple(_with_arrays(r) for r in result)
+    return result
+
+
 def _raw(value: Any) -> Any:
     """`value` with the NumPy arrays inside its StrictArrays; refuses arrays of the host."""
     if isinstance(value, StrictArray):
@@ -122,15 +291,13 @@ def _raw(value: Any) -> Any:
 def _wrapped(result: Any, *arguments: Any) -> Any:
     """`result` of a NumPy function as CuPy would return it: 0-d arrays instead of scalars, and
     the very array of `arguments` where NumPy returned that."""
-    if isinstance(result, (np.ndarray, np.generic)):
+    if isinstance(result, np.ndarray):
         for a in arguments:
             if isinstance(a, StrictArray) and a._data is result:
                 return a
-        return StrictArray(np.asarray(result))
+        return StrictArray(result)
     if type(result) in (list, tuple):
         return type(result)(_wrapped(r, *arguments) for r in result)
-    if isinstance(result, tuple):  # the named tuples of np.linalg
-        return tuple(_wrapped(r, *arguments) for r in result)
     return result
 
 
@@ -193,11 +360,11 @@ class StrictArray:
     # To the host, in the open
 
     def get(self) -> np.ndarray:
-        transfers.to_host += 1
+        _count_to_host()
         return self._data.copy()
 
     def item(self, *args: int) -> Any:
-        transfers.to_host += 1
+        _count_to_host()
         return self._data.item(*args)
 
     def tolist(self) -> Any:
@@ -210,7 +377,7 @@ class StrictArray:
         return int(self.item())
 
     def __bool__(self) -> bool:
-        transfers.to_host += 1
+        _count_to_host()
         return bool(self._data)
 
     def __index__(self) -> int:
@@ -222,36 +389,39 @@ class StrictArray:
     # Indexing
 
     def __getitem__(self, index: Any) -> Any:
-        return _wrapped(self._data[_raw(index)])
+        return _wrapped(_done(operator.getitem, self._data, _raw(index)))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(value, (list, tuple)):
             raise TypeError(f"a device array is assigned arrays or scalars, not {type(value)}")
-        self._data[_raw(index)] = _raw(value)
+        _done(operator.setitem, self._data, _raw(index), _raw(value))
 
     # Methods that are more than their namesakes in NumPy
 
     def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: Any = None,
                copy: bool = True) -> Any:  # fmt: skip
-        return _wrapped(self._data.astype(dtype, order=order, casting=casting, copy=copy), self)
+        result = _done(
+            np.ndarray.astype, self._data, dtype, order=order, casting=casting, copy=copy
+        )
+        return _wrapped(result, self)
 
     def fill(self, value: Any) -> None:
-        self._data.fill(_raw(value))
+        _done(np.ndarray.fill, self._data, _raw(value))
 
     def sort(self, axis: int = -1) -> None:
-        self._data.sort(axis)
+        _done(np.ndarray.sort, self._data, axis)
 
     def __copy__(self) -> StrictArray:
-        return StrictArray(self._data.copy())
+        return _wrapped(_done(np.copy, self._data))
 
     def __deepcopy__(self, memo: Any) -> StrictArray:
-        return StrictArray(self._data.copy())
+        return _wrapped(_done(np.copy, self._data))
 
 
 def _method(name: str) -> Any:
     def call(self: StrictArray, *args: Any, **kwargs: Any) -> Any:
         _check_arguments(name, (self, *args), kwargs)
-        result = getattr(self._data, name)(*_raw(args), **_raw(kwargs))
+        result = _done(getattr(np.ndarray, name), self._data, *_raw(args), **_raw(kwargs))
         return _wrapped(result, kwargs.get("out"))
 
     return call
@@ -266,14 +436,14 @@ def _operand(value: Any) -> Any:
 def _binary(function: Any, swapped: bool = False) -> Any:
     def call(self: StrictArray, other: Any) -> Any:
         pair = (self._data, _operand(other))
-        return _wrapped(function(*(pair[::-1] if swapped else pair)))
+        return _wrapped(_done(function, *(pair[::-1] if swapped else pair)))
 
     return call
 
 
 def _in_place(function: Any) -> Any:
     def call(self: StrictArray, other: Any) -> Any:
-        function(self._data, _operand(other))
+        _done(function, self._data, _operand(other))
         return self
 
     return call
@@ -293,7 +463,7 @@ for _name, _plain in (
     ("__neg__", operator.neg), ("__pos__", operator.pos),
     ("__abs__", abs), ("__invert__", operator.invert),
 ):  # fmt: skip
-    setattr(StrictArray, _name, lambda self, _plain=_plain: _wrapped(_plain(self._data)))
+    setattr(StrictArray, _name, lambda self, _plain=_plain: _wrapped(_done(_plain, self._data)))
 
 
 class _Ufunc:
@@ -314,14 +484,14 @@ class _Ufunc:
         for out in (*outs, *args[self._ufunc.nin :]):
             if out is not None and not isinstance(out, StrictArray):
                 raise TypeError(f"out= of cupy.{name} has to be a device array, not {type(out)}")
-        result = self._ufunc(*_raw(args), **_raw(kwargs))
+        result = _done(self._ufunc, *_raw(args), **_raw(kwargs))
         return _wrapped(result, *outs, *args[self._ufunc.nin :])
 
     def __getattr__(self, name: str) -> Any:
         if name == "outer":
-            return lambda a, b, **kwargs: _wrapped(self._ufunc.outer(_raw(a), _raw(b), **kwargs))
+            return lambda *pair, **kwargs: _wrapped(_done(self._ufunc.outer, *_raw(pair), **kwargs))
         if name == "at" and self._ufunc.__name__ in _UFUNC_AT:
-            return lambda a, *rest: self._ufunc.at(_raw(a), *_raw(rest))
+            return lambda *args: _done(self._ufunc.at, *_raw(args))
         raise AttributeError(
             f"use no cupy.{self._ufunc.__name__}.{name} in code for both libraries"
         )
@@ -330,7 +500,7 @@ class _Ufunc:
 def _function(name: str, function: Any) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
         _check_arguments(name, args, kwargs)
-        result = function(*_raw(args), **_raw(kwargs))
+        result = _done(function, *_raw(args), **_raw(kwargs))
         if name in _ZERO_DIMENSIONAL:
             result = np.asarray(result)
         return _wrapped(result, *args, kwargs.get("out"))
@@ -341,14 +511,12 @@ def _function(name: str, function: Any) -> Any:
 def _creation(function: Any) -> Any:
     def call(x: Any, dtype: Any = None, **kwargs: Any) -> Any:
         if isinstance(x, StrictArray):
-            return _wrapped(function(x._data, dtype=dtype, **kwargs), x)
-        if isinstance(x, (np.ndarray, np.generic, int, float)):
-            transfers.to_device += 1
-            return StrictArray(np.array(x, dtype=dtype))
+            return _wrapped(_done(function, x._data, dtype=dtype, **kwargs), x)
         if _holds_arrays(x):
-            return StrictArray(np.array(_raw(x), dtype=dtype))
-        transfers.to_device += 1
-        return StrictArray(np.array(x, dtype=dtype))
+            return _wrapped(_done(np.array, _raw(x), dtype=dtype))
+        array = np.array(x, dtype=dtype)
+        _count_to_device(array)
+        return _wrapped(_done(np.array, array))
 
     return call
 
@@ -366,15 +534,25 @@ class StrictGenerator:
         self._host = np.random.default_rng(seed)
 
     def random(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> Any:
-        return _wrapped(self._host.random(size, dtype=dtype, out=_raw(out)), out)
+        return _wrapped(self._drawn(self._host.random, size, dtype=dtype, out=_raw(out)), out)
+
+    def _drawn(self, draw: Any, *args: Any, **kwargs: Any) -> Any:
+        """Numbers of a generator whose state lies on the device."""
+        graph = StrictStream.capturing
+        if graph is not None:
+            bits, state = self._host.bit_generator, self._host.bit_generator.state
+            graph._undo.insert(0, lambda: setattr(bits, "state", state))
+        return _done(draw, *args, **kwargs)
 
     def integers(self, low: int, high: int | None = None, size: Any = None,
                  dtype: Any = np.int64, endpoint: bool = False) -> Any:  # fmt: skip
         low, high = operator.index(low), None if high is None else operator.index(high)
-        return _wrapped(self._host.integers(low, high, size, dtype=dtype, endpoint=endpoint))
+        drawn = self._drawn(self._host.integers, low, high, size, dtype=dtype, endpoint=endpoint)
+        return _wrapped(drawn)
 
     def standard_normal(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> Any:
-        return _wrapped(self._host.standard_normal(size, dtype=dtype, out=_raw(out)), out)
+        drawn = self._drawn(self._host.standard_normal, size, dtype=dtype, out=_raw(out))
+        return _wrapped(drawn, out)
 
 
 class _Namespace:
@@ -401,6 +579,12 @@ class StrictModule:
                 sliding_window_view=_function("sliding_window_view", tricks.sliding_window_view),
             )
         )
+
+    def get_default_memory_pool(self) -> StrictPool:
+        return StrictPool()
+
+    def get_default_pinned_memory_pool(self) -> Any:
+        return _Namespace(malloc=lambda size: None)
 
     def asnumpy(self, x: Any) -> np.ndarray:
         return x.get() if isinstance(x, StrictArray) else np.asarray(x)

@@ -126,6 +126,32 @@ def test_floatx_is_float32_or_float64(floatx):
     assert backend.floatx() == "float32"
 
 
+@pytest.mark.parametrize(
+    "variables, enabled",
+    [
+        ({}, False),
+        ({"CUPY_TF32": "1"}, True),
+        ({"MINICNN_TF32": "1"}, True),
+        ({"MINICNN_TF32": "0", "CUPY_TF32": "1"}, False),
+        ({"MINICNN_TF32": "1", "CUPY_TF32": "0"}, True),
+    ],
+)
+def test_tf32_starts_as_the_environment_says(monkeypatch, variables, enabled):
+    for name in ("MINICNN_TF32", "CUPY_TF32"):
+        monkeypatch.delenv(name, raising=False)
+    code = "from minicnn import backend; print(backend.tensor_float_32_enabled())"
+    result = run(code, **variables)
+    assert result.stdout.strip() == str(enabled), result.stderr
+
+
+def test_tf32_on_and_off(monkeypatch):
+    monkeypatch.setattr(backend, "_tensor_float_32", False)
+    backend.enable_tensor_float_32()
+    assert backend.tensor_float_32_enabled()
+    backend.enable_tensor_float_32(False)
+    assert not backend.tensor_float_32_enabled()
+
+
 def test_keras_names():
     assert backend.image_data_format() == "channels_last"
     assert backend.backend() == "numpy"

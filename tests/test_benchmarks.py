@@ -1,14 +1,18 @@
 """The benchmarks' own arithmetic, processes and networks; nothing here depends on speed."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
+import time
 from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from minicnn import backend, mixed_precision
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [
@@ -16,9 +20,12 @@ sys.path[:0] = [
 ]  # fmt: skip
 
 import measure  # noqa: E402 - found through the path above
+import minicnn_steps  # noqa: E402
 import networks  # noqa: E402
+import on_gpu  # noqa: E402
 import results  # noqa: E402
 import run_all  # noqa: E402
+import train_step  # noqa: E402
 import worker  # noqa: E402
 
 FAKE = """
@@ -114,11 +121,47 @@ def test_minicnn_itself_missing_is_an_error(tmp_path, monkeypatch):
 
 
 def test_only_keeps_minicnn_and_the_named():
-    args = Namespace(only=["NHWC", "XLA"])
+    args = Namespace(only=["NHWC", "XLA"], without=["malloc"])
     labels = [c.label for c in measure.chosen_contenders(measure.ALL, args)]
     assert labels[0] == "minicnn" and len(labels) > 2
     assert all("NHWC" in label or "XLA" in label for label in labels[1:])
+    assert not any("malloc" in label for label in labels)
     assert len({c.label for c in measure.ALL}) == len(measure.ALL)
+    without = Namespace(only=None, without=["minicnn", "PyTorch"])
+    labels = [c.label for c in measure.chosen_contenders(measure.ALL, without)]
+    assert labels == ["minicnn", "Keras/TF graph", "Keras/TF XLA"]
+
+
+def test_each_precision_has_minicnn_and_the_same_modes_of_pytorch():
+    assert len({c.label for c in measure.ON_GPU}) == len(measure.ON_GPU)
+    modes = {}
+    for c in measure.ON_GPU:
+        numbers, _, mode = c.mode.partition(" ")
+        modes.setdefault((c.precision, numbers), []).append((c.library, mode))
+        assert c.options["precision"] == (numbers.lower())
+    assert list(modes) == [
+        ("float32", "float32"), ("tf32", "TF32"), ("mixed", "float16"), ("mixed", "bfloat16"),
+    ]  # fmt: skip
+    first, *others = modes.values()
+    assert first[0] == ("minicnn", "") and len(first) > 5
+    assert all(other == first for other in others)
+
+
+def test_minicnn_in_one_of_its_modes_may_be_missing(fake, capsys):
+    broken = fake("minicnn", "bad", works=False)
+    started = measure.start([broken, fake("minicnn", "good"), fake()], "train", "vgg", 4, 1)
+    for running in started:
+        running.close()
+    assert [w.label for w in started] == ["minicnn good", "Fake"]
+    assert "without minicnn bad failed" in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="minicnn bad failed"):
+        measure.start([fake(), broken], "train", "vgg", 4, 1)
+
+
+def test_a_worker_that_ends_at_once_is_told_of(fake, tmp_path):
+    (tmp_path / "numpy.py").write_text("raise SystemExit('ended on purpose')")
+    with pytest.raises(RuntimeError, match="minicnn failed:(.|\n)*ended on purpose"):
+        measure.start([fake("minicnn", module="minicnn_steps")], "train", "vgg", 4, 1)
 
 
 def test_table_is_markdown_with_aligned_columns():
@@ -133,18 +176,24 @@ def test_table_is_markdown_with_aligned_columns():
 
 def test_comparison_marks_the_best_mode_and_gives_the_ratio():
     figures = {
+        "network": "vgg",
+        "minicnn": "minicnn",
         "images_per_second": {"minicnn": [300.0], "P a": [100.0], "P b": [200.0]},
         "ms_per_step": {"minicnn": [1.0], "P a": [3.0], "P b": [1.5]},
         "ratio": {
             "P a": measure.pairwise_ratios([300], [100]),
             "P b": measure.pairwise_ratios([300], [200]),
         },
-        "best_mode": {"P": "P b"},
+        "best_mode": {"PyTorch": "P b"},
     }
     text = measure.comparison("title", figures)
     (best,) = (line for line in text.split("\n") if line.startswith("| P b *"))
     assert best.endswith("1.50 (1.50, 1.50) |")
-    assert "| P a  " in text
+    assert "| P a  " in text and "aim" not in text
+    with_aim = measure.comparison("title", figures, {"vgg": 2.0})
+    assert [line.split("|")[-2].strip() for line in with_aim.split("\n")[2:7]] == [
+        "aim", "--:", "", "", "2.0"
+    ]  # fmt: skip
 
 
 def test_results_say_machine_date_and_settings(tmp_path):
@@ -168,9 +217,12 @@ def test_ratios_are_drawn_by_network_and_rival(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "bars", lambda path, title, groups, *rest: drawn.append(groups))
     spread = {"median": 1.5, "min": 1.0, "max": 2.0}
     figures = {"network": "vgg", "batch_size": 8, "best_mode": {"P": "P b"},
-               "ratio": {"P a": None, "P b": spread}}  # fmt: skip
-    measure.plot_ratios(Namespace(plot=tmp_path / "a.png", threads=2), "Training", [figures])
-    assert drawn == [{"vgg\nbatch 8": {"P": spread}}]
+               "precision": "tf32", "ratio": {"P a": None, "P b": spread}}  # fmt: skip
+    args = Namespace(plot=tmp_path / "a.png", threads=2)
+    measure.plot_ratios(args, "Training", [figures])
+    assert drawn.pop() == {"vgg\nbatch 8": {"P": spread}}
+    measure.plot_ratios(args, "Training", [figures, figures | {"precision": "mixed"}])
+    assert list(drawn.pop()) == ["vgg\nbatch 8\ntf32", "vgg\nbatch 8\nmixed"]
 
 
 def test_folder_name_is_date_and_machine():
@@ -191,26 +243,55 @@ def test_run_all_collects_tables_figures_and_pictures(tmp_path, monkeypatch):
         run_all.main()
 
 
-def test_single_images_are_judged_by_latency_and_batches_by_throughput(monkeypatch):
-    """The rival is late once in a while: its mean is worse than its median."""
+class Recorded:
+    """A worker with one answer."""
 
-    class Recorded:
-        def __init__(self, library, images_per_second, ms):
-            self.label = self.library = library
-            self.started = {"versions": {}}
-            self.run = lambda seconds: {"images_per_second": images_per_second, "ms_per_step": ms}
+    def __init__(self, library, images_per_second, ms=1.0, mode="", precision="float32"):
+        self.label, self.library = f"{library} {mode}".strip(), library
+        self.precision = precision
+        self.started = {"versions": {}}
+        self.run = lambda seconds: {"images_per_second": images_per_second, "ms_per_step": ms}
 
-        def close(self):
-            pass
+    def close(self):
+        pass
 
-    workers = [Recorded("minicnn", 300.0, 4.0), Recorded("P", 100.0, 2.0)]
+
+def compared(monkeypatch, workers, batch_size):
     monkeypatch.setattr(measure, "start", lambda *args: workers)
     args = Namespace(rounds=2, seconds=1, threads=1, torch_python=None, tensorflow_python=None)
-    ratios = {
-        size: measure.compare([], "predict", "vgg", size, args)["ratio"]["P"] for size in (1, 256)
-    }
+    return measure.compare([], "train", "vgg", batch_size, args)
+
+
+def test_single_images_are_judged_by_latency_and_batches_by_throughput(monkeypatch):
+    """The rival is late once in a while: its mean is worse than its median."""
+    workers = [Recorded("minicnn", 300.0, 4.0), Recorded("P", 100.0, 2.0)]
+    ratios = {}
+    for size in (1, 256):
+        (figures,) = compared(monkeypatch, workers, size)
+        ratios[size] = figures["ratio"]["P"]
     assert ratios[1] == {"median": 0.5, "min": 0.5, "max": 0.5}
     assert ratios[256] == {"median": 3.0, "min": 3.0, "max": 3.0}
+
+
+def test_ratios_stay_within_a_precision(monkeypatch):
+    workers = [
+        Recorded("P", 100.0, mode="TF32", precision="tf32"),
+        Recorded("minicnn", 300.0, mode="TF32", precision="tf32"),
+        Recorded("minicnn", 400.0, mode="float16", precision="mixed"),
+        Recorded("minicnn", 500.0, mode="bfloat16", precision="mixed"),
+        Recorded("P", 250.0, mode="float16", precision="mixed"),
+        Recorded("P", 200.0, mode="bfloat16", precision="mixed"),
+        Recorded("P", 50.0, mode="float32"),
+    ]
+    tf32, mixed = compared(monkeypatch, workers, 4)  # minicnn has no part in the third
+    assert (tf32["precision"], mixed["precision"]) == ("tf32", "mixed")
+    assert {label: r["median"] for label, r in tf32["ratio"].items()} == {"P TF32": 3.0}
+    assert mixed["minicnn"] == "minicnn bfloat16" and mixed["best_mode"] == {"P": "P float16"}
+    ratios = {label: r["median"] for label, r in mixed["ratio"].items()}
+    assert ratios == {"P float16": 2.0, "P bfloat16": 2.5}
+    lines = measure.comparison("t", mixed, train_step.AIMS_ON_GPU).split("\n")
+    marked = [line.split("|")[1].strip() for line in lines[4:] if "*" in line]
+    assert marked == ["minicnn bfloat16 *", "P float16 *"]
 
 
 @pytest.mark.parametrize(
@@ -221,6 +302,7 @@ def test_single_images_are_judged_by_latency_and_batches_by_throughput(monkeypat
         ("memory", "--network tutorial --batch-sizes 4 --only none"),
         ("scaling", "--network tutorial --batch-sizes 16 --rounds 1 --seconds 0.01 --threads 2"),
         ("conv", "--shapes 64->64,at,8 --batch-size 2 --rounds 1 --seconds 0.001"),
+        ("profiles", "--network tutorial --batch-size 2 --repeats 1"),
     ],
 )
 def test_script_writes_table_figures_and_picture(script, options, tmp_path):
@@ -231,13 +313,166 @@ def test_script_writes_table_figures_and_picture(script, options, tmp_path):
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "| --" in done.stdout
+    assert ("Profile of" if script == "profiles" else "| --") in done.stdout
+    plot = tmp_path / "a_tutorial.png" if script == "profiles" else plot
     content = json.loads(json_file.read_text())
     assert content["benchmark"] == f"{script}.py" and content["results"]
     if "--only" in options and script != "memory":
         assert "had no rivals" in done.stderr and not plot.exists()
     else:
         assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def arguments(*words, output="out"):
+    """What on_gpu.py makes of its command line."""
+    made = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["on_gpu.py", f"--output={output}", "--list", *words])
+        patch.setattr(on_gpu, "parts", lambda args: made.append(args) or [])
+        on_gpu.main()
+    return made[0]
+
+
+def test_the_round_on_a_gpu_has_its_parts_in_order(tmp_path):
+    args = arguments("--networks", "vgg", "a94", "--precision", "mixed", f"--data-dir={tmp_path}")
+    made = on_gpu.parts(args)
+    assert [part.name for part in made] == [
+        "device", "gpu_tests", "train_vgg_mixed", "train_a94_mixed", "profiles_vgg_mixed",
+        "profiles_a94_mixed", "cifar10_1", "cifar10_2", "cifar10_same", "suite",
+    ]  # fmt: skip
+    assert {part.group for part in made} == set(on_gpu.GROUPS)
+    assert all(part.limit <= 600 for part in made)
+    assert "max-autotune" in made[2].command
+    without_data = on_gpu.parts(arguments("--thorough"))
+    assert not any(part.group == "cifar10" for part in without_data)
+    assert not any("max-autotune" in part.command for part in without_data)
+
+
+@pytest.mark.parametrize("script", ["train_step", "profiles"])
+def test_the_scripts_take_the_options_of_the_round(script, monkeypatch, tmp_path):
+    """All of it but the work."""
+    module = importlib.import_module(script)
+    (part,) = [
+        p for p in on_gpu.parts(arguments("--networks", "vgg", "--precision", "mixed",
+                                          "--torch-python=python3", output=tmp_path))
+        if script in str(p.command[1])
+    ]  # fmt: skip
+    seen = []
+
+    def stop(args):
+        seen.append(args)
+        return []
+
+    monkeypatch.setattr(measure, "chosen_networks", stop)
+    monkeypatch.setattr(backend, "set_backend", lambda name: None)
+    monkeypatch.setattr(sys, "argv", list(map(str, part.command[1:])))
+    module.main()
+    (args,) = seen
+    assert (args.backend, args.network, args.batch_size) == ("cupy", "vgg", 1024)
+    assert args.precision == ["mixed"]
+
+
+@pytest.mark.parametrize(
+    "name, policy, tf32",
+    [
+        ("float32", "float32", False),
+        ("tf32", "float32", True),
+        ("float16", "mixed_float16", True),
+    ],
+)
+def test_precisions_of_minicnn(name, policy, tf32, strict, monkeypatch):
+    monkeypatch.setenv("CUPY_TF32", "as before")
+    monkeypatch.setattr(backend, "_tensor_float_32", not tf32)
+    try:
+        minicnn_steps.use_precision(name)
+        assert mixed_precision.global_policy().name == policy
+        assert backend.tensor_float_32_enabled() is tf32
+        assert os.environ["CUPY_TF32"] == str(int(tf32))
+    finally:
+        mixed_precision.set_global_policy(None)
+
+
+def test_profiles_in_exact_float32_need_a_process_of_their_own(monkeypatch, capsys):
+    words = ["profiles.py", "--backend=cupy", "--precision", "float32", "tf32"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit):
+        importlib.import_module("profiles").main()
+    assert "float32 needs a call of its own" in capsys.readouterr().err
+
+
+def small(name, code, limit=20.0, **more):
+    return on_gpu.Part("device", name, [sys.executable, "-c", code], limit, **more)
+
+
+def test_the_round_goes_on_after_failures(tmp_path, monkeypatch, capsys):
+    leaves_a_child = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "print(child.pid, flush=True)\ntime.sleep(60)"
+    )
+    commands = [
+        small("good", "import os, minicnn; print(os.environ['WORD'])", environment={"WORD": "hm"}),
+        small("bad", "import sys; print('a | b'); sys.exit(3)"),
+        small("slow", leaves_a_child, limit=1.0),
+        small("last", "pass"),
+    ]
+    monkeypatch.setattr(on_gpu, "parts", lambda args: commands)
+    folder = tmp_path / "new"
+    monkeypatch.setattr(sys, "argv", ["on_gpu.py", f"--output={folder}", "--parts", "device"])
+    with pytest.raises(SystemExit) as ended:
+        on_gpu.main()
+    assert ended.value.code == 1
+    said = capsys.readouterr().out
+    table = said[said.index("**2 of 4 parts passed**") :].split("\n")
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table[4:8]]
+    assert [row[:2] for row in cells] == [
+        ["good", "passed"], ["bad", "failed: exit status 3"], ["slow", "ended after 1 s"],
+        ["last", "passed"],
+    ]  # fmt: skip
+    assert [row[3] for row in cells][:2] == ["hm", "a / b"]
+    content = json.loads((folder / "summary.json").read_text())
+    assert [part["part"] for part in content["parts"]] == ["good", "bad", "slow", "last"]
+    child = int((folder / "slow.log").read_text())
+    for _ in range(100):
+        if not runs(child):
+            break
+        time.sleep(0.05)
+    assert not runs(child)
+
+
+def runs(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"  # ended, and nobody has asked for its exit status
+
+
+def test_the_round_ends_in_time(tmp_path):
+    slow = [small(name, "import time; time.sleep(60)") for name in "abc"]
+    started = time.monotonic()
+    outcomes = on_gpu.run_all(slow, tmp_path, minutes=1 / 60)
+    assert time.monotonic() - started < 20
+    statuses = [outcome["status"] for outcome in outcomes]
+    assert statuses == ["ended after 1 s", *2 * ["not started: no time left"]]
+
+
+@pytest.mark.parametrize("second, status", [("w", "passed"), ("v", "failed: exit status 1")])
+def test_the_round_compares_weights_byte_for_byte(second, status, tmp_path):
+    made = on_gpu.cifar10(arguments(f"--data-dir={tmp_path}", output=tmp_path))
+    for part, text in zip(made, ("w", second), strict=False):
+        part.makes.parent.mkdir()
+        part.makes.write_text(text)
+    outcome = on_gpu.run(made[-1], tmp_path / "log", 20)
+    assert outcome["status"] == status
+    assert ("byte for byte" in outcome["last_line"]) == (status == "passed")
+
+
+def test_the_round_looks_at_no_file_of_an_earlier_one(tmp_path):
+    old = tmp_path / "old"
+    old.touch()
+    (outcome,) = on_gpu.run_all([small("a", "pass", makes=old)], tmp_path)
+    assert outcome["status"] == "passed" and not old.exists()
 
 
 def parameters(model):
@@ -263,12 +498,21 @@ def test_rivals_have_the_same_parameters_and_outputs(name):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("task", ["train", "predict"])
-@pytest.mark.parametrize("channels_last", [False, True])
-def test_torch_step_runs(task, channels_last):
+@pytest.mark.parametrize(
+    "task, network, channels_last, precision",
+    [
+        ("train", "resnet20", False, "float32"),
+        ("train", "resnet20", True, "float32"),
+        ("train", "tutorial", True, "float16"),
+        ("predict", "resnet20", True, "float32"),
+        ("predict", "tutorial", False, "bfloat16"),
+    ],
+)
+def test_torch_step_runs(task, network, channels_last, precision):
     pytest.importorskip("torch")
-    contender = measure.Contender("PyTorch", "", "torch_steps", {"channels_last": channels_last})
-    (running,) = measure.start([contender], task, "resnet20", 4, 1)
+    options = {"channels_last": channels_last, "precision": precision}
+    contender = measure.Contender("PyTorch", "", "torch_steps", options)
+    (running,) = measure.start([contender], task, network, 4, 1)
     try:
         assert running.run(0.01)["images_per_second"] > 0
     finally:

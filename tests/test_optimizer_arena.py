@@ -12,6 +12,7 @@ from test_optimizers import CASES, FakeWeight
 
 from minicnn import backend
 from minicnn.optimizers import SGD, Adam, Optimizer, RMSprop
+from minicnn.optimizers.schedules import PiecewiseConstantDecay
 
 SHAPES = {
     "a/kernel": (3, 3, 2, 5),
@@ -41,13 +42,18 @@ class Twins:
         dtype = "float64" if name.endswith("64") else "float32"
         return np.asarray(self.rng.normal(size=shape), dtype)
 
-    def step(self, names=None):
-        """A step of the weights `names`, or of all."""
+    def step(self, names=None, scale=None, wrong=0.0):
+        """A step of the weights `names`, or of all, with gradients that are `scale` times too
+        large; to one number of each `wrong` is added."""
         names = list(self.host) if names is None else names
         gradients = {name: self.numbers(name, self.host[name].value.shape) for name in names}
-        self.on_host.apply({self.host[name]: g for name, g in gradients.items()})
+        for g in gradients.values():
+            g.ravel()[-1:] += wrong
+        taken = self.on_host.apply({self.host[n]: g for n, g in gradients.items()}, scale)
         there = {name: backend.asarray(g) for name, g in gradients.items()}
-        self.on_device.apply({self.device[name]: g for name, g in there.items()})
+        scale = None if scale is None else backend.asarray(np.array(scale, "float32"))
+        taken_there = self.on_device.apply({self.device[n]: g for n, g in there.items()}, scale)
+        assert taken == bool(taken_there)
         for name, g in there.items():
             np.testing.assert_array_equal(backend.to_numpy(g), gradients[name])  # not changed
 
@@ -147,9 +153,9 @@ def test_one_update_and_one_gathering_for_each_dtype(clip, strict, monkeypatch):
             assert all(a.shape == w.shape and a.dtype == w.dtype for a in arrays)
             super().update(w, g, slots, learning_rate, scratch)
 
-    def counting(*args, concatenate=strict_backend.module.concatenate):
+    def counting(*args, concatenate=strict_backend.module.concatenate, **kwargs):
         calls["concatenate"] += 1
-        return concatenate(*args)
+        return concatenate(*args, **kwargs)
 
     monkeypatch.setattr(strict_backend.module, "concatenate", counting)
     for shapes, dtypes in [(SHAPES, 1), ({"a": (3,), "b64": (3,), "c": (4,), "d64": ()}, 2)]:
@@ -176,6 +182,44 @@ def test_nothing_crosses_between_host_and_device(clip, strict):
     del gradients[kernel]
     twins.on_device.apply(gradients)  # and where it is made anew
     assert strict.to_device == strict.to_host == 0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_step_is_left_out_without_a_look_at_why(name, strict):
+    twins = Twins(lambda: excluding(CASES[name](weight_decay=0.1)))
+    for wrong in (0.0, np.inf, np.nan, 0.0):
+        twins.step(scale=4.0, wrong=wrong)
+        twins.check()
+    scale = backend.current_module().ones((), "float32")
+    gradients = {w: w.value * np.inf for w in twins.device.values()}
+    strict.reset()
+    twins.on_device.apply(gradients, scale)
+    assert strict.to_device == strict.to_host == 0
+    twins.on_host.apply({w: w.value + np.inf for w in twins.host.values()}, 1.0)
+    twins.check()
+
+
+def test_rates_are_written_to_the_device_only_where_they_change(strict, monkeypatch):
+    written = []
+
+    def fill(self, value, fill=strict_backend.StrictArray.fill):
+        written.append(value)
+        fill(self, value)
+
+    monkeypatch.setattr(strict_backend.StrictArray, "fill", fill)
+    rates = PiecewiseConstantDecay([1, 3], [0.5, 0.25, 0.125])  # two steps, two steps, the rest
+    for make, expected in [
+        (lambda: SGD(0.5), [0.5, 1.0]),
+        (lambda: SGD(rates, weight_decay=0.5), [0.5, 0.75, 0.25, 0.875, 0.125, 0.9375]),
+        (lambda: Adam(0.5, 0, 0), [0.5, 1.0]),
+    ]:
+        twins = Twins(make)
+        del written[:]
+        for _ in range(6):
+            twins.step()
+            twins.on_device.set_rates()  # those of the next step, which then finds them there
+        assert written == expected
+        twins.check()
 
 
 def test_weights_become_views_into_one_array_that_begin_where_a_gpu_reads_best(strict):
@@ -321,6 +365,11 @@ def test_an_optimizer_of_ones_own(strict):
             total = slots["total"]
             total += g
             w -= learning_rate * backend.array_module(g).sign(total)
+
+        @property
+        def learning_rate(self):
+            assert isinstance(super().learning_rate, float)
+            return super().learning_rate
 
     twins = Twins(lambda: Signs(0.1, weight_decay=0.1, clipvalue=0.5))
     for names in (None, ["b/kernel"], None):

@@ -2,11 +2,12 @@
 
 import random as python_random
 
+import cuda_on_cpu
 import numpy as np
 import pytest
 
-from minicnn import random
-from minicnn.layers import Dense
+from minicnn import Sequential, random
+from minicnn.layers import Dense, Dropout, Input
 from minicnn.utils import set_random_seed
 
 
@@ -30,6 +31,30 @@ def test_a_seed_fixes_everything():
     set_random_seed(8)
     other = draw()
     assert all(a != b for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.cpu_only("runs kernels in CUDA C on the CPU")
+@pytest.mark.skipif(cuda_on_cpu.compiler() is None, reason="no C++ compiler")
+def test_a_seed_fixes_training_with_numbers_by_counter(monkeypatch):
+    monkeypatch.setenv("MINICNN_NUM_THREADS", "1")
+    x, y = np.random.default_rng(0).random((24, 6), dtype="float32"), np.arange(24) % 3
+
+    def trained(seed):
+        set_random_seed(seed)
+        model = Sequential(
+            [Input((6,)), Dropout(0.2, seed=1), Dense(8), Dropout(0.5), Dense(3)],
+        )
+        model.compile("sgd", "mse")
+        model.fit(x, np.eye(3, dtype="float32")[y], batch_size=8, epochs=2, verbose=0)
+        dropped = model.layers[-2](np.ones((9, 9), "float32"), training=True)
+        return [*model.get_weights(), dropped]
+
+    with cuda_on_cpu.installed():
+        assert isinstance(random.device_generator(), random.CounterGenerator)
+        first, second, other = trained(0), trained(0), trained(1)
+    for a, b, c in zip(first, second, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert (a != c).any()
 
 
 def test_generators_of_their_own_seed_leave_the_common_one_alone():

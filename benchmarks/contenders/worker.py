@@ -2,9 +2,9 @@
 
     python worker.py '{"module": "torch_steps", "task": "train", "network": "vgg", ...}'
 
-The first line on stdout says that the contender is warm, with its versions and its memory. Then,
-for each line "SECONDS" on stdin, it takes steps for so long and answers with what it measured. All
-answers are JSON, one a line.
+It imports its library and waits for a line on stdin; then it warms up and answers with its versions
+and its memory. After that, for each line "SECONDS", it takes steps for so long and answers with
+what it measured. All answers are JSON, one a line.
 """
 
 import importlib
@@ -27,10 +27,15 @@ def main():
         print(json.dumps(figures), file=answers, flush=True)
 
     use_cores(request["threads"])
+    missing = None
     try:
         library = importlib.import_module(request["module"])
     except ImportError as error:
-        answer({"missing": str(error)})
+        missing = str(error)
+    if not sys.stdin.readline():  # nobody waits any longer
+        return
+    if missing is not None:
+        answer({"missing": missing})
         return
     import numpy as np
 

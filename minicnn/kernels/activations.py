@@ -2,18 +2,22 @@
 
 Each gradient takes `y` where the derivative can be written in the output (z need not be kept
 then), and `z` where it cannot; GELU has its slope computed together with y. `out` may be z itself.
-Nothing writes over dy, y or z otherwise.
+Nothing writes over dy, y or z otherwise. Numbers of 16 bits are calculated with in float32; what
+ReLU does to them is exact as it is.
 
 Masks are multiplied, not selected with `where`: on a CPU a select costs seven times a product when
 signs are random, as those of activations are.
 """
 
 import math
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 
-from minicnn.backend import array_module
+from minicnn.backend import array_module, is_array
+from minicnn.dtypes import is_half, widened
 from minicnn.kernels.device import with_cuda_version
 from minicnn.kernels.special import normal_cdf, normal_pdf
 
@@ -22,6 +26,29 @@ SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
 _GELU_SLOPE = math.sqrt(2 / math.pi)
 _GELU_CUBIC = 0.044715
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def in_float32(function: Function) -> Function:
+    """Decorator of what is calculated in float32 where arrays are of 16 bits, and rounded at the
+    end; other dtypes are left as they are."""
+
+    @wraps(function)
+    def calculated(first: Any, *others: Any, out: Any = None, **options: Any) -> Any:
+        target = {} if out is None else {"out": out}
+        if not is_half(first.dtype):
+            return function(first, *others, **target, **options)
+        others = tuple(widened(a) if is_array(a) else a for a in others)
+        result = function(widened(first), *others, **options)
+        if isinstance(result, tuple):
+            return tuple(a.astype(first.dtype) for a in result)
+        if out is None:
+            return result.astype(first.dtype)
+        out[...] = result
+        return out
+
+    return calculated  # type: ignore[return-value]
 
 
 def relu(
@@ -42,6 +69,14 @@ def relu(
         zero = xp.zeros(z.shape[-2:], z.dtype) if type(z) is np.ndarray else 0
         y = xp.maximum(z, zero, out=out)
         return y if max_value is None else xp.minimum(y, max_value, out=y)
+    return _sloped_relu(z, negative_slope, max_value, threshold, out=out)
+
+
+@in_float32
+def _sloped_relu(
+    z: Any, negative_slope: float, max_value: float | None, threshold: float, out: Any = None
+) -> Any:
+    xp = array_module(z)
     if threshold == 0 and max_value is None and negative_slope <= 1:
         return xp.maximum(z, z * negative_slope, out=out)
     below = xp.minimum(z - threshold, 0.0)
@@ -61,12 +96,37 @@ def relu_gradient(
     Needs thresholds and slopes that are not negative, so that y > 0 says z > threshold.
     """
     xp = array_module(y)
-    above = y > 0
-    passes = above if max_value is None else above & (y < max_value)
+    above = passes = y > 0
+    if max_value is not None:
+        passes = above & (y < float(y.dtype.type(max_value)))  # rounded as y has been
     dz = dy * passes
     if negative_slope:
-        dz += dy * negative_slope * xp.logical_not(above)
+        dz += widened(dy) * negative_slope * xp.logical_not(above)
     return dz
+
+
+def record_relu(
+    z: Any,
+    negative_slope: float = 0.0,
+    max_value: float | None = None,
+    threshold: float = 0.0,
+    out: Any = None,
+) -> tuple[Any, Any]:
+    """(y of `relu`, what `recorded_relu_gradient` takes): y itself, or on the CPU, where that says
+    enough, whether y > 0, a quarter of the memory."""
+    y = relu(z, negative_slope, max_value, threshold, out)
+    if negative_slope or max_value is not None or type(y) is not np.ndarray:
+        return y, y
+    return y, y > 0
+
+
+def recorded_relu_gradient(
+    dy: Any, kept: Any, negative_slope: float = 0.0, max_value: float | None = None
+) -> Any:
+    """`relu_gradient` from what `record_relu` kept."""
+    if kept.dtype == bool:
+        return dy * kept
+    return relu_gradient(dy, kept, negative_slope, max_value)
 
 
 def _expm1_of_negative(z: Any) -> Any:
@@ -84,6 +144,7 @@ def _expm1_of_negative(z: Any) -> Any:
     return t
 
 
+@in_float32
 def elu(z: Any, alpha: float = 1.0, out: Any = None) -> Any:
     """z for z > 0, alpha (exp(z) - 1) elsewhere (Clevert et al. 2015, arXiv:1511.07289)."""
     xp = array_module(z)
@@ -95,6 +156,7 @@ def elu(z: Any, alpha: float = 1.0, out: Any = None) -> Any:
     return y
 
 
+@in_float32
 def elu_gradient(dy: Any, y: Any, alpha: float = 1.0) -> Any:
     """dz = dy for y > 0, (y + alpha) dy elsewhere; alpha must not be negative."""
     xp = array_module(y)
@@ -107,6 +169,7 @@ def elu_gradient(dy: Any, y: Any, alpha: float = 1.0) -> Any:
     return slope
 
 
+@in_float32
 def selu(z: Any, out: Any = None) -> Any:
     """SELU_SCALE · elu(z, SELU_ALPHA) (Klambauer et al. 2017, arXiv:1706.02515)."""
     y = elu(z, SELU_ALPHA, out=out)
@@ -114,6 +177,7 @@ def selu(z: Any, out: Any = None) -> Any:
     return y
 
 
+@in_float32
 def selu_gradient(dy: Any, y: Any) -> Any:
     """elu's gradient with y = SELU_SCALE · elu."""
     dz = elu_gradient(dy, y * (1 / SELU_SCALE), SELU_ALPHA)
@@ -121,6 +185,7 @@ def selu_gradient(dy: Any, y: Any) -> Any:
     return dz
 
 
+@in_float32
 def sigmoid(z: Any, out: Any = None) -> Any:
     """1 / (1 + exp(-z))."""
     xp = array_module(z)
@@ -132,6 +197,7 @@ def sigmoid(z: Any, out: Any = None) -> Any:
     return xp.divide(1.0, y, out=y)
 
 
+@in_float32
 def sigmoid_gradient(dy: Any, y: Any) -> Any:
     """dz = dy · y (1 - y)."""
     dz = 1.0 - y
@@ -140,11 +206,13 @@ def sigmoid_gradient(dy: Any, y: Any) -> Any:
     return dz
 
 
+@in_float32
 def tanh(z: Any, out: Any = None) -> Any:
     """Hyperbolic tangent."""
     return array_module(z).tanh(z, out=out)
 
 
+@in_float32
 def tanh_gradient(dy: Any, y: Any) -> Any:
     """dz = dy (1 - y²)."""
     dz = y * y
@@ -153,6 +221,7 @@ def tanh_gradient(dy: Any, y: Any) -> Any:
     return array_module(dz).negative(dz, out=dz)
 
 
+@in_float32
 def softmax(z: Any, axis: int = -1, out: Any = None) -> Any:
     """exp(z) / sum exp(z) along `axis`, shifted by the maximum so that nothing overflows."""
     xp = array_module(z)
@@ -162,6 +231,7 @@ def softmax(z: Any, axis: int = -1, out: Any = None) -> Any:
     return y
 
 
+@in_float32
 def softmax_gradient(dy: Any, y: Any, axis: int = -1) -> Any:
     """dz = y (dy - sum(dy · y)): the Jacobian is diag(y) - y yᵀ."""
     dz = dy * y
@@ -169,6 +239,7 @@ def softmax_gradient(dy: Any, y: Any, axis: int = -1) -> Any:
     return dz
 
 
+@in_float32
 def log_softmax(z: Any, axis: int = -1) -> Any:
     """z - log sum exp(z) along `axis`."""
     xp = array_module(z)
@@ -177,11 +248,13 @@ def log_softmax(z: Any, axis: int = -1) -> Any:
     return y
 
 
+@in_float32
 def silu(z: Any, out: Any = None) -> Any:
     """z · sigmoid(z), also called swish (Ramachandran et al. 2017, arXiv:1710.05941)."""
     return array_module(z).multiply(z, sigmoid(z), out=out)
 
 
+@in_float32
 def silu_gradient(dy: Any, z: Any) -> Any:
     """dz = dy · s (1 + z (1 - s)) with s = sigmoid(z)."""
     s = sigmoid(z)
@@ -194,6 +267,7 @@ def silu_gradient(dy: Any, z: Any) -> Any:
 
 
 @with_cuda_version
+@in_float32
 def gelu(z: Any, approximate: bool = False, out: Any = None) -> Any:
     """z · P(X <= z) for a standard normal X (Hendrycks, Gimpel 2016, arXiv:1606.08415).
 
@@ -204,6 +278,7 @@ def gelu(z: Any, approximate: bool = False, out: Any = None) -> Any:
 
 
 @with_cuda_version
+@in_float32
 def gelu_with_slope(z: Any, approximate: bool = False) -> tuple[Any, Any]:
     """(y, dy/dz): the slope shares the costly part, P(z), with y itself.
 
@@ -238,6 +313,7 @@ def _gelu_weight(z: Any) -> Any:
     return t
 
 
+@in_float32
 def softplus(z: Any, out: Any = None) -> Any:
     """log(1 + exp(z)), as max(z, 0) + log(1 + exp(-|z|)) so that nothing overflows."""
     xp = array_module(z)
@@ -250,6 +326,7 @@ def softplus(z: Any, out: Any = None) -> Any:
     return y
 
 
+@in_float32
 def softplus_gradient(dy: Any, z: Any) -> Any:
     """dz = dy · sigmoid(z)."""
     dz = sigmoid(z)
@@ -257,6 +334,7 @@ def softplus_gradient(dy: Any, z: Any) -> Any:
     return dz
 
 
+@in_float32
 def softsign(z: Any, out: Any = None) -> Any:
     """z / (1 + |z|)."""
     xp = array_module(z)
@@ -265,6 +343,7 @@ def softsign(z: Any, out: Any = None) -> Any:
     return xp.divide(z, denominator, out=out)
 
 
+@in_float32
 def softsign_gradient(dy: Any, y: Any) -> Any:
     """dz = dy (1 - |y|)²."""
     xp = array_module(y)

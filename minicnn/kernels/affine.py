@@ -15,6 +15,7 @@ fill modes), so that all four pixels are found by one index:
 from typing import Any, NamedTuple
 
 from minicnn.backend import array_module
+from minicnn.dtypes import widened
 from minicnn.kernels.borders import Pads, pad, pad_gradient, tiles
 
 _TILE_BYTES = 128 * 1024  # measured: 64 KB is no faster, at 512 KB fresh memory is needed again
@@ -61,7 +62,7 @@ def affine(
     """
     y = array_module(x).empty(x.shape, x.dtype)
     for tile in tiles(x, _TILE_BYTES):
-        part = x[tile]
+        part = widened(x[tile])
         sources = _sources(part, matrix[tile], offset[tile], fill_mode, interpolation, sharp_border)
         padded = pad(part, sources.pads, fill_mode, fill_value)
         values = _read(padded.reshape(-1, x.shape[3]), sources, interpolation)
@@ -107,6 +108,7 @@ def affine_gradient(
     """Gradient of `affine` with respect to x, (N, H, W, C)."""
     xp = array_module(dy)
     n, h, w, c = dy.shape
+    dtype, dy = dy.dtype, widened(dy)
     pads, index, down, right, fy, fx, outside = _sources(
         dy, matrix, offset, fill_mode, interpolation, sharp_border
     )
@@ -122,7 +124,7 @@ def affine_gradient(
         for row, weight_row in ((0, 1 - fy), (down, fy)):
             for column, weight in ((0, 1 - fx), (right, fx)):
                 xp.add.at(dpixels, index + (row + column), (weight_row * weight)[:, None] * part)
-    return pad_gradient(dpadded, pads, fill_mode)
+    return pad_gradient(dpadded, pads, fill_mode).astype(dtype, copy=False)
 
 
 def _sources(

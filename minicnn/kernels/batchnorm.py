@@ -3,7 +3,7 @@
     xhat = (x - m) / sqrt(v + epsilon)        y = gamma xhat + beta
 
 m and v are the mean and variance over everything but the channel, of all shards of the batch.
-Images are (N, ..., C), what belongs to a channel is (C,).
+Images are (N, ..., C), what belongs to a channel is (C,), and float32 where images are of 16 bits.
 
 Source: Ioffe and Szegedy (2015), arXiv:1502.03167, with the gradient of its section 3.
 """
@@ -11,6 +11,7 @@ Source: Ioffe and Szegedy (2015), arXiv:1502.03167, with the gradient of its sec
 from typing import Any
 
 from minicnn.backend import array_module
+from minicnn.dtypes import is_half, widened
 from minicnn.kernels.channels import along_row, channel_sum
 from minicnn.kernels.device import with_cuda_version
 from minicnn.parallel.communicator import SOLO, Communicator
@@ -38,13 +39,14 @@ def normalize(
     """
     total, count = comm.allreduce((channel_sum(x), x.size // x.shape[-1]))
     mean = total / count
-    centered = x - along_row(mean, x)
+    centered = widened(x) - along_row(mean, x)
     variance = comm.allreduce(channel_sum(centered * centered)) / count
     inverse = 1 / (variance + epsilon) ** 0.5
     factor = inverse if gamma is None else inverse * gamma
     y = centered * along_row(factor, x)
     if beta is not None:
         y += along_row(beta, y)
+    y = narrowed(y, x)
     new_mean = momentum * moving_mean + (1 - momentum) * mean
     new_variance = momentum * moving_variance + (1 - momentum) * variance
     return y, new_mean, new_variance, (centered, inverse, factor, count)
@@ -71,4 +73,17 @@ def normalize_gradient(
     dx += dy
     dx -= along_row(mean_dy, dy)
     dx *= along_row(factor, dy)
-    return dgamma, dbeta, dx
+    return dgamma, dbeta, narrowed(dx, dy)
+
+
+@with_cuda_version
+def scale_and_shift(x: Any, factor: Any, shift: Any) -> Any:
+    """factor x + shift, channel by channel: with the moving statistics."""
+    y = widened(x) * along_row(factor, x)
+    y += along_row(shift, y)
+    return narrowed(y, x)
+
+
+def narrowed(y: Any, x: Any) -> Any:
+    """y in the dtype of x where that is one of 16 bits."""
+    return y.astype(x.dtype) if is_half(x.dtype) else y

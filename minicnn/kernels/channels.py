@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.backend import array_module
+from minicnn.dtypes import widened
 from minicnn.kernels.device import with_cuda_version
 
 
@@ -13,10 +14,11 @@ def channel_sum(x: Any) -> Any:
     """(..., C) to (C,): the sum over everything but the channel.
 
     Adding a long column number by number in float32 loses digits (error growing with its length),
-    so it is done in two stages of about the square root of the length each.
+    so it is done in two stages of about the square root of the length each. Numbers of 16 bits
+    have a sum in float32.
     """
     xp = array_module(x)
-    x = x.reshape(-1, x.shape[-1])
+    x = widened(x).reshape(-1, x.shape[-1])
     rows = x.shape[0]
     block = 1 << max(0, (rows.bit_length() + 1) // 2)
     if rows <= 2 * block:

@@ -5,15 +5,18 @@
 (cross-correlation, as all deep-learning libraries define it). Each algorithm is a module of three
 functions:
 
-    prepare(kernel)                      the kernel as the other two read it, once a step
+    prepare(kernel, dtype)               the kernel as the other two read it, once a step, for
+                                         images of `dtype`
     forward(x, prepared, ...)            y, and what the gradients need to know of x
     gradients(dy, kept, prepared, ...)   dw and dx
+
+Images may have 16 bits where the kernel is float32: y and dx are then of 16 bits, dw is float32.
 """
 
 from typing import Any
 
 from minicnn import backend
-from minicnn.kernels import conv_im2col, conv_winograd
+from minicnn.kernels import conv_im2col, conv_implicit, conv_winograd
 from minicnn.kernels.channels import along_row
 from minicnn.kernels.windows import Window
 
@@ -21,6 +24,7 @@ ALGORITHMS: dict[str, Any] = {
     "im2col": conv_im2col,
     "pointwise": conv_im2col,  # to which a 1x1 window is a matrix as it stands
     "winograd": conv_winograd,
+    "implicit": conv_implicit,
 }
 
 
@@ -29,10 +33,11 @@ def choose_algorithm(
 ) -> str:
     """The quickest of `ALGORITHMS` for images of `x_shape`, (N, H, W, C), on the active backend.
 
-    Winograd does fewer multiply-adds in the products, but has to transform every tile, for a gain
-    that grows with the channels. Useful GFLOP/s (those of the sum above) of a training step on one
-    core whose matrix product does 92, from `benchmarks/conv.py`, beside the ratio `winograd_effort`
-    on which the choice rests:
+    On an NVIDIA GPU it is "implicit": im2col would write and read a matrix kh kw times as large as
+    the images. On a CPU Winograd does fewer multiply-adds in the products, but has to transform
+    every tile, for a gain that grows with the channels. Useful GFLOP/s (those of the sum above) of
+    a training step on one core whose matrix product does 92, from `benchmarks/conv.py`, beside the
+    ratio `winograd_effort` on which the choice rests:
 
         images (H, W, C) -> F          im2col  Winograd   effort
         32, 32,   3 ->  32, same           31        16     1.87
@@ -49,6 +54,8 @@ def choose_algorithm(
          7,  7, 256 -> 256, same           61       138     0.40
         15, 15,  64 -> 256, same           68       112     0.40
     """
+    if backend.cuda_is_active():
+        return "implicit"
     if window.is_pointwise and groups == 1:
         return "pointwise"
     if backend.get_backend() != "numpy":
@@ -56,6 +63,16 @@ def choose_algorithm(
     if conv_winograd.supports(window, groups) and winograd_effort(window, x_shape, filters) < 1.1:
         return "winograd"
     return "im2col"
+
+
+def algorithm_for(
+    wanted: str | None, window: Window, x_shape: tuple[int, ...], filters: int, groups: int = 1
+) -> str:
+    """The algorithm `wanted`; the quickest where that is None, or "implicit" without an NVIDIA GPU,
+    as for a model that was made on one."""
+    if wanted is None or (wanted == "implicit" and not backend.cuda_is_active()):
+        return choose_algorithm(window, x_shape, filters, groups)
+    return wanted
 
 
 def winograd_effort(
@@ -86,7 +103,7 @@ def conv2d(
         algorithm: one of `ALGORITHMS`; the quickest where not given.
     """
     run = _algorithm(algorithm, window, x.shape, kernel.shape[-1], groups)
-    y, _ = run.forward(x, run.prepare(kernel), window, groups)
+    y, _ = run.forward(x, run.prepare(kernel, x.dtype), window, groups)
     if bias is not None:
         y += along_row(bias, y)
     return y
@@ -101,12 +118,12 @@ def conv2d_gradients(
     dx[n, r, s, c] = sum of w[i, j, c, f] dy[n, p, q, f] over p sh + i dh = r, q sw + j dw = s
     """
     run = _algorithm(algorithm, window, x.shape, kernel.shape[-1], groups)
-    prepared = run.prepare(kernel)
+    prepared = run.prepare(kernel, x.dtype)
     _, kept = run.forward(x, prepared, window, groups, keep=True)
     return run.gradients(dy, kept, prepared, x.shape, window, groups)
 
 
 def _algorithm(
-    name: str | None, window: Window, x_shape: tuple[int, ...], filters: int, groups: int
+    wanted: str | None, window: Window, x_shape: tuple[int, ...], filters: int, groups: int
 ) -> Any:
-    return ALGORITHMS[name or choose_algorithm(window, x_shape, filters, groups)]
+    return ALGORITHMS[algorithm_for(wanted, window, x_shape, filters, groups)]

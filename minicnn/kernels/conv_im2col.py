@@ -6,12 +6,17 @@ with the kernel there; unrolling a whole batch would write and read back 9 times
 
 Source: Chellapilla, Puri, Simard, "High performance convolutional neural networks for document
 processing" (2006), for im2col.
+
+Images of 16 bits are calculated with in float32, the kernel rounded to as many bits; its gradient
+is float32.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from minicnn.backend import array_module
+from minicnn.dtypes import widened
+from minicnn.kernels.dense import rounded
 from minicnn.kernels.device import with_cuda_version
 from minicnn.kernels.windows import Pair, Window, col2im, im2col, pad
 
@@ -37,7 +42,7 @@ def channel_groups(channels: int, filters: int, groups: int) -> list[Group]:
 Tiles = Callable[[Group], Iterator[tuple[slice, Any]]]
 
 
-def prepare(kernel: Any) -> Any:
+def prepare(kernel: Any, dtype: Any = None) -> Any:
     """What `forward` and `gradients` take for the kernel: the kernel itself."""
     return kernel
 
@@ -55,14 +60,15 @@ def forward(
     Returns:
         (y, what `gradients` needs to know of x: x itself; None unless `keep`).
     """
+    images, kernel = widened(x), rounded(kernel, x.dtype)
     if _in_pairs(x.shape, window, groups):
-        padded = pad(x, window.pads(*x.shape[1:3]))
+        padded = pad(images, window.pads(*x.shape[1:3]))
         # (N, OH, OW / 2, 2 F), which is (N, OH, OW, F) in memory
         y = _convolve(padded, _pair_kernel(kernel), _pair_window(window), 1)
         y = y.reshape(*y.shape[:2], -1, kernel.shape[-1])
     else:
-        y = _convolve(x, kernel, window, groups)
-    return y, x if keep else None
+        y = _convolve(images, kernel, window, groups)
+    return y.astype(x.dtype, copy=False), x if keep else None
 
 
 @with_cuda_version
@@ -82,7 +88,11 @@ def gradients(
         dy: (N, OH, OW, F).
         x: as `forward` returned it; None without `needs_dw`.
     """
+    dtype = dy.dtype
+    dy, kernel = widened(dy), rounded(kernel, dtype)
     dw = dx = None
+    if needs_dw:
+        x = widened(x)
     if needs_dw and _in_pairs(x_shape, window, groups):
         padded = pad(x, window.pads(*x_shape[1:3]))
         kh, kw, channels, filters = kernel.shape
@@ -97,7 +107,7 @@ def gradients(
         # of dy @ w^T is added where im2col read it.
         by_convolution = window.strides == (1, 1)
         compute = _input_gradient_by_convolution if by_convolution else _input_gradient_by_scatter
-        dx = compute(dy, kernel, x_shape, window, groups)
+        dx = compute(dy, kernel, x_shape, window, groups).astype(dtype, copy=False)
     return dw, dx
 
 

@@ -17,6 +17,9 @@ Every step is linear in x and in w, so the gradients are the same steps transpos
     dM = (A ⊗ A) dY      dU[k] = V[k]^T dM[k]      dw = (G ⊗ G)^T dU
                          dV[k] = dM[k] U[k]^T      dD = (B ⊗ B) dV, added where tiles overlap
 
+Images of 16 bits are calculated with in float32, the kernel rounded to as many bits; its gradient
+is float32.
+
 Sources: Winograd, "Arithmetic complexity of computations" (1980); Lavin, Gray, "Fast algorithms for
 convolutional neural networks" (2015), arXiv:1509.09308, for the nested form and the matrices.
 """
@@ -27,6 +30,8 @@ from typing import Any
 import numpy as np
 
 from minicnn.backend import array_module
+from minicnn.dtypes import widened
+from minicnn.kernels.dense import rounded
 from minicnn.kernels.windows import Pair, Window, pad
 from minicnn.slices import even_slices
 
@@ -71,9 +76,14 @@ def tiles_of(outputs: int) -> int:
     return -(-outputs // 4)
 
 
-def prepare(kernel: Any) -> Any:
-    """U (36, C, F) of a kernel (3, 3, C, F)."""
+def prepare(kernel: Any, dtype: Any = None) -> Any:
+    """U (36, C, F) of a kernel (3, 3, C, F).
+
+    Args:
+        dtype: of the images; that of the kernel where not given.
+    """
     _, _, c, f = kernel.shape
+    kernel = rounded(kernel, dtype or kernel.dtype)
     _, g, _ = _matrices(array_module(kernel), kernel.dtype)
     return (g @ kernel.reshape(9, c * f)).reshape(36, c, f)
 
@@ -92,6 +102,7 @@ def forward(
         of a few images; None unless `keep`.
     """
     xp = array_module(x)
+    dtype, x = x.dtype, widened(x)
     n, h, w, c = x.shape
     filters = prepared.shape[-1]
     b, _, a = _matrices(xp, x.dtype)
@@ -105,7 +116,7 @@ def forward(
         m = xp.matmul(v, prepared)
         _place((a @ m.reshape(36, -1)).reshape(4, 4, *shape, filters), y[images])
         kept.append(v)
-    return y, kept if keep else None
+    return y.astype(dtype, copy=False), kept if keep else None
 
 
 def gradients(
@@ -125,6 +136,7 @@ def gradients(
         kept: V as `forward` returned it; None without `needs_dw`.
     """
     xp = array_module(dy)
+    dtype, dy = dy.dtype, widened(dy)
     n, _, _, c = x_shape
     filters = dy.shape[-1]
     b, g, a = _matrices(xp, dy.dtype)
@@ -140,7 +152,7 @@ def gradients(
             dv = xp.matmul(dm, prepared.transpose(0, 2, 1))
             _scatter(b.T @ dv.reshape(36, -1), dx[images], window)
     dw = (g.T @ du.reshape(36, c * filters)).reshape(3, 3, c, filters) if needs_dw else None
-    return dw, dx
+    return dw, dx.astype(dtype, copy=False) if needs_dx else None
 
 
 def _image_runs(n: int, c: int, filters: int, output_size: Pair, itemsize: int) -> list[slice]:

@@ -6,6 +6,7 @@ Logits z and targets t are (..., C).
 from typing import Any
 
 from minicnn.backend import array_module
+from minicnn.dtypes import widened
 from minicnn.kernels.activations import log_softmax
 from minicnn.kernels.device import with_cuda_version
 
@@ -20,8 +21,11 @@ def one_hot(labels: Any, classes: int, smoothing: float, dtype: Any) -> Any:
 
 @with_cuda_version
 def of_logits(z: Any, targets: Any) -> tuple[Any, tuple[Any, Any]]:
-    """(losses -sum_c t_c log p_c of shape (...), what `of_logits_gradient` needs)."""
-    log_p = log_softmax(z)
+    """(losses -sum_c t_c log p_c of shape (...), what `of_logits_gradient` needs).
+
+    Losses and gradient are float32 where z is of 16 bits.
+    """
+    log_p = log_softmax(widened(z))
     return -(targets * log_p).sum(axis=-1), (log_p, targets)
 
 

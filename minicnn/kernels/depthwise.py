@@ -3,12 +3,14 @@
     y[n, p, q, c M + m] = sum_{i, j} x[n, p sh + i dh, q sw + j dw, c] w[i, j, c, m]
 
 There is no sum over channels, so no matrix product: kh kw multiply-adds of whole images, a few
-images at a time so that they stay in cache.
+images at a time so that they stay in cache. Images of 16 bits are calculated with in float32; the
+kernel's gradient stays so.
 """
 
 from typing import Any
 
 from minicnn.backend import array_module
+from minicnn.dtypes import wide, widened
 from minicnn.kernels.channels import channel_sum
 from minicnn.kernels.windows import Window, crop, pad
 
@@ -21,17 +23,17 @@ def depthwise_conv2d(x: Any, kernel: Any, window: Window) -> Any:
     n, h, w, c = x.shape
     multiplier = kernel.shape[-1]
     oh, ow = window.output_size(h, w)
-    y = xp.empty((n, oh, ow, c, multiplier), x.dtype)
+    y = xp.empty((n, oh, ow, c, multiplier), wide(x.dtype))
     step = _images_per_tile(y)
     for start in range(0, n, step):
         part = y[start : start + step]
-        padded = pad(x[start : start + step], window.pads(h, w))
+        padded = pad(widened(x[start : start + step]), window.pads(h, w))
         for i, j, view in window.taps(padded, (oh, ow)):
             if i == j == 0:
                 xp.multiply(view[..., None], kernel[i, j], out=part)
             else:
                 part += view[..., None] * kernel[i, j]
-    return y.reshape(n, oh, ow, c * multiplier)
+    return y.reshape(n, oh, ow, c * multiplier).astype(x.dtype, copy=False)
 
 
 def depthwise_kernel_gradient(
@@ -42,11 +44,11 @@ def depthwise_kernel_gradient(
     n, h, w, c = x.shape
     oh, ow = dy.shape[1:3]
     dy = dy.reshape(n, oh, ow, c, -1)
-    dw = xp.zeros(kernel_shape, x.dtype)
+    dw = xp.zeros(kernel_shape, wide(x.dtype))
     step = _images_per_tile(dy)
     for start in range(0, n, step):
-        part = dy[start : start + step]
-        padded = pad(x[start : start + step], window.pads(h, w))
+        part = widened(dy[start : start + step])
+        padded = pad(widened(x[start : start + step]), window.pads(h, w))
         for i, j, view in window.taps(padded, (oh, ow)):
             products = (view[..., None] * part).reshape(-1, c * part.shape[-1])
             dw[i, j] += channel_sum(products).reshape(dw.shape[2:])
@@ -63,8 +65,8 @@ def depthwise_input_gradient(dy: Any, kernel: Any, x_shape: tuple[int, ...], win
     dx = xp.empty(x_shape, dy.dtype)
     step = _images_per_tile(dy)
     for start in range(0, n, step):
-        part = dy[start : start + step]
-        padded = xp.zeros((part.shape[0], h + top + bottom, w + left + right, c), dy.dtype)
+        part = widened(dy[start : start + step])
+        padded = xp.zeros((part.shape[0], h + top + bottom, w + left + right, c), part.dtype)
         for i, j, view in window.taps(padded, (oh, ow)):
             if part.shape[-1] == 1:
                 view += part[..., 0] * kernel[i, j, :, 0]

@@ -1,6 +1,6 @@
 """Which version of a kernel runs: the generic one, or one in CUDA C."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from importlib import import_module
 from typing import Any, TypeVar
@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minicnn import backend
+from minicnn.dtypes import is_floating, wide
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-# Indices in the CUDA kernels are 32 bits wide.
-_MOST_NUMBERS = 2**31 - 1
+# Indices in the CUDA kernels are 32 bits wide, and reach beyond the last number by as many as there
+# are threads.
+_MOST_NUMBERS = 2**31 - 2**24
 
 
 def on_cuda(x: Any) -> bool:
@@ -20,13 +22,16 @@ def on_cuda(x: Any) -> bool:
     return (
         type(x) is not np.ndarray
         and backend.uses_cuda(x)
-        and x.dtype in (np.float32, np.float64)
+        and is_floating(x.dtype)
         and x.size <= _MOST_NUMBERS
     )
 
 
-def _is_float(x: Any) -> bool:
-    return backend.is_array(x) and x.dtype.kind == "f"
+def _fit_together(x: Any, others: Iterable[Any]) -> bool:
+    """Whether floating-point arrays among `others` are of the dtype of `x`, or of that in which its
+    numbers are calculated with."""
+    dtypes = [a.dtype for a in others if backend.is_array(a) and is_floating(a.dtype)]
+    return all(dtype in (x.dtype, wide(x.dtype)) for dtype in dtypes)
 
 
 def with_cuda_version(generic: Kernel) -> Kernel:
@@ -38,7 +43,7 @@ def with_cuda_version(generic: Kernel) -> Kernel:
 
     @wraps(generic)
     def chosen(x: Any, *args: Any, **kwargs: Any) -> Any:
-        if not on_cuda(x) or any(_is_float(a) and a.dtype != x.dtype for a in args):
+        if not on_cuda(x) or not _fit_together(x, args):
             return generic(x, *args, **kwargs)
         version = getattr(import_module(f"minicnn.kernels.cuda.{file}"), generic.__name__)
         return version(x, *args, **kwargs)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.backend import array_module
+from minicnn.dtypes import wide, widened
 from minicnn.kernels.device import with_cuda_version
 from minicnn.kernels.windows import Window, crop, pad
 
@@ -94,19 +95,20 @@ def _deal_out(dy: Any, index: Any, views: list[Any], xp: Any) -> None:
 def average_pool(x: Any, window: Window) -> Any:
     """(N, H, W, C) to the mean of each window, (N, OH, OW, C); padding is not counted."""
     h, w = x.shape[1:3]
-    y = None
-    for _, _, view in window.taps(pad(x, window.pads(h, w)), window.output_size(h, w)):
+    y: Any = None
+    padded = pad(widened(x), window.pads(h, w))
+    for _, _, view in window.taps(padded, window.output_size(h, w)):
         if y is None:
             y = view.copy()
         else:
             y += view
     y *= _inverse_counts(x, x.shape, window)
-    return y
+    return y.astype(x.dtype, copy=False)
 
 
 def average_pool_gradient(dy: Any, x_shape: tuple[int, ...], window: Window) -> Any:
     """dx (N, H, W, C): each dy is shared out evenly among the pixels of its window."""
-    share = dy * _inverse_counts(dy, x_shape, window)
+    share = widened(dy) * _inverse_counts(dy, x_shape, window)
     return _scatter(dy, x_shape, window, lambda i, j: share)
 
 
@@ -114,20 +116,21 @@ def _scatter(dy: Any, x_shape: tuple[int, ...], window: Window, part: Any) -> An
     """Sum over the taps (i, j) of part(i, j) (N, OH, OW, C), each where its tap looks."""
     n, h, w, c = x_shape
     (top, bottom), (left, right) = pads = window.pads(h, w)
-    dx = array_module(dy).zeros((n, h + top + bottom, w + left + right, c), dy.dtype)
+    padded_shape = n, h + top + bottom, w + left + right, c
     disjoint = all(k <= s for k, s in zip(window.size, window.strides, strict=True))
+    dx = array_module(dy).zeros(padded_shape, dy.dtype if disjoint else wide(dy.dtype))
     for i, j, view in window.taps(dx, dy.shape[1:3]):
         if disjoint:
             view[...] = part(i, j)
         else:
             view += part(i, j)
-    return crop(dx, pads)
+    return crop(dx, pads).astype(dy.dtype, copy=False)
 
 
 def _inverse_counts(like: Any, x_shape: tuple[int, ...], window: Window) -> Any:
-    """1 / (pixels of the image in each window): (1, OH, OW, 1), in the dtype of `like`."""
+    """1 / (pixels of the image in each window): (1, OH, OW, 1), in what `like` is calculated in."""
     h, w = x_shape[1:3]
-    ones = array_module(like).ones((1, h, w, 1), like.dtype)
+    ones = array_module(like).ones((1, h, w, 1), wide(like.dtype))
     counts: Any = None
     for _, _, view in window.taps(pad(ones, window.pads(h, w)), window.output_size(h, w)):
         counts = view.copy() if counts is None else counts + view

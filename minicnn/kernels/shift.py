@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from minicnn.backend import array_module
+from minicnn.dtypes import wide, widened
 from minicnn.kernels.borders import Pads, pad, pad_gradient, tiles
 
 _TILE_BYTES = 256 * 1024  # measured: 128 KB is slower, at 512 KB fresh memory is needed again
@@ -78,10 +79,11 @@ def translate(
     """
     xp = array_module(x)
     pads, rows, columns, fy, fx = _translation(shift, bounds, interpolation)
-    fy, fx = fy.astype(x.dtype, copy=False), fx.astype(x.dtype, copy=False)
+    real = wide(x.dtype)
+    fy, fx = fy.astype(real, copy=False), fx.astype(real, copy=False)
     y = xp.empty(x.shape, x.dtype)
     for tile in tiles(x, _TILE_BYTES):
-        padded = pad(x[tile], pads, fill_mode, fill_value)
+        padded = pad(widened(x[tile]), pads, fill_mode, fill_value)
         if interpolation == "nearest":
             y[tile] = windows(padded, rows[tile], columns[tile], *x.shape[1:3])
         else:
@@ -113,6 +115,7 @@ def translate_gradient(
     """Gradient of `translate` with respect to x, (N, H, W, C)."""
     xp = array_module(dy)
     n, h, w, c = dy.shape
+    dtype, dy = dy.dtype, widened(dy)
     pads, rows, columns, fy, fx = _translation(shift, bounds, interpolation)
     (top, bottom), (left, right) = pads
     padded_shape = (n, top + h + bottom, left + w + right, c)
@@ -128,7 +131,7 @@ def translate_gradient(
         dwindow[:, :-1] += (1 - fy) * d
         dwindow[:, 1:] += fy * d
         dpadded = windows_gradient(dwindow, padded_shape, rows, columns, h + 1, w + 1)
-    return pad_gradient(dpadded, pads, fill_mode)
+    return pad_gradient(dpadded, pads, fill_mode).astype(dtype, copy=False)
 
 
 def _translation(

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from minicnn.backend import array_module
+from minicnn.dtypes import wide
 
 Pair = tuple[int, int]
 
@@ -144,7 +145,7 @@ def col2im(columns: Any, x_shape: tuple[int, ...], window: Window, output_size: 
     n, _, _, c = x_shape
     (oh, ow), (kh, kw) = output_size, window.size
     columns = columns.reshape(n, oh, ow, kh, kw, c)
-    x = array_module(columns).zeros(x_shape, columns.dtype)
+    x = array_module(columns).zeros(x_shape, wide(columns.dtype))
     for i, j, view in window.taps(x, output_size):
         view += columns[:, :, :, i, j]
-    return x
+    return x.astype(columns.dtype, copy=False)

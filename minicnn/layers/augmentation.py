@@ -8,6 +8,7 @@ from typing import Any
 
 from minicnn.backend import array_module
 from minicnn.context import Context
+from minicnn.dtypes import widened
 from minicnn.kernels.shift import windows, windows_gradient
 from minicnn.layers import arguments
 from minicnn.layers.base import LAYERS, Layer, require_rank
@@ -206,9 +207,10 @@ class RandomBrightness(RandomImageLayer):
         low, high = self.value_range
         lower, upper = (f * (high - low) for f in self.factor)
         delta = lower + (upper - lower) * self.draw(ctx, x.shape[0], 1, 1, 1)
-        y = x + delta.astype(x.dtype, copy=False)
+        y = widened(x)
+        y = y + delta.astype(y.dtype, copy=False)
         ctx.save((y >= low) & (y <= high))
-        return array_module(x).clip(y, low, high)
+        return array_module(x).clip(y, low, high).astype(x.dtype, copy=False)
 
     def backward(self, dy: Any, ctx: Context) -> Any:
         return dy * ctx.saved[0] if ctx.saved else dy
@@ -246,17 +248,19 @@ class RandomContrast(RandomImageLayer):
             return x
         lower, upper = self.factor
         f = (1 - lower) + (lower + upper) * self.draw(ctx, x.shape[0], 1, 1, 1)
-        f = f.astype(x.dtype, copy=False)
-        mean = x.mean((1, 2), keepdims=True)
-        y = (x - mean) * f + mean
+        y = widened(x)
+        f = f.astype(y.dtype, copy=False)
+        mean = y.mean((1, 2), keepdims=True)
+        y = (y - mean) * f + mean
         low, high = self.value_range
         ctx.save(f, (y >= low) & (y <= high))
-        return array_module(x).clip(y, low, high)
+        return array_module(x).clip(y, low, high).astype(x.dtype, copy=False)
 
     def backward(self, dy: Any, ctx: Context) -> Any:
         if not ctx.saved:
             return dy
         f, inside = ctx.saved
-        dy = dy * inside
+        passed = widened(dy) * inside
         # dx = f dy + (1 - f) mean(dy): the mean reads every pixel of the channel
-        return f * dy + (1 - f) * dy.mean((1, 2), keepdims=True)
+        dx = f * passed + (1 - f) * passed.mean((1, 2), keepdims=True)
+        return dx.astype(dy.dtype, copy=False)

@@ -1,14 +1,16 @@
 """What every layer is: weights, a forward pass and a backward pass."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from minicnn import backend, random
+from minicnn import backend, dtype_policies, random
 from minicnn.context import Context
+from minicnn.dtypes import dtype_of
 from minicnn.initializers import INITIALIZERS
-from minicnn.kernels.channels import along_row, channel_sum
+from minicnn.kernels.bias import add_bias, add_bias_relu, add_bias_relu_gradient
+from minicnn.kernels.channels import channel_sum
 from minicnn.nodes import Node, Parts, Shape, SymbolicTensor
 from minicnn.registry import (
     Configurable,
@@ -91,7 +93,8 @@ class Layer(Configurable):
 
     Args:
         name: "conv2d", "conv2d_1", ... where not given.
-        dtype: "float32" or "float64"; `minicnn.backend.floatx()` where not given.
+        dtype: "float32", "float64", or a policy of mixed precision (see `dtype_policies`); the
+            global policy where not given.
         trainable: whether its weights learn; may be changed at any time.
         input_shape: on the first layer of a Sequential, the shape of one image.
 
@@ -101,17 +104,20 @@ class Layer(Configurable):
         by_tiles: whether it may as well see a few images at a time. False where the weights are
             large beside what they are applied to (Dense): they would be read for every few images.
         is_maximum: whether every output is the maximum of some inputs (max-pooling).
+        autocast: whether a model casts what the layer takes and gives to its `compute_dtype`.
+        dtype_policy: what `dtype` and `compute_dtype` follow.
     """
 
     whole_batch = False
     by_tiles = True
     is_maximum = False
+    autocast = True
 
     def __init__(
         self,
         *,
         name: str | None = None,
-        dtype: str | None = None,
+        dtype: Any = None,
         trainable: bool = True,
         input_shape: Sequence[int | None] | None = None,
         **unknown: Any,
@@ -123,10 +129,10 @@ class Layer(Configurable):
                 f"{near_matches(argument, self._argument_names())}"
             )
         self.name = name or unique_name(snake_case(type(self).__name__))
-        given = dtype or backend.floatx()
-        self.dtype = given if isinstance(given, str) else str(np.dtype(given))
-        if self.dtype not in ("float32", "float64"):
-            raise ValueError(f"{self.described} computes in float32 or float64, not {dtype!r}")
+        try:
+            self.dtype_policy = dtype_policies.get(dtype)
+        except ValueError as error:
+            raise ValueError(f"{self.described}: {error}") from None
         if isinstance(input_shape, (int, str)):
             raise TypeError(
                 f"{self.described}: input_shape is a tuple such as (32, 32, 3), not {input_shape!r}"
@@ -158,7 +164,8 @@ class Layer(Configurable):
         """Shape of the output, None for the batch. Where a layer does not say, it is tried out
         on one image of zeros."""
         shapes = input_shape if _is_shape_list(input_shape) else [input_shape]
-        zeros = [backend.current_module().zeros((1, *s[1:]), self.dtype) for s in shapes]
+        dtype = dtype_of(self.compute_dtype)
+        zeros = [backend.current_module().zeros((1, *s[1:]), dtype) for s in shapes]
         y = self.forward(zeros if _is_shape_list(input_shape) else zeros[0], Context())
         return (None, *y.shape[1:])
 
@@ -224,6 +231,16 @@ class Layer(Configurable):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
+
+    @property
+    def dtype(self) -> str:
+        """Of the weights."""
+        return self.dtype_policy.variable_dtype
+
+    @property
+    def compute_dtype(self) -> str:
+        """Of what the layer is given and gives: a model casts."""
+        return self.dtype_policy.compute_dtype
 
     @property
     def weights(self) -> list[Weight]:
@@ -330,7 +347,8 @@ class Layer(Configurable):
         tensors = list(x) if many else [x]
         if tensors and all(isinstance(t, SymbolicTensor) for t in tensors):
             return self._call_symbolic(tensors, many, training)
-        arrays = [backend.asarray(t).astype(self.dtype, copy=False) for t in tensors]
+        dtype = dtype_of(self.compute_dtype)
+        arrays = [backend.asarray(t).astype(dtype, copy=False) for t in tensors]
         shapes = [(None, *a.shape[1:]) for a in arrays]
         self.build_for(shapes if many else shapes[0])
         self.compute_output_shape(shapes if many else shapes[0])  # says what is wrong with a shape
@@ -358,6 +376,7 @@ class Layer(Configurable):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.pop("input_shape", None)
+        config["dtype"] = self.dtype_policy.name
         return config
 
     def __repr__(self) -> str:
@@ -368,6 +387,13 @@ def _is_shape_list(shape: Any) -> bool:
     return isinstance(shape, list) or (
         isinstance(shape, tuple) and bool(shape) and isinstance(shape[0], (tuple, list))
     )
+
+
+def with_inner_layers(layer: Layer) -> Iterator[Layer]:
+    """The layer, and all layers of the models in it."""
+    yield layer
+    for inner in getattr(layer, "layers", ()):
+        yield from with_inner_layers(inner)
 
 
 def require_rank(layer: Layer, input_shape: Shape, rank: int, meaning: str) -> None:
@@ -426,19 +452,32 @@ class ActivatedLayer(Layer):
 
     def finish(self, z: Any, ctx: Context) -> Any:
         """y = f(z + b); z is given up and may be written over."""
-        if self.bias is not None:
-            z += along_row(self.bias.value, z)
-        if self.activation.is_linear or (ctx.wants_logits and self.closing_softmax):
+        activation, bias = self.activation, None if self.bias is None else self.bias.value
+        as_relu = activation.relu_arguments
+        if bias is not None and as_relu is not None:
+            negative_slope, max_value = as_relu
+            y, kept = add_bias_relu(z, bias, negative_slope, max_value, ctx.record)
+            ctx.save(kept)
+            return y
+        if bias is not None:
+            z = add_bias(z, bias)
+        if activation.is_linear or (ctx.wants_logits and self.closing_softmax):
             return z
         if not ctx.record:
-            return self.activation.forward(z, out=z)
-        y, kept = self.activation.record(z, out=z)
+            return activation.forward(z, out=z)
+        y, kept = activation.record(z, out=z)
         ctx.save(kept)
         return y
 
     def finish_gradient(self, dy: Any, ctx: Context) -> Any:
         """dz from dy; hands the gradient of the bias to ctx."""
-        dz = self.activation.backward(dy, *ctx.saved) if ctx.saved else dy
-        if self.bias is not None and self.bias.trainable:
-            ctx.add_gradient(self.bias, channel_sum(dz))
+        learns = self.bias is not None and self.bias.trainable
+        as_relu = self.activation.relu_arguments
+        if learns and as_relu is not None:
+            dz, gradient = add_bias_relu_gradient(dy, *ctx.saved, *as_relu)
+        else:
+            dz = self.activation.backward(dy, *ctx.saved) if ctx.saved else dy
+            gradient = channel_sum(dz) if learns else None
+        if self.bias is not None and learns:
+            ctx.add_gradient(self.bias, gradient)
         return dz

@@ -29,7 +29,8 @@ class Conv2D(ActivatedLayer):
         use_bias: whether there is a b.
         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer: names or
             objects.
-        algorithm: "im2col" or "winograd", to compare them; the quicker one where not given.
+        algorithm: "im2col", "winograd" or "implicit", to compare them; the quickest where not
+            given. "implicit" is for NVIDIA GPUs, elsewhere as if not given.
 
     Shape:
         (N, H, W, C) to (N, OH, OW, F); kernel (kh, kw, C / groups, F), bias (F,).
@@ -80,7 +81,7 @@ class Conv2D(ActivatedLayer):
         self.bias_regularizer = REGULARIZERS.get(bias_regularizer)
         self.window = Window(self.kernel_size, self.strides, self.padding, self.dilation_rate)
         self.algorithm = arguments.one_of(
-            self, "algorithm", algorithm, (None, "im2col", "winograd")
+            self, "algorithm", algorithm, (None, "im2col", "winograd", "implicit")
         )
         if algorithm == "winograd" and not conv_winograd.supports(self.window, self.groups):
             raise ValueError(
@@ -115,16 +116,14 @@ class Conv2D(ActivatedLayer):
         return (input_shape[0], *size, self.filters)
 
     def algorithm_for(self, input_shape: Any) -> str:
-        if self.algorithm is not None:
-            return self.algorithm
         images = (input_shape[0] or 128, *input_shape[1:])
-        return conv.choose_algorithm(self.window, images, self.filters, self.groups)
+        return conv.algorithm_for(self.algorithm, self.window, images, self.filters, self.groups)
 
     def input_size_for(self, output_size: tuple[int, int]) -> tuple[int, int] | None:
         return self.window.input_size(output_size) if self.padding == "valid" else None
 
     def linear(self, x: Any, ctx: Context) -> Any:
-        algorithm, prepared = self._prepared(x.shape, ctx)
+        algorithm, prepared = self._prepared(x.shape, x.dtype, ctx)
         keep = ctx.record and self.kernel.trainable
         z, kept = algorithm.forward(x, prepared, self.window, self.groups, keep)
         ctx.save(kept, x.shape)
@@ -132,7 +131,7 @@ class Conv2D(ActivatedLayer):
 
     def linear_gradient(self, dz: Any, ctx: Context) -> Any:
         kept, x_shape = ctx.saved
-        algorithm, prepared = self._prepared(x_shape, ctx)
+        algorithm, prepared = self._prepared(x_shape, dz.dtype, ctx)
         needs_dw = self.kernel.trainable
         dw, dx = algorithm.gradients(
             dz, kept, prepared, x_shape, self.window, self.groups, needs_dw, ctx.needs_dx
@@ -141,11 +140,11 @@ class Conv2D(ActivatedLayer):
             ctx.add_gradient(self.kernel, dw)
         return dx
 
-    def _prepared(self, x_shape: tuple[int, ...], ctx: Context) -> tuple[Any, Any]:
-        """The algorithm, and the kernel as it reads it."""
+    def _prepared(self, x_shape: tuple[int, ...], dtype: Any, ctx: Context) -> tuple[Any, Any]:
+        """The algorithm, and the kernel as it reads it for images of `dtype`."""
         name = self.algorithm_for(x_shape)
         module, kernel = conv.ALGORITHMS[name], self.kernel
-        return module, ctx.once((kernel, name), lambda: module.prepare(kernel.value))
+        return module, ctx.once((kernel, name), lambda: module.prepare(kernel.value, dtype))
 
     def multiply_adds_made(self, input_shape: Any, results: int = 1) -> float:
         if not results or self.algorithm_for(input_shape) != "winograd":

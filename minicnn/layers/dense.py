@@ -4,6 +4,7 @@ from typing import Any
 
 from minicnn.context import Context
 from minicnn.initializers import INITIALIZERS
+from minicnn.kernels.dense import dense, dense_gradients
 from minicnn.layers import arguments
 from minicnn.layers.base import LAYERS, ActivatedLayer
 from minicnn.regularizers import REGULARIZERS
@@ -71,16 +72,16 @@ class Dense(ActivatedLayer):
     def linear(self, x: Any, ctx: Context) -> Any:
         rows = x.reshape(-1, x.shape[-1])
         ctx.save(rows, x.shape)
-        return (rows @ self.kernel.value).reshape(*x.shape[:-1], self.units)
+        return dense(rows, self.kernel.value).reshape(*x.shape[:-1], self.units)
 
     def linear_gradient(self, dz: Any, ctx: Context) -> Any:
         rows, x_shape = ctx.saved
-        dz = dz.reshape(-1, self.units)
+        dw, dx = dense_gradients(
+            dz.reshape(-1, self.units), rows, self.kernel.value, self.kernel.trainable, ctx.needs_dx
+        )
         if self.kernel.trainable:
-            ctx.add_gradient(self.kernel, rows.T @ dz)  # (in, N) @ (N, units) -> (in, units)
-        if not ctx.needs_dx:
-            return None
-        return (dz @ self.kernel.value.T).reshape(x_shape)  # (N, units) @ (units, in) -> (N, in)
+            ctx.add_gradient(self.kernel, dw)
+        return dx.reshape(x_shape) if ctx.needs_dx else None
 
     def multiply_adds(self, input_shape: Any) -> int:
         positions = 1

@@ -4,7 +4,7 @@ from typing import Any
 
 from minicnn.context import Context
 from minicnn.initializers import INITIALIZERS
-from minicnn.kernels import conv_im2col, depthwise
+from minicnn.kernels import conv_implicit, depthwise
 from minicnn.kernels.windows import Window
 from minicnn.layers import arguments
 from minicnn.layers.base import LAYERS, ActivatedLayer, require_rank
@@ -194,7 +194,7 @@ class SeparableConv2D(_Depthwise):
 
     def linear(self, x: Any, ctx: Context) -> Any:
         middle = depthwise.depthwise_conv2d(x, self.depthwise_kernel.value, self.window)
-        z, kept = conv_im2col.forward(
+        z, kept = conv_implicit.forward(
             middle, self.pointwise_kernel.value, _POINT, keep=self.pointwise_kernel.trainable
         )
         ctx.save(x, middle.shape, kept)
@@ -203,7 +203,7 @@ class SeparableConv2D(_Depthwise):
     def linear_gradient(self, dz: Any, ctx: Context) -> Any:
         x, middle_shape, kept = ctx.saved
         inner, outer = self.depthwise_kernel, self.pointwise_kernel
-        dw, dmiddle = conv_im2col.gradients(
+        dw, dmiddle = conv_implicit.gradients(
             dz, kept, outer.value, middle_shape, _POINT,
             needs_dw=outer.trainable, needs_dx=ctx.needs_dx or inner.trainable,
         )  # fmt: skip

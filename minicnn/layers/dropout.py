@@ -3,6 +3,7 @@
 from typing import Any
 
 from minicnn.context import Context
+from minicnn.kernels.dropout import dropout, dropout_gradient
 from minicnn.layers import arguments
 from minicnn.layers.base import LAYERS
 from minicnn.layers.seeded import SeededLayer
@@ -53,14 +54,9 @@ class Dropout(SeededLayer):
             shape = tuple(
                 given or own for given, own in zip(self.noise_shape, x.shape, strict=True)
             )
-        kept = self.draw(ctx, *shape) >= self.rate
-        mask = kept.astype(x.dtype)
-        mask *= 1 / (1 - self.rate)
+        y, mask = dropout(x, self.rate, shape, self.generator(ctx))
         ctx.save(mask)
-        return x * mask
+        return y
 
     def backward(self, dy: Any, ctx: Context) -> Any:
-        if not ctx.saved:
-            return dy
-        (mask,) = ctx.saved
-        return dy * mask
+        return dropout_gradient(dy, ctx.saved[0]) if ctx.saved else dy

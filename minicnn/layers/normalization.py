@@ -3,6 +3,7 @@
 from typing import Any
 
 from minicnn.context import Context
+from minicnn.dtypes import widened
 from minicnn.initializers import INITIALIZERS
 from minicnn.kernels import batchnorm
 from minicnn.kernels.channels import along_row, channel_sum
@@ -109,16 +110,14 @@ class BatchNormalization(Layer):
         return y
 
     def _with_moving_statistics(self, x: Any, ctx: Context) -> Any:
-        """y = factor x + (beta - factor m), in two passes."""
+        """y = factor x + (beta - factor m)."""
         inverse = 1 / (self.moving_variance.value + self.epsilon) ** 0.5
         factor = inverse if self.gamma is None else inverse * self.gamma.value
         shift = -factor * self.moving_mean.value
         if self.beta is not None:
             shift = shift + self.beta.value
         ctx.save(False, (x, inverse, factor))
-        y = x * along_row(factor, x)
-        y += along_row(shift, y)
-        return y
+        return batchnorm.scale_and_shift(x, factor, shift)
 
     def backward(self, dy: Any, ctx: Context) -> Any:
         of_batch, saved = ctx.saved
@@ -136,9 +135,10 @@ class BatchNormalization(Layer):
         self, dy: Any, x: Any, inverse: Any, factor: Any
     ) -> tuple[Any, Any, Any]:
         """(dgamma, dbeta, dx); the statistics do not depend on x."""
-        centered = x - along_row(self.moving_mean.value, x)
+        centered = widened(x) - along_row(self.moving_mean.value, x)
         centered *= dy
-        return channel_sum(centered) * inverse, channel_sum(dy), dy * along_row(factor, dy)
+        dx = batchnorm.narrowed(dy * along_row(factor, dy), dy)
+        return channel_sum(centered) * inverse, channel_sum(dy), dx
 
 
 @LAYERS.register()
@@ -210,14 +210,15 @@ class LayerNormalization(Layer):
 
     def forward(self, x: Any, ctx: Context) -> Any:
         axes = tuple(range(-self.trailing, 0))
-        xhat = x - x.mean(axis=axes, keepdims=True)
+        xhat = widened(x)
+        xhat = xhat - xhat.mean(axis=axes, keepdims=True)
         inverse = 1 / ((xhat * xhat).mean(axis=axes, keepdims=True) + self.epsilon) ** 0.5
         xhat *= inverse
         ctx.save(xhat, inverse)
         y = xhat * self.gamma.value if self.gamma is not None else xhat.copy()
         if self.beta is not None:
             y += self.beta.value
-        return y
+        return batchnorm.narrowed(y, x)
 
     def backward(self, dy: Any, ctx: Context) -> Any:
         xhat, inverse = ctx.saved
@@ -238,9 +239,9 @@ class LayerNormalization(Layer):
             ctx.add_gradient(self.beta, batch_sum(dy))
         if not ctx.needs_dx:
             return None
-        dxhat = dy if self.gamma is None else dy * self.gamma.value
+        dxhat = widened(dy) if self.gamma is None else dy * self.gamma.value
         # dx = (dxhat - mean(dxhat) - xhat mean(dxhat xhat)) / sqrt(v + eps)
         dx = dxhat - dxhat.mean(axis=axes, keepdims=True)
         dx -= xhat * (dxhat * xhat).mean(axis=axes, keepdims=True)
         dx *= inverse
-        return dx
+        return batchnorm.narrowed(dx, dy)

@@ -27,6 +27,15 @@ class SeededLayer(Layer):
         """Start the layer's own generator from `seed` again."""
         self._generators.clear()
 
+    def next_pass(self) -> None:
+        """Begin a training step, see `random.next_pass`, for the layer's own generators.
+
+        Whoever runs the steps calls this for all layers with a seed, as `random.next_pass` for the
+        generators of the pass. A generator is made when the layer first draws from it, so a step
+        has to have run before it can be captured as a CUDA graph.
+        """
+        random.next_pass(self._generators.values())
+
     @contextmanager
     def on_the_side(self) -> Iterator[None]:
         """Within the context the layer draws from the beginning of its numbers; afterwards it goes
@@ -39,9 +48,10 @@ class SeededLayer(Layer):
 
     def draw(self, ctx: Context, *shape: int) -> Any:
         """Uniform numbers from 0 to 1, float32, on the device."""
-        return self._generator(ctx).random(shape, dtype="float32")
+        return self.generator(ctx).random(shape, dtype="float32")
 
-    def _generator(self, ctx: Context) -> Any:
+    def generator(self, ctx: Context) -> Any:
+        """What this call draws from."""
         if self.seed is None:
             return ctx.rng if ctx.rng is not None else random.device_generator()
         # one for each shard, or the order in which the shards draw would change the numbers

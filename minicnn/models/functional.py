@@ -39,6 +39,7 @@ class Model(Trainer):
     """
 
     by_tiles = False  # the layers inside are cut into tiles by their own graph
+    autocast = False  # and so are they cast
 
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any
@@ -259,7 +260,7 @@ class Model(Trainer):
                 number[tensor] = len(number)
         return {
             "name": self.name,
-            "dtype": self.dtype,
+            "dtype": self.dtype_policy.name,
             "trainable": self.trainable,
             "inputs": [
                 {"name": t.source.name if t.source else None, "shape": list(t.shape[1:])}

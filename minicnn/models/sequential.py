@@ -128,7 +128,7 @@ class Sequential(Model):
     def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
-            "dtype": self.dtype,
+            "dtype": self.dtype_policy.name,
             "trainable": self.trainable,
             "input_shape": list(self.input_shape[1:]) if self.input_shape else None,
             "layers": [serialize(layer) for layer in self._layers],

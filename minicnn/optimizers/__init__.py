@@ -3,7 +3,11 @@
 from minicnn.optimizers import schedules
 from minicnn.optimizers.adam import Adam, AdamW
 from minicnn.optimizers.base import OPTIMIZERS, Optimizer, get
+from minicnn.optimizers.loss_scale import LossScaleOptimizer
 from minicnn.optimizers.rmsprop import RMSprop
 from minicnn.optimizers.sgd import SGD
 
-__all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "get", "schedules"]
+__all__ = [
+    "OPTIMIZERS", "SGD", "Adam", "AdamW", "LossScaleOptimizer", "Optimizer", "RMSprop", "get",
+    "schedules",
+]  # fmt: skip

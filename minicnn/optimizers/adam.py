@@ -3,7 +3,8 @@
 import math
 from typing import Any
 
-from minicnn.backend import array_module
+from minicnn.backend import array_module, is_array
+from minicnn.kernels.cuda import optimizers as cuda
 from minicnn.optimizers.base import OPTIMIZERS, Optimizer, check_fraction
 
 
@@ -42,13 +43,17 @@ class Adam(Optimizer):
     def slots(self) -> tuple[str, ...]:
         return ("momentum", "velocity", *(("velocity_hat",) if self.amsgrad else ()))
 
+    def step_size(self, learning_rate: float) -> float:
+        """The learning rate with the correction of the bias of both averages."""
+        step = self.iterations + 1
+        return learning_rate * math.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+
     def update(
         self, w: Any, g: Any, slots: dict[str, Any], learning_rate: float, scratch: Any
     ) -> None:
         xp = array_module(w)
         t = scratch
-        step = self.iterations + 1
-        rate = learning_rate * math.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+        rate = learning_rate if is_array(learning_rate) else self.step_size(learning_rate)
         m, v = slots["momentum"], slots["velocity"]
         xp.subtract(g, m, out=t)
         t *= 1.0 - self.beta_1
@@ -64,6 +69,12 @@ class Adam(Optimizer):
         xp.divide(m, t, out=t)
         t *= rate
         w -= t
+
+    def update_on_cuda(self, step: cuda.Step, slots: dict[str, Any]) -> None:
+        cuda.adam(
+            step, slots["momentum"], slots["velocity"], slots.get("velocity_hat"),
+            self.beta_1, self.beta_2, self.epsilon,
+        )  # fmt: skip
 
 
 @OPTIMIZERS.register()

@@ -10,6 +10,8 @@ from math import prod
 from typing import Any
 
 from minicnn.backend import array_module
+from minicnn.kernels import device
+from minicnn.kernels.cuda import optimizers as cuda
 
 # Weights begin at multiples of so many bytes: a thread of a GPU loads up to 16 at once, from such
 # addresses only, and matrix products whose operands lie elsewhere take slower kernels.
@@ -31,6 +33,8 @@ class Arena:
         w: all weights, (numbers,).
         slots: {name: (numbers,)}.
         decaying: the part of `w` that decays; those weights lie in front.
+        rates: what changes from step to step, (2,): the factor of the step, and that of the
+            decaying weights before it; see `set_rates`.
         weights: in the order of their places.
         decays: as given.
     """
@@ -56,6 +60,8 @@ class Arena:
         for weight, view in zip(self.weights, self._views, strict=True):
             weight.value = view
 
+        self.rates = self._xp.empty(2, self._dtype)
+        self._rates_set: list[float | None] = [None, None]
         self._owners: Any = None
         self._slots_by_weight = [slots[weight] for weight in self.weights]
         self.slots: dict[str, Any] = {}
@@ -71,15 +77,31 @@ class Arena:
         Raises:
             ValueError: an array of another size than its weight.
         """
-        pieces = []
-        rows = zip(self.weights, self._shapes, self._gaps, arrays, strict=True)
-        for weight, shape, gap, array in rows:
+        fitting = []
+        for weight, shape, array in zip(self.weights, self._shapes, arrays, strict=True):
             if array.size != prod(shape):  # all that follow would be moved
                 raise ValueError(f"an array of shape {tuple(array.shape)} is not one for {weight}")
-            pieces.append(array.astype(self._dtype, copy=False).reshape(-1))
+            fitting.append(array.astype(self._dtype, copy=False))
+        flat = self._xp.empty(self._places[-1].stop, self._dtype)
+        if device.on_cuda(flat):
+            cuda.gather(flat, fitting, self._places)
+            return flat
+        pieces = []
+        for gap, array in zip(self._gaps, fitting, strict=True):
+            pieces.append(array.reshape(-1))
             if gap:
                 pieces.append(self._zeros[:gap])
-        return self._xp.concatenate(pieces)
+        return self._xp.concatenate(pieces, out=flat)
+
+    def set_rates(self, step_size: float, kept: float) -> None:
+        """Write the `rates` of the next step where they are others than those of the last. The
+        host does not wait; and a step whose rates have been set before is left with nothing to
+        write, so that it can be captured as a CUDA graph, which then reads the rates of each
+        replay."""
+        for number, rate in enumerate((step_size, kept)):
+            if rate != self._rates_set[number]:
+                self.rates[number : number + 1].fill(rate)
+                self._rates_set[number] = rate
 
     def _cut(self, flat: Any) -> list[Any]:
         """The views of a flat array that have the shapes of the weights."""
@@ -113,9 +135,16 @@ class Arena:
             slots.update({name: slot.copy() for name, slot in slots.items()})
 
     def squares(self, flat: Any) -> Any:
-        """The sum of squares of each weight's part of a flat array, (weights,)."""
-        parts = [flat[place] for place in self._places]
-        return self._xp.stack([self._xp.vdot(part, part) for part in parts])
+        """The sum of squares of each weight's part of a flat array, (weights,).
+
+        Neither dot products, which cuBLAS refuses to make while a CUDA graph is captured, nor
+        `stack`, which copies a table of addresses from the host.
+        """
+        products = flat * flat
+        sums = self._xp.empty(len(self._places), self._dtype)
+        for number, place in enumerate(self._places):
+            products[place].sum(out=sums[number : number + 1].reshape(()))
+        return sums
 
     def spread(self, factors: Any) -> Any:
         """A number for each weight, (weights,), to one for each place in a flat array, (numbers,).

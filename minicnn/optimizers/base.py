@@ -1,6 +1,10 @@
 """What optimizers share: the learning rate, clipping, weight decay, the walk over the weights.
 
-An optimizer defines `slots` and `update`; the formulas of all of them are Keras 3's.
+An optimizer defines `slots` and `update`; the formulas of all of them are Keras 3's. Those of this
+package have a version for NVIDIA GPUs, `update_on_cuda`, beside each `update`.
+
+What changes from step to step is calculated on the host and reaches a GPU through `Arena.rates`, so
+that a step can be captured as a CUDA graph, which replays all else as it was.
 """
 
 import re
@@ -11,6 +15,9 @@ import numpy as np
 
 from minicnn import backend
 from minicnn.backend import array_module
+from minicnn.dtypes import overflows_expected
+from minicnn.kernels import device
+from minicnn.kernels.cuda.optimizers import Step as CudaStep
 from minicnn.optimizers.arena import Arena
 from minicnn.optimizers.schedules import SCHEDULES, LearningRateSchedule
 from minicnn.parallel.threads import split_work
@@ -46,11 +53,14 @@ class Optimizer(Configurable):
 
     Attributes:
         iterations: steps taken so far.
+        loss_scale: what the gradients of the next step have to be multiplied by; None for nothing.
 
     Raises:
         TypeError: an unknown argument.
         ValueError: a value out of range, or more than one way of clipping.
     """
+
+    loss_scale: Any = None
 
     def __init__(
         self,
@@ -109,11 +119,22 @@ class Optimizer(Configurable):
             w: the weights, changed in place; 1-D.
             g: their gradient, not to be changed.
             slots: {name: array}, changed in place.
-            learning_rate: for this step, the one numbered `iterations` + 1.
+            learning_rate: for this step, the one numbered `iterations` + 1. Only where the class
+                has an `update_on_cuda` beside it, this may be an array (1,) on a GPU, which holds
+                the `step_size` instead.
             scratch: an array to calculate in.
         All arrays have w's shape and dtype.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define update")
+
+    def step_size(self, learning_rate: float) -> float:
+        """The factor of the step numbered `iterations` + 1: the one number in `update_on_cuda` that
+        changes from step to step."""
+        return learning_rate
+
+    def update_on_cuda(self, step: CudaStep, slots: dict[str, Any]) -> None:
+        """`update` of all weights of a dtype, and weight decay before it, in one kernel."""
+        raise NotImplementedError(f"{type(self).__name__} does not define update_on_cuda")
 
     # What training uses
 
@@ -144,20 +165,42 @@ class Optimizer(Configurable):
     def lr(self, value: Any) -> None:
         self.learning_rate = value
 
-    def apply(self, gradients: Mapping[Any, Any]) -> None:
-        """One step, in place on the `value` of each weight: {weight: gradient}."""
-        rate = self.learning_rate
+    def apply(self, gradients: Mapping[Any, Any], scale: Any = None) -> Any:
+        """One step, in place on the `value` of each weight.
+
+        Args:
+            gradients: {weight: gradient}.
+            scale: what the gradients were multiplied by, see `LossScaleOptimizer`: they are divided
+                by it, and where one of them is infinite or NaN, weights and slots stay as they are.
+                `iterations` counts the step all the same.
+
+        Returns:
+            Whether weights and slots changed; on a device a 0-d array, which the host does not look
+            at.
+        """
         first = next(iter(gradients), None)  # one library holds all weights of a step
-        if first is None or array_module(first.value) is np:
-            flush = self.iterations % _FLUSH_EVERY == _FLUSH_EVERY - 1
-            for weight, gradient in self._clipped(gradients).items():
-                self._step(weight, gradient, rate)
-                if flush:
-                    for slot in self._slots[weight].values():
-                        slot *= np.abs(slot) > _TINY
+        if first is not None and array_module(first.value) is not np:
+            taken = self._step_on_device(gradients, scale)
         else:
-            self._step_on_device(gradients, rate)
+            taken = self._step_on_host(gradients, scale)
         self.iterations += 1
+        return taken
+
+    def set_rates(self) -> None:
+        """Write the rates of the next step to the device, as `apply` would do: before the replay
+        of a step that has been captured."""
+        for arena in self._arenas:
+            arena.set_rates(*self._rates())
+
+    def is_settled(self) -> bool:
+        """Copy in what weights on a device have been assigned. False where that cannot be done, so
+        that the next step will have to make new arenas."""
+        return all(arena.take_in() for arena in self._arenas)
+
+    def _rates(self) -> tuple[float, float]:
+        """The factor of the next step, and that of the weights that decay before it."""
+        rate = self.learning_rate
+        return self.step_size(rate), 1.0 - rate * (self.weight_decay or 0.0)
 
     def exclude_from_weight_decay(
         self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
@@ -179,6 +222,20 @@ class Optimizer(Configurable):
             zeros_like = array_module(weight.value).zeros_like
             self._slots[weight] = {name: zeros_like(weight.value) for name in self.slots()}
         return self._slots[weight]
+
+    def _step_on_host(self, gradients: Mapping[Any, Any], scale: Any) -> bool:
+        if scale is not None:
+            gradients, finite = _unscaled(gradients, scale)
+            if not finite:
+                return False
+        rate = self.learning_rate
+        flush = self.iterations % _FLUSH_EVERY == _FLUSH_EVERY - 1
+        for weight, gradient in self._clipped(gradients).items():
+            self._step(weight, gradient, rate)
+            if flush:
+                for slot in self._slots[weight].values():
+                    slot *= np.abs(slot) > _TINY
+        return True
 
     def _step(self, weight: Any, gradient: Any, rate: float) -> None:
         """One weight's step, block by block, on several threads where it is large."""
@@ -202,21 +259,46 @@ class Optimizer(Configurable):
 
         split_work(w.size, step)
 
-    def _step_on_device(self, gradients: Mapping[Any, Any], rate: float) -> None:
+    def _step_on_device(self, gradients: Mapping[Any, Any], scale: Any) -> Any:
         """The step of all weights of a dtype at once, in their arena."""
+        rates = self._rates()
         flat: Mapping[Arena, Any] = {
             arena: arena.gather([gradients[weight] for weight in arena.weights])
             for arena in self._arenas_of(gradients)
         }
-        if self.clipnorm is None:
-            flat = self._clipped(flat)  # by value or by the norm of all, no matter whose they are
-        else:
-            limit = self.clipnorm
-            flat = {a: g * a.spread(_shrink(a.squares(g), limit)) for a, g in flat.items()}
+        apply_if = None
+        if scale is not None:
+            flat, apply_if = _unscaled(flat, scale)
+        with overflows_expected(scale is not None):
+            flat = self._clipped_in_arenas(flat)
         for arena, g in flat.items():
-            if self.weight_decay and arena.decaying.size:
-                arena.decaying *= 1.0 - rate * self.weight_decay
-            self.update(arena.w, g, arena.slots, rate, array_module(g).empty_like(g))
+            arena.set_rates(*rates)
+            if self._updates_on_cuda and device.on_cuda(g):
+                decaying = arena.decaying.size
+                step = CudaStep(arena.w, g, arena.rates, decaying, apply_if)
+                self.update_on_cuda(step, arena.slots)
+            else:
+                self._update_arena(arena, g, apply_if)
+        return True if apply_if is None else apply_if
+
+    def _update_arena(self, arena: Arena, g: Any, apply_if: Any) -> None:
+        """What `update_on_cuda` does, by `update`."""
+        xp = array_module(g)
+        changing = [arena.w, *arena.slots.values()]
+        before = [] if apply_if is None else [array.copy() for array in changing]
+        if arena.decaying.size:
+            arena.decaying *= arena.rates[1:]
+        rate = arena.rates[:1] if self._updates_on_cuda else self.learning_rate
+        with overflows_expected(apply_if is not None):
+            self.update(arena.w, g, arena.slots, rate, xp.empty_like(g))
+        for array, old in zip(changing, before, strict=False):
+            array[...] = xp.where(apply_if, array, old)
+
+    @property
+    def _updates_on_cuda(self) -> bool:
+        """Whether `update_on_cuda` belongs to this very `update`, not to one that was replaced."""
+        defining = next(c for c in type(self).__mro__ if "update" in vars(c))
+        return "update_on_cuda" in vars(defining) and defining is not Optimizer
 
     def _arenas_of(self, weights: Iterable[Any]) -> list[Arena]:
         """The arenas, one for each dtype, that hold just these weights: those of an earlier step,
@@ -240,14 +322,29 @@ class Optimizer(Configurable):
     def _clipped(self, gradients: Mapping[Any, Any]) -> Mapping[Any, Any]:
         if self.clipvalue is not None:
             limit = self.clipvalue
-            return {w: array_module(g).clip(g, -limit, limit) for w, g in gradients.items()}
+            return {w: np.clip(g, -limit, limit) for w, g in gradients.items()}
         if self.clipnorm is not None:
-            return {w: g * _shrink(_square(g), self.clipnorm) for w, g in gradients.items()}
+            return {w: g * _shrink(np.vdot(g, g), self.clipnorm) for w, g in gradients.items()}
         if self.global_clipnorm is not None and gradients:
-            square = sum(_square(g) for g in gradients.values())
+            square = sum(np.vdot(g, g) for g in gradients.values())
             factor = _shrink(square, self.global_clipnorm)
             return {w: g * factor.astype(g.dtype) for w, g in gradients.items()}
         return gradients
+
+    def _clipped_in_arenas(self, flat: Mapping[Arena, Any]) -> Mapping[Arena, Any]:
+        """`_clipped` of the gradients of whole arenas."""
+        if self.clipvalue is not None:
+            limit = self.clipvalue
+            return {a: array_module(g).clip(g, -limit, limit) for a, g in flat.items()}
+        if self.clipnorm is not None:
+            limit = self.clipnorm
+            return {a: g * a.spread(_shrink(a.squares(g), limit)) for a, g in flat.items()}
+        if self.global_clipnorm is not None and flat:
+            # no dot products, which cuBLAS refuses to make while a CUDA graph is captured
+            square = sum((g * g).sum() for g in flat.values())
+            factor = _shrink(square, self.global_clipnorm)
+            return {a: g * factor.astype(g.dtype) for a, g in flat.items()}
+        return flat
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the arenas, for copies and files: a view comes back as an array of its own, so
@@ -339,9 +436,17 @@ def _checked_learning_rate(value: Any) -> Any:
     return rate
 
 
-def _square(g: Any) -> Any:
-    """Sum of squares, a 0-d array."""
-    return array_module(g).vdot(g, g)
+def _unscaled(gradients: Mapping[Any, Any], scale: Any) -> tuple[Mapping[Any, Any], Any]:
+    """(the gradients divided by `scale`, whether all of them are finite: a boolean of no axes)."""
+    finite: Any = None
+    divided = {}
+    with overflows_expected():
+        for key, g in gradients.items():
+            xp = array_module(g)
+            divided[key] = g / scale
+            part = xp.isfinite(divided[key]).all()
+            finite = part if finite is None else xp.logical_and(finite, part)
+    return divided, finite
 
 
 def _shrink(square: Any, limit: float) -> Any:

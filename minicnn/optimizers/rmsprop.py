@@ -3,6 +3,7 @@
 from typing import Any
 
 from minicnn.backend import array_module
+from minicnn.kernels.cuda import optimizers as cuda
 from minicnn.optimizers.base import OPTIMIZERS, Optimizer, check_fraction
 
 
@@ -72,3 +73,9 @@ class RMSprop(Optimizer):
             w -= m
         else:
             w -= t
+
+    def update_on_cuda(self, step: cuda.Step, slots: dict[str, Any]) -> None:
+        cuda.rmsprop(
+            step, slots["velocity"], slots.get("momentum"), slots.get("average_gradient"),
+            self.rho, self.momentum, self.epsilon,
+        )  # fmt: skip

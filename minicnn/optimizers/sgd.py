@@ -3,6 +3,7 @@
 from typing import Any
 
 from minicnn.backend import array_module
+from minicnn.kernels.cuda import optimizers as cuda
 from minicnn.optimizers.base import OPTIMIZERS, Optimizer, check_fraction
 
 
@@ -50,3 +51,6 @@ class SGD(Optimizer):
             return
         w -= step
         w += xp.multiply(m, self.momentum, out=scratch)
+
+    def update_on_cuda(self, step: cuda.Step, slots: dict[str, Any]) -> None:
+        cuda.sgd(step, slots.get("momentum"), self.momentum, self.nesterov)

@@ -4,6 +4,7 @@ from typing import Any
 
 from minicnn import backend
 from minicnn.context import Context
+from minicnn.dtypes import overflows_expected
 from minicnn.layers.base import Weight
 from minicnn.parallel.communicator import Communicator
 from minicnn.parallel.memory import keep_freed_memory
@@ -19,6 +20,7 @@ def batch_gradients(
     sample_weight: Any,
     generators: list[Any],
     wants_logits: bool,
+    loss_scale: Any = None,
 ) -> tuple[Any, Any, dict[Weight, Any], dict[Weight, Any]]:
     """Forward, loss and backward of one batch.
 
@@ -28,6 +30,7 @@ def batch_gradients(
         sample_weight: (N,), or None.
         generators: a random generator for each shard; as many shards as these, see `shards_of`.
         wants_logits: whether the model's closing softmax is left to the loss.
+        loss_scale: a number, or a 0-d array, that the gradients are multiplied by from the loss on.
 
     Returns:
         (loss, 0-d; predictions (N, ...); {weight: gradient}; {weight: new moving statistics}).
@@ -45,7 +48,8 @@ def batch_gradients(
         y_pred = model.forward(batch_part(x, part), ctx)
         weights = None if sample_weight is None else sample_weight[part]
         value, state = loss.forward(y[part], y_pred, weights, samples)
-        model.backward(loss.backward(state), ctx)
+        with overflows_expected(loss_scale is not None):
+            model.backward(loss.backward(state, loss_scale), ctx)
         return value, y_pred, ctx
 
     results = run_shards(len(slices), run)
@@ -101,7 +105,8 @@ def _sum(a: Any, b: Any) -> Any:
     flat, left, right = (array.reshape(-1) for array in (total, a, b))
 
     def add(part: slice) -> None:
-        xp.add(left[part], right[part], out=flat[part])
+        with overflows_expected():  # of scaled gradients
+            xp.add(left[part], right[part], out=flat[part])
 
     split_work(flat.size, add)
     return total

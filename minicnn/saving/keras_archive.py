@@ -16,9 +16,11 @@ import numpy as np
 from minicnn.files import atomic_write
 from minicnn.layers.base import Layer
 from minicnn.models import Model
+from minicnn.optimizers import LossScaleOptimizer
 from minicnn.saving.keras_order import weight_groups
 from minicnn.saving.keras_reading import ConfigReader
 from minicnn.saving.keras_state import (
+    LOSS_SCALE,
     host,
     load_optimizer_variables,
     opened,
@@ -31,7 +33,7 @@ from minicnn.saving.keras_writing import ConfigWriter, compile_config
 VERSION = "3.15.1"  # the version of Keras whose files these are
 
 _WEIGHTS = "model.weights.h5"
-_OPTIMIZER = "optimizer/vars"
+_OPTIMIZER, _INNER_OPTIMIZER = "optimizer/vars", "optimizer/inner_optimizer/vars"
 _OLD_LAYERS = "_layer_checkpoint_dependencies/"  # "layers/" in Keras 2.13 and before
 
 # A member that unpacks to more than this, and a hundredfold, was made to fill the memory: Keras
@@ -113,10 +115,16 @@ def _weights_file(model: Model, with_optimizer: bool) -> bytes:
             for i, weight in enumerate(layer.weights):
                 place[str(i)] = host(weight)
         if with_optimizer:
-            place = file.create_group(_OPTIMIZER)
-            place.attrs["name"] = model.optimizer.name
-            for i, variable in enumerate(optimizer_variables(model).values()):
-                place[str(i)] = variable
+            variables = list(optimizer_variables(model).values())
+            places = [(_OPTIMIZER, model.optimizer.name, variables)]
+            if isinstance(model.optimizer, LossScaleOptimizer):  # Keras writes them twice
+                inner = variables[len(LOSS_SCALE) :]
+                places.append((_INNER_OPTIMIZER, model.optimizer.inner_optimizer.name, inner))
+            for group, name, values in places:
+                place = file.create_group(group)
+                place.attrs["name"] = name
+                for i, variable in enumerate(values):
+                    place[str(i)] = variable
     return buffer.getvalue()
 
 

@@ -146,8 +146,10 @@ class ConfigReader:
             tensors = [tensor(r, offsets) for r in references]
             return tensors if many and len(tensors) > 1 else tensors[0]
 
-        dtype = next((la.dtype for la in layers.values() if not isinstance(la, InputLayer)), None)
-        model = Model(ends("input_layers"), ends("output_layers"), name=config["name"], dtype=dtype)
+        made_by = [layer for layer in layers.values() if not isinstance(layer, InputLayer)]
+        policy = made_by[0].dtype_policy if made_by else None
+        ins, outs = ends("input_layers"), ends("output_layers")
+        model = Model(ins, outs, name=config["name"], dtype=policy)
         return _frozen_if(model, config)
 
     # Objects and their arguments
@@ -187,6 +189,10 @@ class ConfigReader:
             return self.object(INITIALIZERS, value)
         if key.endswith("_regularizer"):
             return self.object(REGULARIZERS, value)
+        if key == "inner_optimizer":
+            return self.object(OPTIMIZERS, value)
+        if key == "inner_optimizer":
+            return self.object(OPTIMIZERS, value)
         if key == "learning_rate" and isinstance(value, dict):
             return self.object(SCHEDULES, value)
         if key == "seed" and isinstance(value, dict):  # a generator, by its configuration
@@ -236,7 +242,7 @@ class ConfigReader:
                 chosen.append(entry if known else self._metric(entry))
             except ValueError as error:
                 warnings.warn(f"a metric is left out: {error}", stacklevel=2)
-        model.compile(optimizer, loss, chosen)
+        model.compile(optimizer, loss, chosen, config.get("auto_scale_loss", True))
 
     def _loss(self, config: dict[str, Any]) -> Any:
         given = _flat(config.get("loss"))
@@ -339,10 +345,8 @@ def _frozen_if(model: Any, config: dict[str, Any]) -> Any:
 
 
 def _dtype(value: Any) -> str | None:
-    """A policy's dtype of weights: "mixed_float16" computes in float16 from float32 weights."""
-    if isinstance(value, dict):
-        value = value["config"]["name"]
-    return "float32" if value in ("mixed_float16", "mixed_bfloat16") else value
+    """The name of a dtype policy, which newer versions of Keras describe as an object."""
+    return value["config"]["name"] if isinstance(value, dict) else value
 
 
 def _find(registry: Registry, name: str) -> type:

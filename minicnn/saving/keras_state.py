@@ -12,9 +12,12 @@ import numpy as np
 from minicnn.backend import to_numpy
 from minicnn.layers.base import Weight
 from minicnn.models import Model
-from minicnn.optimizers import Adam
+from minicnn.optimizers import Adam, LossScaleOptimizer
 from minicnn.optimizers.schedules import LearningRateSchedule
 from minicnn.saving.keras_order import ordered_weights
+
+# Keras's variables of a LossScaleOptimizer, before those of the optimizer inside.
+LOSS_SCALE = ("outer_iteration", "outer_learning_rate", "step_counter", "dynamic_scale")
 
 
 def require_h5py() -> Any:
@@ -84,7 +87,7 @@ def _slot_groups(optimizer: Any) -> list[tuple[str, ...]]:
     """Slots as Keras lays them out: a group's arrays stand together weight by weight, and the next
     group begins after the last weight."""
     names = optimizer.slots()
-    if isinstance(optimizer, Adam):
+    if isinstance(getattr(optimizer, "inner_optimizer", optimizer), Adam):
         return [names[:2], *((name,) for name in names[2:])]
     return [(name,) for name in names]
 
@@ -103,7 +106,13 @@ def _slot_names(model: Model) -> list[tuple[str, Weight]]:
 def optimizer_variables(model: Model) -> dict[str, np.ndarray]:
     """Keras's variables of the optimizer by name, in the order that counts."""
     optimizer = model.optimizer
-    variables = {"iteration": np.array(optimizer.iterations, np.int32)}
+    variables: dict[str, np.ndarray] = {}
+    if isinstance(optimizer, LossScaleOptimizer):
+        scale, steps = to_numpy(optimizer.scale_and_steps)
+        unused = np.zeros((), np.int32), np.zeros((), np.float32)
+        values = *unused, np.array(steps, np.int32), np.array(scale, np.float32)
+        variables = dict(zip(LOSS_SCALE, values, strict=True))
+    variables["iteration"] = np.array(optimizer.iterations, np.int32)
     if not isinstance(optimizer._learning_rate, LearningRateSchedule):
         variables["learning_rate"] = np.array(optimizer.learning_rate, np.float32)
     state = optimizer.state_arrays(ordered_weights(model))
@@ -123,11 +132,17 @@ def load_optimizer_variables(model: Model, file: Any, names: list[str]) -> None:
     optimizer = model.optimizer
     if not names:
         return
+    slots = _slot_names(model)
+    scale: dict[str, Any] = {}
+    # a file from before the loss was scaled has not got them
+    if isinstance(optimizer, LossScaleOptimizer) and len(names) > 2 + len(slots):
+        steps, factor = (float(read_array(file, name, ())) for name in names[2:4])
+        scale = {"loss_scale": np.array([factor, steps], np.float32)}
+        names = names[len(LOSS_SCALE) :]
     state: dict[str, Any] = {"iterations": read_array(file, names[0], ())}
     left = names[1:]
     if not isinstance(optimizer._learning_rate, LearningRateSchedule) and left:
         optimizer.learning_rate = float(read_array(file, left.pop(0), ()))
-    slots = _slot_names(model)
     if left and len(left) != len(slots):  # none: it was saved before its first step
         warnings.warn(
             f"the file's {type(optimizer).__name__} has {len(left)} arrays, but the weights that "
@@ -138,4 +153,4 @@ def load_optimizer_variables(model: Model, file: Any, names: list[str]) -> None:
     if left:
         for (key, weight), name in zip(slots, left, strict=True):
             state[key] = read_array(file, name, weight.shape)
-    optimizer.load_state_arrays(state, ordered_weights(model))
+    optimizer.load_state_arrays(state | scale, ordered_weights(model))

@@ -16,6 +16,7 @@ from minicnn.losses import Loss
 from minicnn.metrics import Metric
 from minicnn.models import Model
 from minicnn.nodes import SymbolicTensor
+from minicnn.optimizers import LossScaleOptimizer
 from minicnn.optimizers.schedules import LearningRateSchedule
 from minicnn.registry import Configurable, serialize, snake_case
 from minicnn.regularizers import Regularizer
@@ -94,7 +95,7 @@ class ConfigWriter:
             config.update(self._graph(model))
             return self._entry("keras.src.models.functional", "Functional", config, "Functional")
         source = model.inputs[0].source
-        config["dtype"] = _policy(model.dtype)
+        config["dtype"] = _policy(model.dtype_policy.name)
         config["layers"] = [self.layer(layer) for layer in (source, *model.layers)]
         config["build_input_shape"] = list(model.inputs[0].shape)
         entry = self._entry("keras", "Sequential", config)
@@ -172,6 +173,7 @@ def compile_config(model: Model) -> dict[str, Any]:
     written = [_metric(identifier) for identifier in model._metric_identifiers]
     return {
         "optimizer": optimizer_config(model.optimizer),
+        "auto_scale_loss": isinstance(model.optimizer, LossScaleOptimizer),
         "loss": _loss(model.loss),
         "loss_weights": None,
         "metrics": [m for m in written if m is not None],
@@ -183,6 +185,8 @@ def compile_config(model: Model) -> dict[str, Any]:
 
 
 def optimizer_config(optimizer: Any) -> dict[str, Any]:
+    if isinstance(optimizer, LossScaleOptimizer):  # Keras's compile puts its own around it
+        optimizer = optimizer.inner_optimizer
     _require_own(optimizer, "optimizer")
     config = optimizer.get_config()
     rate = optimizer._learning_rate
@@ -219,7 +223,8 @@ def _metric(identifier: Any) -> Any:
 
 def _layer_config(layer: Layer) -> dict[str, Any]:
     _require_own(layer, "layer")
-    config = {"name": layer.name, "trainable": layer.trainable, "dtype": _policy(layer.dtype)}
+    policy = _policy(layer.dtype_policy.name)
+    config = {"name": layer.name, "trainable": layer.trainable, "dtype": policy}
     if type(layer).__name__ == "GELU":
         return {**config, "activation": _activation(layer.activation, layer)}  # type: ignore[attr-defined]
     for key in layer.get_config():
@@ -267,8 +272,8 @@ def _described(
     }
 
 
-def _policy(dtype: str) -> dict[str, Any]:
-    return _described("keras", "DTypePolicy", {"name": dtype})
+def _policy(name: str) -> dict[str, Any]:
+    return _described("keras", "DTypePolicy", {"name": name})
 
 
 def _is_own(thing: Configurable) -> bool:

@@ -69,6 +69,7 @@ def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> M
             _own_or(parts["optimizer"], custom_objects),
             _own_or(parts["loss"], custom_objects),
             [_own_or(m, custom_objects) for m in parts["metrics"]],
+            auto_scale_loss=False,  # the optimizer of the file does it, or not
         )
         prefix = "optimizer/"
         state = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from minicnn import backend
+from minicnn.dtypes import widened
 
-# Of the largest number of an array: sums are taken in another order on a GPU.
-TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+# Of the largest number of an array: sums are taken in another order on a GPU. In 16 bits a number
+# that lies between two of them may then be rounded to either.
+TOLERANCE = {"bfloat16": 2**-7, "float16": 2**-10, "float32": 1e-5, "float64": 1e-12}
 
 
 class HostNumbers:
@@ -38,5 +40,6 @@ def close(ours: Any, expected: Any, tolerance: float | None = None) -> None:
     assert ours.shape == expected.shape and ours.dtype == expected.dtype
     if tolerance is None:
         tolerance = TOLERANCE[str(expected.dtype)]
+    ours, expected = widened(ours), widened(expected)
     largest = np.abs(expected).max(initial=0.0)
     np.testing.assert_allclose(ours, expected, rtol=0, atol=tolerance * largest)

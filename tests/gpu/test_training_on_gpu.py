@@ -6,9 +6,12 @@ from gpu.compare import HostNumbers, close, on_both
 from small_problem import CLASSES, equal_weights, problem
 
 from minicnn import Input, Model, backend, layers
+from minicnn.mixed_precision import set_global_policy
 from minicnn.models import load_model
-from minicnn.optimizers import SGD, Adam
+from minicnn.optimizers import SGD, Adam, RMSprop
+from minicnn.optimizers.schedules import ExponentialDecay
 from minicnn.out_of_memory import explained
+from minicnn.parallel import capture
 from minicnn.utils import set_random_seed
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu")]
@@ -16,15 +19,16 @@ pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu")]
 X, Y = problem(100)
 
 
-def network(optimizer, dropout=0.0):
-    """Both algorithms of convolution, a branch, and all that is special about training."""
+def network(optimizer, dropout=0.0, algorithms=(None, None)):
+    """Two convolutions, a branch, and all that is special about training."""
     set_random_seed(0)
     inputs = x = Input((8, 8, CLASSES))
     if dropout:
         x = layers.RandomFlip()(x)
-    x = layers.Conv2D(8, 3, padding="same", activation="relu", algorithm="winograd")(x)
+    first, second = algorithms
+    x = layers.Conv2D(8, 3, padding="same", activation="relu", algorithm=first)(x)
     x = layers.BatchNormalization()(x)
-    branch = layers.Conv2D(8, 3, padding="same", kernel_regularizer="l2", algorithm="im2col")(x)
+    branch = layers.Conv2D(8, 3, padding="same", kernel_regularizer="l2", algorithm=second)(x)
     x = layers.Add()([x, branch])
     x = layers.MaxPooling2D(2)(x)
     x = layers.Dropout(dropout)(x)
@@ -44,6 +48,7 @@ def trained(model):
     }
 
 
+@pytest.mark.parametrize("algorithms", [(None, None), ("winograd", "im2col")])
 @pytest.mark.parametrize(
     "dtype, tolerance, optimizer",
     [
@@ -52,15 +57,61 @@ def trained(model):
         ("float32", 1e-4, lambda: SGD(0.05, momentum=0.9)),
     ],
 )
-def test_training_is_as_on_numpy(dtype, tolerance, optimizer, monkeypatch):
+def test_training_is_as_on_numpy(dtype, tolerance, optimizer, algorithms, monkeypatch):
     monkeypatch.setattr(backend, "random_generator", HostNumbers)
     monkeypatch.setattr(backend, "_floatx", dtype)
     monkeypatch.setenv("MINICNN_NUM_THREADS", "1")
-    ours, expected = on_both(lambda: trained(network(optimizer(), dropout=0.2)))
+    monkeypatch.setenv("MINICNN_CUDA_GRAPHS", "0")  # random numbers come from the host
+    ours, expected = on_both(lambda: trained(network(optimizer(), 0.2, algorithms)))
     for a, b in zip(ours.pop("weights"), expected.pop("weights"), strict=True):
         close(a, b, tolerance)
     for key in expected:
         close(ours[key], expected[key], tolerance)
+
+
+OPTIMIZERS = {
+    "sgd": lambda: SGD(0.05, momentum=0.9, nesterov=True),
+    "rmsprop": lambda: RMSprop(0.01, momentum=0.9, centered=True, clipnorm=1.0),
+    "adam": lambda: Adam(ExponentialDecay(0.01, 1, 0.9), amsgrad=True, weight_decay=0.01),
+}
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_step_as_one_graph_is_the_step(optimizer, policy, monkeypatch):
+    """Bit for bit; a step that could not be captured would warn, which is an error here."""
+    launches = []
+    run = capture._CapturedGraph.run
+    monkeypatch.setattr(
+        capture._CapturedGraph, "run", lambda *args: (launches.append(1), run(*args))[1]
+    )
+
+    def fitted():
+        set_global_policy(policy)
+        try:
+            model = network(OPTIMIZERS[optimizer](), dropout=0.3)
+        finally:
+            set_global_policy(None)
+        history = model.fit(X, Y, batch_size=20, epochs=4, verbose=0).history
+        return [*history.values(), *model.get_weights()]
+
+    graphs = fitted()
+    assert len(launches) == 4 * 5 - capture.EAGER_RUNS
+    monkeypatch.setenv("MINICNN_CUDA_GRAPHS", "0")
+    for a, b in zip(graphs, fitted(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_is_as_on_numpy(policy, monkeypatch):
+    monkeypatch.setenv("MINICNN_NUM_THREADS", "1")
+    set_global_policy(policy)
+    try:
+        ours, expected = on_both(lambda: trained(network(SGD(0.05))))
+    finally:
+        set_global_policy(None)
+    for a, b in zip(ours["weights"], expected["weights"], strict=True):
+        close(a, b, 0.02)
 
 
 def test_the_same_seed_gives_the_same_weights():

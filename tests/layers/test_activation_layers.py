@@ -9,6 +9,7 @@ from layer_calls import run
 from strategies import array_shapes, numbers
 
 from minicnn import activations
+from minicnn.dtype_policies import DTypePolicy
 from minicnn.gradcheck import gradcheck
 from minicnn.layers import ELU, GELU, Activation, LeakyReLU, ReLU, Softmax
 
@@ -48,7 +49,7 @@ SCALAR = {
 def test_values_and_gradients(make, function, shape):
     x = numbers(shape)
     layer = make()
-    layer.dtype = "float64"
+    layer.dtype_policy = DTypePolicy("float64")
     np.testing.assert_allclose(layer(x), np.vectorize(function)(x), atol=1e-14)
     assert layer.compute_output_shape(shape) == shape
     assert gradcheck(layer, x, samples=5).max_error < 1e-6

@@ -97,7 +97,7 @@ def test_names():
 
 
 def test_dtypes():
-    with pytest.raises(ValueError, match="computes in float32 or float64, not 'float16'"):
+    with pytest.raises(ValueError, match="Scale 'scale.*': there is no dtype policy 'float16'"):
         Scale(dtype="float16")
     layer = Scale(dtype="float64")
     assert layer(np.ones((1, 2), "float32")).dtype == np.float64

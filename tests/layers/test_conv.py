@@ -162,7 +162,7 @@ def test_the_algorithm_is_part_of_the_configuration(algorithm):
         ({"groups": 3}, "4 filters cannot be cut into 3 groups"),
         ({"activation": "rleu"}, "(?i)did you mean 'relu'"),
         ({"kernel_initializer": "he_norml"}, "did you mean '(he_normal|HeNormal)'"),
-        ({"algorithm": "fft"}, "algorithm must be one of None, 'im2col', 'winograd', not 'fft'"),
+        ({"algorithm": "fft"}, "one of None, 'im2col', 'winograd', 'implicit', not 'fft'"),
         (
             {"algorithm": "winograd", "kernel_size": 5},
             r"'winograd' computes 3x3 kernels .* this one has kernel_size \(5, 5\)",

@@ -13,6 +13,7 @@ from strategies import numbers
 
 from minicnn import backend, layers
 from minicnn.context import Context
+from minicnn.dtypes import HALVES, dtype_of
 from minicnn.gradcheck import gradcheck
 from minicnn.layers import LAYERS, Layer
 from minicnn.registry import serialize
@@ -121,6 +122,36 @@ def test_dtype_is_kept(name, arguments, shape, dtype):
         out = run(make(name, arguments, dtype=dtype), inputs(shape, dtype), training=training)
         arrays = [out.y, *as_list(out.dx), *out.gradients.values(), *out.updates.values()]
         assert {a.dtype for a in arrays} == {np.dtype(dtype)}
+
+
+@every_layer
+@pytest.mark.parametrize("half", HALVES)
+def test_in_16_bits(name, arguments, shape, half):
+    """As a model under a policy of mixed precision calls it: what belongs to images comes back in
+    16 bits and is what float32 makes of the same numbers, rounded; gradients of weights stay in
+    float32."""
+    unit = {"float16": 2**-10, "bfloat16": 2**-7}[half]
+    x = inputs(shape)
+    rounded = [a.astype(dtype_of(half)) for a in as_list(x)]
+    exact = [a.astype("float32") for a in rounded]
+    given, wide = (a if isinstance(x, list) else a[0] for a in (rounded, exact))
+    for training in (True, False):
+        expected = run(with_random_weights(make(name, arguments), shape), wide, training=training)
+        dy = numbers(expected.y.shape, 99, "float32").astype(dtype_of(half))
+        layer = with_random_weights(make(name, arguments, dtype=f"mixed_{half}"), shape)
+        out = run(layer, given, dy, training)
+        expected = run(
+            with_random_weights(make(name, arguments), shape), wide, dy.astype("float32"), training
+        )
+        pairs = [(out.y, expected.y), *zip(as_list(out.dx), as_list(expected.dx), strict=True)]
+        assert {a.dtype for a, _ in pairs} == {dtype_of(half)}
+        pairs += [(out.gradients[k], expected.gradients[k]) for k in expected.gradients]
+        pairs += [(out.updates[k], expected.updates[k]) for k in expected.updates]
+        of_weights = [*out.gradients.values(), *out.updates.values()]
+        assert {a.dtype.name for a in of_weights} <= {"float32"}
+        for a, b in pairs:
+            scale = max(1, np.abs(b).max())
+            np.testing.assert_allclose(a.astype("float32"), b, rtol=0, atol=8 * unit * scale)
 
 
 @every_layer

@@ -1,24 +1,26 @@
 // Activation functions that take many passes without a kernel of their own.
 
+#include "each.cuh"
+#include "relu.cuh"
+
 __global__ void relu_gradient(
-    const real* __restrict__ dy, const real* __restrict__ y, real* __restrict__ dz, int numbers,
-    real negative_slope, real max_value)
+    const stored* __restrict__ dy, const stored* __restrict__ y, stored* __restrict__ dz,
+    int numbers, real negative_slope, real max_value)
 {
-    const int threads = gridDim.x * blockDim.x;
-    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
-        const real slope = y[at] > 0 ? real(y[at] < max_value) : negative_slope;
-        dz[at] = dy[at] * slope;
-    }
+    each(dz, dy, y, 1, numbers, OfChannels<1>{}, [=](real d, real value, const real*) {
+        return d * relu_slope(value, negative_slope, max_value);
+    });
 }
 
 // y = z P(z) with P the normal distribution, and dy/dz = P(z) + z p(z); in the approximate form
 // P(z) = (1 + tanh(u)) / 2, u = sqrt(2 / pi) (z + 0.044715 z^3). slope may be null.
 __global__ void gelu(
-    const real* z, real* y, real* __restrict__ slope, int numbers, int approximate)  // y may be z
+    const stored* z, stored* y, stored* __restrict__ slope, unsigned numbers,
+    int approximate)  // y may be z
 {
     const real root = 0.7978845608028654, cubic = 0.044715;  // sqrt(2 / pi)
-    const int threads = gridDim.x * blockDim.x;
-    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
+    const unsigned threads = gridDim.x * blockDim.x;
+    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
         const real v = z[at];
         real weight, density;
         if (approximate) {

@@ -3,6 +3,8 @@
 from typing import Any
 
 from minicnn.backend import array_module
+from minicnn.dtypes import wide
+from minicnn.kernels.cuda.channels import launch_each
 from minicnn.kernels.cuda.launch import launch
 
 
@@ -11,14 +13,19 @@ def relu_gradient(
 ) -> Any:
     """As the generic one."""
     xp = array_module(dy)
-    dy, y = xp.ascontiguousarray(dy), xp.ascontiguousarray(y)
+    dy, y = xp.ascontiguousarray(dy), xp.ascontiguousarray(y, dtype=dy.dtype)
     dz = xp.empty_like(dy)
-    real = dy.dtype.type
-    launch(
-        "activations", "relu_gradient", dy.dtype, dy.size, dy, y, dz, dy.size,
-        real(negative_slope), real("inf" if max_value is None else max_value),
+    launch_each(
+        "activations", "relu_gradient", dy, dy, y, dz, dy.size,
+        *limits(dy.dtype, negative_slope, max_value),
     )  # fmt: skip
     return dz
+
+
+def limits(dtype: Any, negative_slope: float, max_value: float | None) -> tuple[Any, Any]:
+    """The arguments of ReLU as relu.cuh takes them."""
+    real = wide(dtype).type
+    return real(negative_slope), real("inf" if max_value is None else max_value)
 
 
 def gelu(z: Any, approximate: bool = False, out: Any = None) -> Any:

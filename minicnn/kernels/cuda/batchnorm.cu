@@ -1,18 +1,20 @@
 // Batch normalization of (rows, channels): statistics, y, and the gradients.
 
+#include "each.cuh"
 #include "sums.cuh"
 
 // Sums of x - shift and (x - shift)^2; the shift, the channel's first number, keeps the difference
 // of the squares from cancelling.
 __global__ void sums_of_squares(
-    const real* __restrict__ x, double* __restrict__ partial, int rows, int channels, int groups)
+    const stored* __restrict__ x, double* __restrict__ partial, int rows, int channels, int groups)
 {
     const Share s = share_of(channels, groups);
     double a = 0, b = 0;
     if (s.busy) {
         const double shift = x[s.channel];
-        for (int row = s.row; row < rows; row += s.rows_apart) {
-            const double d = x[(long long)row * channels + s.channel] - shift;
+#pragma unroll 4
+        for (unsigned row = s.row; row < rows; row += s.rows_apart) {
+            const double d = real(x[(long long)row * channels + s.channel]) - shift;
             a += d;
             b += d * d;
         }
@@ -23,7 +25,7 @@ __global__ void sums_of_squares(
 // One block a channel: mean, 1 / sqrt(v + epsilon), gamma / sqrt(v + epsilon), and the moving
 // statistics. gamma may be null.
 __global__ void statistics(
-    const real* __restrict__ x, const double* __restrict__ partial,
+    const stored* __restrict__ x, const double* __restrict__ partial,
     const real* __restrict__ gamma,
     const real* __restrict__ moving_mean, const real* __restrict__ moving_variance,
     real* __restrict__ mean, real* __restrict__ inverse, real* __restrict__ factor,
@@ -34,7 +36,7 @@ __global__ void statistics(
         double sum, squares;
         total(partial, c, channels, groups, sum, squares);
         if (threadIdx.x) continue;
-        const double offset = sum / rows, m = x[c] + offset;
+        const double offset = sum / rows, m = real(x[c]) + offset;
         const double difference = squares / rows - offset * offset;
         const double variance = difference < 0 ? 0 : difference;
         const double i = 1 / sqrt(variance + epsilon);
@@ -46,32 +48,30 @@ __global__ void statistics(
     }
 }
 
-// y = factor (x - mean) + beta, channel by channel; beta may be null.
+// y = factor (x - mean) + beta, channel by channel; mean and beta may be null.
 __global__ void scale_and_shift(
-    const real* __restrict__ x, const real* __restrict__ mean, const real* __restrict__ factor,
-    const real* __restrict__ beta, real* __restrict__ y, int numbers, int channels)
+    const stored* __restrict__ x, const real* __restrict__ mean, const real* __restrict__ factor,
+    const real* __restrict__ beta, stored* __restrict__ y, int rows, int channels)
 {
-    const int threads = gridDim.x * blockDim.x;
-    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
-        const int c = at % channels;
-        y[at] = (x[at] - mean[c]) * factor[c] + (beta ? beta[c] : real(0));
-    }
+    each(y, x, rows, channels, OfChannels<3>{mean, factor, beta},
+         [=](real value, const real* own) { return (value - own[0]) * own[1] + own[2]; });
 }
 
 // Sums of dy and dy (x - m).
 __global__ void sums_of_products(
-    const real* __restrict__ dy, const real* __restrict__ x, const real* __restrict__ mean,
+    const stored* __restrict__ dy, const stored* __restrict__ x, const real* __restrict__ mean,
     double* __restrict__ partial, int rows, int channels, int groups)
 {
     const Share s = share_of(channels, groups);
     double a = 0, b = 0;
     if (s.busy) {
         const real m = mean[s.channel];
-        for (int row = s.row; row < rows; row += s.rows_apart) {
+#pragma unroll 4
+        for (unsigned row = s.row; row < rows; row += s.rows_apart) {
             const long long at = (long long)row * channels + s.channel;
             const double d = dy[at];
             a += d;
-            b += d * (x[at] - m);
+            b += d * (real(x[at]) - m);
         }
     }
     add_up(s, a, b, partial, channels, groups);
@@ -96,14 +96,14 @@ __global__ void coefficients(
     }
 }
 
+// dx = factor (dy - mean_dy - (x - mean) slope), channel by channel.
 __global__ void input_gradient(
-    const real* __restrict__ dy, const real* __restrict__ x, const real* __restrict__ mean,
+    const stored* __restrict__ dy, const stored* __restrict__ x, const real* __restrict__ mean,
     const real* __restrict__ factor, const real* __restrict__ mean_dy,
-    const real* __restrict__ slope, real* __restrict__ dx, int numbers, int channels)
+    const real* __restrict__ slope, stored* __restrict__ dx, int rows, int channels)
 {
-    const int threads = gridDim.x * blockDim.x;
-    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
-        const int c = at % channels;
-        dx[at] = factor[c] * (dy[at] - mean_dy[c] - (x[at] - mean[c]) * slope[c]);
-    }
+    each(dx, dy, x, rows, channels, OfChannels<4>{factor, mean_dy, mean, slope},
+         [=](real d, real value, const real* own) {
+             return own[0] * (d - own[1] - (value - own[2]) * own[3]);
+         });
 }

@@ -3,9 +3,10 @@
 from typing import Any
 
 from minicnn.backend import array_module, is_array
+from minicnn.dtypes import wide, widened
 from minicnn.kernels import batchnorm
 from minicnn.kernels.cuda import launch
-from minicnn.kernels.cuda.channels import partial_sums
+from minicnn.kernels.cuda.channels import launch_each, partial_sums
 from minicnn.parallel.communicator import SOLO, Communicator
 
 
@@ -28,18 +29,14 @@ def normalize(
     channels = x.shape[-1]
     rows = x.size // channels
     partial = partial_sums("batchnorm", "sums_of_squares", x, [x])
-    mean, inverse, factor, new_mean, new_variance = xp.empty((5, channels), x.dtype)
-    real = x.dtype.type
+    mean, inverse, factor, new_mean, new_variance = xp.empty((5, channels), wide(x.dtype))
+    real = wide(x.dtype).type
     launch.launch_blocks(
-        "batchnorm", "statistics", x.dtype, channels, x, partial, gamma, moving_mean,
-        moving_variance, mean, inverse, factor, new_mean, new_variance, rows, channels,
+        "batchnorm", "statistics", x.dtype, channels, x, partial, _real(gamma), _real(moving_mean),
+        _real(moving_variance), mean, inverse, factor, new_mean, new_variance, rows, channels,
         len(partial), real(momentum), real(epsilon),
     )  # fmt: skip
-    y = xp.empty_like(x)
-    launch.launch(
-        "batchnorm", "scale_and_shift", x.dtype, x.size, x, mean, factor, beta, y, x.size, channels
-    )
-    return y, new_mean, new_variance, (x, mean, inverse, factor)
+    return _scaled(x, mean, factor, beta), new_mean, new_variance, (x, mean, inverse, factor)
 
 
 def normalize_gradient(
@@ -53,17 +50,38 @@ def normalize_gradient(
     xp = array_module(dy)
     dy = xp.ascontiguousarray(dy, dtype=x.dtype)
     channels = x.shape[-1]
+    rows = dy.size // channels
     partial = partial_sums("batchnorm", "sums_of_products", dy, [dy, x, mean])
-    dgamma, dbeta, mean_dy, slope = xp.empty((4, channels), dy.dtype)
+    dgamma, dbeta, mean_dy, slope = xp.empty((4, channels), wide(dy.dtype))
     launch.launch_blocks(
         "batchnorm", "coefficients", dy.dtype, channels, partial, inverse, dgamma, dbeta, mean_dy,
-        slope, dy.size // channels, channels, len(partial),
+        slope, rows, channels, len(partial),
     )  # fmt: skip
     if not needs_dx:
         return dgamma, dbeta, None
     dx = xp.empty_like(dy)
-    launch.launch(
-        "batchnorm", "input_gradient", dy.dtype, dy.size, dy, x, mean, factor, mean_dy, slope, dx,
-        dy.size, channels,
-    )  # fmt: skip
+    launch_each(
+        "batchnorm", "input_gradient", dy, dy, x, mean, factor, mean_dy, slope, dx, rows, channels
+    )
     return dgamma, dbeta, dx
+
+
+def scale_and_shift(x: Any, factor: Any, shift: Any) -> Any:
+    """As the generic one."""
+    return _scaled(array_module(x).ascontiguousarray(x), None, factor, shift)
+
+
+def _scaled(x: Any, mean: Any, factor: Any, beta: Any) -> Any:
+    """factor (x - mean) + beta; mean and beta may be None."""
+    y = array_module(x).empty_like(x)
+    channels = x.shape[-1]
+    launch_each(
+        "batchnorm", "scale_and_shift", x, x, mean, _real(factor), _real(beta), y,
+        x.size // channels, channels,
+    )  # fmt: skip
+    return y
+
+
+def _real(numbers: Any) -> Any:
+    """What belongs to channels as kernels take it, should it be of 16 bits; None as it is."""
+    return None if numbers is None else widened(numbers)

@@ -3,12 +3,13 @@
 #include "sums.cuh"
 
 __global__ void partial_sums(
-    const real* __restrict__ x, double* __restrict__ partial, int rows, int channels, int groups)
+    const stored* __restrict__ x, double* __restrict__ partial, int rows, int channels, int groups)
 {
     const Share s = share_of(channels, groups);
     double sum = 0;
     if (s.busy) {
-        for (int row = s.row; row < rows; row += s.rows_apart) {
+#pragma unroll 4
+        for (unsigned row = s.row; row < rows; row += s.rows_apart) {
             sum += x[(long long)row * channels + s.channel];
         }
     }

@@ -6,13 +6,13 @@
 // image lie zeros. The matrix is (N OH OW, kh kw C).
 
 __global__ void im2col(
-    const real* __restrict__ x, real* __restrict__ columns, int numbers,
+    const stored* __restrict__ x, stored* __restrict__ columns, unsigned numbers,
     int height, int width, int all_channels, int first, int channels,
     int out_height, int out_width, int kh, int kw, int sh, int sw, int dh, int dw,
     int top, int left)
 {
-    const int threads = gridDim.x * blockDim.x;
-    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
+    const unsigned threads = gridDim.x * blockDim.x;
+    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
         int rest = at;
         const int c = rest % channels; rest /= channels;
         const int j = rest % kw; rest /= kw;
@@ -22,19 +22,19 @@ __global__ void im2col(
         const int row = p * sh - top + i * dh, column = q * sw - left + j * dw;
         const bool inside = row >= 0 && row < height && column >= 0 && column < width;
         columns[at] = inside
-            ? x[((rest * height + row) * width + column) * all_channels + first + c] : real(0);
+            ? x[((rest * height + row) * width + column) * all_channels + first + c] : stored(0);
     }
 }
 
 // dx: for each pixel the sum of what the windows read of it, gathered in a fixed order.
 __global__ void col2im(
-    const real* __restrict__ columns, real* __restrict__ dx, int numbers,
+    const stored* __restrict__ columns, stored* __restrict__ dx, unsigned numbers,
     int height, int width, int all_channels, int first, int channels,
     int out_height, int out_width, int kh, int kw, int sh, int sw, int dh, int dw,
     int top, int left)
 {
-    const int threads = gridDim.x * blockDim.x;
-    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
+    const unsigned threads = gridDim.x * blockDim.x;
+    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
         int rest = at;
         const int c = rest % channels; rest /= channels;
         const int column = rest % width + left; rest /= width;

@@ -1,6 +1,10 @@
 """Convolution by im2col, which lays out windows, padding included, in one kernel.
 
 As many images at a time as make a matrix of `MATRIX_BYTES`: in one go, on most GPUs and networks.
+
+Images of 16 bits and the kernel, rounded to as many, are multiplied as they are where the product
+is the result; a GPU sums it in float32. What is summed further, the kernel's gradient and what
+pixels get from several windows, is calculated in float32.
 """
 
 from collections.abc import Iterator
@@ -8,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from minicnn.backend import array_module
+from minicnn.dtypes import widened
 from minicnn.kernels.conv_im2col import Group, channel_groups, flipped, kernel_gradient, multiply
 from minicnn.kernels.cuda.launch import launch
 from minicnn.kernels.windows import Pair, Window
@@ -23,7 +28,8 @@ def forward(
     n, h, w, _ = x.shape
     size = window.output_size(h, w)
     y = array_module(x).empty((n, *size, kernel.shape[-1]), x.dtype)
-    multiply(kernel, groups, y, partial(_tiles, _in_order(x), window, _start(window, h, w), size))
+    tiles = partial(_tiles, _in_order(x), window, _start(window, h, w), size)
+    multiply(kernel.astype(x.dtype, copy=False), groups, y, tiles)
     return y, x if keep else None
 
 
@@ -42,11 +48,15 @@ def gradients(
     dw = dx = None
     if needs_dw:
         start = _start(window, *x_shape[1:3])
-        tiles = partial(_tiles, _in_order(x), window, start, dy.shape[1:3])
-        dw = kernel_gradient(dy, kernel.shape, groups, tiles)
+        tiles = partial(_tiles, _in_order(widened(x)), window, start, dy.shape[1:3])
+        dw = kernel_gradient(widened(dy), kernel.shape, groups, tiles)
     if needs_dx:
-        compute = _by_convolution if window.strides == (1, 1) else _by_gathering
-        dx = compute(dy, kernel, x_shape, window, groups)
+        kernel = kernel.astype(dy.dtype, copy=False)
+        if window.strides == (1, 1):
+            dx = _by_convolution(dy, kernel, x_shape, window, groups)
+        else:
+            dx = _by_gathering(widened(dy), widened(kernel), x_shape, window, groups)
+            dx = dx.astype(dy.dtype, copy=False)
     return dw, dx
 
 

@@ -1,7 +1,7 @@
 // Cross-entropy of a softmax with its gradient. One thread a row of (rows, classes).
 
 __global__ void of_logits(
-    const real* __restrict__ z, const real* __restrict__ targets, real* __restrict__ losses,
+    const stored* __restrict__ z, const real* __restrict__ targets, real* __restrict__ losses,
     real* __restrict__ gradient, int rows, int classes)
 {
     const int threads = gridDim.x * blockDim.x;

@@ -1,7 +1,10 @@
 """Kernels in CUDA C: compiled when they are first used, once for each dtype, and launched.
 
-A kernel is written for a number type `real`, float or double. It goes through its numbers in
-steps of the whole grid, so that it gives the same with any number of threads.
+A kernel is written for two number types: `stored`, in which large arrays lie in memory, and `real`,
+in which it calculates and in which what belongs to channels or weights is kept. They are the same,
+float or double, but for numbers of 16 bits, which are calculated with in float. A kernel goes
+through its numbers in steps of the whole grid, so that it gives the same with any number of
+threads.
 """
 
 import re
@@ -18,17 +21,35 @@ THREADS_PER_BLOCK = 256
 # time); a thread then has more than one number to work on.
 MOST_BLOCKS = 1 << 14
 
-_REAL = {"float32": "float", "float64": "double"}
+# dtype: (stored, real)
+_TYPES = {
+    "float32": ("float", "float"),
+    "float64": ("double", "double"),
+    "float16": ("half_number", "float"),
+    "bfloat16": ("bfloat_number", "float"),
+}
 
 
 def source(name: str, dtype: str) -> str:
-    """The text of NAME.cu with what it includes, and with `real` as the type of `dtype`."""
-    folder = Path(__file__).parent
-    text = (folder / f"{name}.cu").read_text()
-    for included in re.findall(r'#include "(\w+\.cuh)"', text):
-        text = text.replace(f'#include "{included}"', (folder / included).read_text())
+    """The text of NAME.cu with what it includes, for arrays of `dtype`."""
+    stored, real = _TYPES[dtype]
+    seen: set[str] = set()
+    texts = [_with_includes("numbers.cuh", seen), f"typedef {stored} stored;",
+             f"typedef {real} real;", _with_includes(f"{name}.cu", seen)]  # fmt: skip
     # one name for one function, as `launch` asks for it
-    return f"typedef {_REAL[dtype]} real;\n{text}".replace("__global__", 'extern "C" __global__')
+    return "\n".join(texts).replace("__global__", 'extern "C" __global__')
+
+
+def _with_includes(file: str, seen: set[str]) -> str:
+    """The text of a file with those it includes, each once."""
+
+    def included(match: re.Match[str]) -> str:
+        name = match.group(1)
+        return "" if name in seen else _with_includes(name, seen)
+
+    seen.add(file)
+    text = (Path(__file__).parent / file).read_text()
+    return re.sub(r'#include "(\w+\.cuh)"', included, text)
 
 
 @cache
@@ -45,7 +66,7 @@ def launch(file: str, kernel: str, dtype: Any, threads: int, *arguments: Any) ->
     """Run `kernel` of FILE.cu on at least as many threads, or on the most that pay.
 
     Args:
-        dtype: what `real` is.
+        dtype: of the arrays that are `stored`.
         threads: numbers to work on.
         arguments: see `launch_blocks`.
     """
@@ -53,16 +74,26 @@ def launch(file: str, kernel: str, dtype: Any, threads: int, *arguments: Any) ->
     launch_blocks(file, kernel, dtype, blocks, *arguments)
 
 
-def launch_blocks(file: str, kernel: str, dtype: Any, blocks: int, *arguments: Any) -> None:
-    """Run `kernel` of FILE.cu on so many blocks of `THREADS_PER_BLOCK`.
+def launch_blocks(
+    file: str,
+    kernel: str,
+    dtype: Any,
+    blocks: int,
+    *arguments: Any,
+    threads_per_block: int | None = None,
+) -> None:
+    """Run `kernel` of FILE.cu on so many blocks.
 
     Args:
         arguments: arrays on the device; integers, which are 32 bits wide there; numbers of
-            `dtype` as NumPy scalars; None for a null pointer.
+            type `real` as NumPy scalars; None for a null pointer; a struct as a NumPy array
+            without axes, of a structured dtype.
+        threads_per_block: `THREADS_PER_BLOCK` where not given.
     """
     xp = next(array_module(a) for a in arguments if hasattr(a, "shape") and a.shape != ())
     function = _function(xp, file, kernel, str(np.dtype(dtype)))
-    function((blocks,), (THREADS_PER_BLOCK,), tuple(map(_argument, arguments)))
+    threads = (threads_per_block or THREADS_PER_BLOCK,)
+    function((blocks,), threads, tuple(map(_argument, arguments)))
 
 
 def _argument(value: Any) -> Any:

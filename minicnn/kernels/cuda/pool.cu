@@ -7,18 +7,18 @@
 // y: the largest number of each window; NaN where there is one. tap: which of them it is, of
 // equals the first, down the columns with `columns_first`, else along the rows. tap may be null.
 __global__ void max_pool(
-    const real* __restrict__ x, real* __restrict__ y, short* __restrict__ tap, int outputs,
+    const stored* __restrict__ x, stored* __restrict__ y, short* __restrict__ tap, unsigned outputs,
     int height, int width, int channels, int out_height, int out_width,
     int kh, int kw, int sh, int sw, int top, int left, int columns_first)
 {
     const int slow = columns_first ? kw : kh, fast = columns_first ? kh : kw;
-    const int threads = gridDim.x * blockDim.x;
-    for (int out = blockIdx.x * blockDim.x + threadIdx.x; out < outputs; out += threads) {
+    const unsigned threads = gridDim.x * blockDim.x;
+    for (unsigned out = blockIdx.x * blockDim.x + threadIdx.x; out < outputs; out += threads) {
         const int c = out % channels;
         const int q = out / channels % out_width;
         const int p = out / channels / out_width % out_height;
         const int n = out / channels / out_width / out_height;
-        const real* image = x + (long long)n * height * width * channels + c;
+        const stored* image = x + (long long)n * height * width * channels + c;
         real best = 0;
         int best_tap = -1;
         for (int a = 0; a < slow; ++a) {
@@ -41,12 +41,13 @@ __global__ void max_pool(
 // dx: for each pixel the sum of dy over the windows whose maximum it was. Each thread gathers for
 // its own pixel, in a fixed order: no atomic additions, the same bits every time.
 __global__ void max_pool_gradient(
-    const real* __restrict__ dy, const short* __restrict__ tap, real* __restrict__ dx, int inputs,
+    const stored* __restrict__ dy, const short* __restrict__ tap, stored* __restrict__ dx,
+    unsigned inputs,
     int height, int width, int channels, int out_height, int out_width,
     int kh, int kw, int sh, int sw, int top, int left)
 {
-    const int threads = gridDim.x * blockDim.x;
-    for (int in = blockIdx.x * blockDim.x + threadIdx.x; in < inputs; in += threads) {
+    const unsigned threads = gridDim.x * blockDim.x;
+    for (unsigned in = blockIdx.x * blockDim.x + threadIdx.x; in < inputs; in += threads) {
         const int c = in % channels;
         const int column = in / channels % width + left;
         const int row = in / channels / width % height + top;

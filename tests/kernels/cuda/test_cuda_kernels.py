@@ -1,4 +1,7 @@
-"""Kernels in CUDA C against the generic ones, run on the CPU by `cuda_on_cpu`."""
+"""Kernels in CUDA C against the generic ones, run on the CPU by `cuda_on_cpu`.
+
+With numbers of 16 bits they are compared with the generic ones in float32, rounded at the end.
+"""
 
 import cuda_on_cpu
 import numpy as np
@@ -7,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import convolutions, grid_pools, numbers, pools
 
-from minicnn import Sequential, backend
+from minicnn import Sequential, backend, dtype_policies
+from minicnn.dtypes import dtype_of, wide, widened
 from minicnn.kernels import activations, batchnorm, channels, conv_im2col, cross_entropy, pool
 from minicnn.kernels.cuda import conv_im2col as cuda_conv
 from minicnn.layers import (
@@ -25,13 +29,33 @@ from minicnn.utils import set_random_seed
 pytestmark = pytest.mark.skipif(
     cuda_on_cpu.compiler() is None, reason="there is no C++ compiler, nor the package ziglang"
 )
-TOLERANCE = {"float32": {"rtol": 2e-5, "atol": 2e-5}, "float64": {"rtol": 1e-12, "atol": 1e-12}}
-dtypes = st.sampled_from(["float32", "float64"])
+# Of 16 bits: one unit in the last place, and what rounding in float32 leaves of sums near 0.
+TOLERANCE = {
+    "float16": {"rtol": 2**-10, "atol": 2e-5},
+    "bfloat16": {"rtol": 2**-7, "atol": 2e-5},
+    "float32": {"rtol": 2e-5, "atol": 2e-5},
+    "float64": {"rtol": 1e-12, "atol": 1e-12},
+}
+dtypes = st.sampled_from([dtype_of(name) for name in TOLERANCE])
+
+
+def in_both(run, *arrays):
+    """What `run` returns for arrays with the kernels in CUDA C, and without, then with numbers of
+    16 bits in float32."""
+    with cuda_on_cpu.installed():
+        ours = run(*arrays)
+    return ours, run(*(a if a is None else widened(a) for a in arrays))
 
 
 def close(a, b, dtype):
-    assert a.dtype == b.dtype == dtype and a.shape == b.shape
-    np.testing.assert_allclose(a, b, **TOLERANCE[dtype])
+    assert a.dtype == dtype and a.shape == b.shape
+    compared = widened(a), widened(b.astype(dtype))
+    np.testing.assert_allclose(*compared, **TOLERANCE[dtype.name])
+
+
+def rounded(a, dtype):
+    """What belongs to weights, as kernels take it, with numbers that `dtype` has, too."""
+    return widened(a.astype(dtype))
 
 
 @given(st.one_of(pools(), grid_pools()), dtypes, st.booleans())
@@ -40,14 +64,25 @@ def test_max_pool(case, dtype, ties):
     x = (np.sign(x) if ties else x).astype(dtype)
     dy = numbers((len(x), *window.output_size(*x.shape[1:3]), x.shape[-1]), 3, dtype)
 
-    def run():
+    def run(x, dy):
         y, index = pool.max_pool(x, window, with_index=True)
         np.testing.assert_array_equal(pool.max_pool(x, window)[0], y)
         return y, pool.max_pool_gradient(dy, index, x.shape, window)
 
-    (y, dx), expected = in_both(run)
+    (y, dx), expected = in_both(run, x, dy)
     np.testing.assert_array_equal(y, expected[0])
     close(dx, expected[1], dtype)
+
+
+def test_the_gradient_of_a_pooling_by_the_generic_version():
+    """Which does it forward where there are more numbers than indices of 32 bits."""
+    x = numbers((2, 4, 4, 3))
+    for window in (pool.Window((2, 2), (2, 2)), pool.Window((3, 3), (1, 1), "same")):
+        y, index = pool.max_pool(x, window, with_index=True)
+        expected = pool.max_pool_gradient(y, index, x.shape, window)
+        with cuda_on_cpu.installed():
+            dx = pool.max_pool_gradient(y, index, x.shape, window)
+        np.testing.assert_array_equal(dx, expected)
 
 
 def test_max_pool_hands_on_what_is_not_a_number():
@@ -61,9 +96,10 @@ def test_max_pool_hands_on_what_is_not_a_number():
 @given(convolutions(), dtypes, st.sampled_from([1, 5000, 1 << 29]))
 def test_convolution(case, dtype, matrix_bytes):
     x, w, dy = case.arrays(dtype)
+    w = widened(w)
     window, groups = case.window, case.groups
 
-    def run():
+    def run(x, w, dy):
         y, kept = conv_im2col.forward(x, w, window, groups, keep=True)
         dw, dx = conv_im2col.gradients(dy, kept, w, x.shape, window, groups)
         only_dx = conv_im2col.gradients(dy, None, w, x.shape, window, groups, needs_dw=False)
@@ -74,36 +110,53 @@ def test_convolution(case, dtype, matrix_bytes):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cuda_conv, "MATRIX_BYTES", matrix_bytes)
-        results, expected = in_both(run)
-    for a, b in zip(results, expected, strict=True):
-        close(a, b, dtype)
+        results, expected = in_both(run, x, w, dy)
+    for a, b, result_dtype in zip(results, expected, (dtype, wide(dtype), dtype), strict=True):
+        close(a, b, result_dtype)
 
 
 @given(st.integers(1, 40), st.integers(1, 13), dtypes)
 def test_channel_sum(rows, width, dtype):
-    x = numbers((rows, 3, width), 0, dtype)
-    a, b = in_both(lambda: channels.channel_sum(x))
-    close(a, b, dtype)
+    a, b = in_both(channels.channel_sum, numbers((rows, 3, width), 0, dtype))
+    close(a, b, wide(dtype))
 
 
 @settings(max_examples=15)
-@given(st.integers(2, 12), st.integers(1, 13), dtypes, st.booleans(), st.booleans())
+@given(
+    st.integers(2, 12),
+    st.one_of(st.integers(1, 13), st.sampled_from([16, 24])),
+    dtypes,
+    st.booleans(),
+    st.booleans(),
+)
 def test_batch_normalization(images, width, dtype, scale, center):
     x = (3 + numbers((images, 3, 2, width))).astype(dtype)
     dy = numbers(x.shape, 1, dtype)
-    gamma = numbers(width, 2, dtype) if scale else None
-    beta = numbers(width, 3, dtype) if center else None
-    moving = numbers(width, 4, dtype), numbers(width, 5, dtype) ** 2
+    gamma = rounded(numbers(width, 2), dtype) if scale else None
+    beta = rounded(numbers(width, 3), dtype) if center else None
+    moving = rounded(numbers(width, 4), dtype), rounded(numbers(width, 5) ** 2, dtype)
 
-    def run():
+    def run(x, dy):
         y, mean, variance, saved = batchnorm.normalize(x, gamma, beta, *moving, 0.9, 1e-3)
         dgamma, dbeta, dx = batchnorm.normalize_gradient(dy, saved)
         assert batchnorm.normalize_gradient(dy, saved, needs_dx=False)[2] is None
-        return y, mean, variance, dgamma, dbeta, dx
+        scaled = batchnorm.scale_and_shift(x, *moving)
+        return (y, dx, scaled), (mean, variance, dgamma, dbeta)
 
-    results, expected = in_both(run)
-    for a, b in zip(results, expected, strict=True):
-        close(a, b, dtype)
+    results, expected = in_both(run, x, dy)
+    for dtype_of_kind, ours, theirs in zip((dtype, wide(dtype)), results, expected, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            close(a, b, dtype_of_kind)
+
+
+@given(dtypes, st.integers(0, 8))
+def test_runs_that_do_not_begin_at_16_bytes(dtype, offset):
+    """Of which only whole ones may be read at once."""
+    whole = numbers(3 * 16 + 8, 0, dtype)
+    x = whole[offset : offset + 48].reshape(3, 16)
+    factor, shift = numbers(16, 1, wide(dtype)), numbers(16, 2, wide(dtype))
+    a, b = in_both(lambda x: batchnorm.scale_and_shift(x, factor, shift), x)
+    close(a, b, dtype)
 
 
 def test_the_variance_of_numbers_far_from_zero():
@@ -148,28 +201,29 @@ def test_numbers_of_two_dtypes_take_the_generic_version():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)  # channels are summed otherwise
 
 
-@given(dtypes, st.sampled_from([(0.0, None), (0.1, None), (0.2, 0.5)]), st.integers(1, 99))
+@given(dtypes, st.sampled_from([(0.0, None), (0.1, None), (0.2, 0.7)]), st.integers(0, 99))
 def test_relu_gradient(dtype, arguments, size):
     dy, y = numbers(size, 0, dtype), numbers(size, 1, dtype)
-    y[::5], y[1::7] = 0, 0.5
-    a, b = in_both(lambda: activations.relu_gradient(dy, y, *arguments))
-    close(a, b, dtype)
+    y[::5], y[1::7] = 0, 0.7  # which in bfloat16 is less
+    with cuda_on_cpu.installed():
+        dz = activations.relu_gradient(dy, y, *arguments)
+    close(dz, activations.relu_gradient(dy, y, *arguments), dtype)
 
 
 @given(dtypes, st.booleans(), st.integers(1, 99))
 def test_gelu(dtype, approximate, size):
     z = 3 * numbers((size, 2), 0, dtype)
 
-    def run():
+    def run(z):
         y, slope = activations.gelu_with_slope(z, approximate)
-        place, wide = z.copy(), np.zeros((size, 4), dtype)
+        place, wider = z.copy(), np.zeros((size, 4), z.dtype)
         assert activations.gelu(place, approximate, out=place) is place
-        activations.gelu(z, approximate, out=wide[:, ::2])
-        for other in (place, wide[:, ::2], activations.gelu(z, approximate)):
-            close(other, y, dtype)
+        activations.gelu(z, approximate, out=wider[:, ::2])
+        for other in (place, wider[:, ::2], activations.gelu(z, approximate)):
+            close(other, y, z.dtype)
         return y, slope
 
-    (y, slope), expected = in_both(run)
+    (y, slope), expected = in_both(run, z)
     close(y, expected[0], dtype)
     close(slope, expected[1], dtype)
 
@@ -177,21 +231,26 @@ def test_gelu(dtype, approximate, size):
 @given(dtypes, st.integers(1, 20), st.integers(1, 12), st.booleans())
 def test_cross_entropy(dtype, rows, classes, weighted):
     z = 50 * numbers((rows, classes), 0, dtype)
-    targets = np.abs(numbers(z.shape, 1, dtype))
-    scale = numbers((rows, 1), 2, dtype) if weighted else 0.25
+    targets = np.abs(numbers(z.shape, 1, wide(dtype)))
+    scale = numbers((rows, 1), 2, wide(dtype)) if weighted else 0.25
 
-    def run():
+    def run(z):
         losses, kept = cross_entropy.of_logits(z, targets)
         return losses, cross_entropy.of_logits_gradient(*kept, scale)
 
-    results, expected = in_both(run)
+    results, expected = in_both(run, z)
     for a, b in zip(results, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4 if dtype == "float32" else 1e-11, atol=1e-4)
+        assert a.dtype == b.dtype == wide(dtype)
+        np.testing.assert_allclose(a, b, rtol=1e-11 if dtype == "float64" else 1e-4, atol=1e-4)
 
 
-def test_three_steps_of_training(monkeypatch):
+@pytest.mark.parametrize(
+    ("policy", "tolerance"), [("float32", 1e-4), ("mixed_float16", 5e-3), ("mixed_bfloat16", 2e-2)]
+)
+def test_three_steps_of_training(monkeypatch, policy, tolerance):
     """The kernels within the layers: the same network, generic and in CUDA C."""
     monkeypatch.setenv("MINICNN_NUM_THREADS", "1")
+    monkeypatch.setattr(dtype_policies, "_global", dtype_policies.DTypePolicy(policy))
     x, y = numbers((24, 10, 10, 3), dtype="float32"), np.arange(24) % 5
 
     def run():
@@ -207,15 +266,44 @@ def test_three_steps_of_training(monkeypatch):
 
     results, expected = in_both(run)
     for a, b in zip(results, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance / 100)
 
 
 def test_a_cpu_has_no_use_for_them():
     assert not backend.uses_cuda(np.ones(3))
 
 
-def in_both(run):
-    """What `run` returns with the kernels in CUDA C, and without."""
+# How numbers of 16 bits are read and written, numbers.cuh, as far as it does not run on a GPU only.
+
+halves = pytest.mark.parametrize("dtype", [dtype_of("float16"), dtype_of("bfloat16")], ids=str)
+
+
+def bits(x):
+    """Of numbers; those that are none have many."""
+    return x.view("uint16")[~np.isnan(widened(x))]
+
+
+@halves
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning")
+def test_all_numbers_of_16_bits_are_read_and_written(dtype):
+    x = np.arange(1 << 16).astype("uint16").view(dtype)
+    ones, zeros = np.ones(len(x), "float32"), np.zeros(len(x), "float32")
     with cuda_on_cpu.installed():
-        ours = run()
-    return ours, run()
+        back = activations.relu_gradient(x, ones.astype(dtype))  # multiplied by 1
+        more = batchnorm.scale_and_shift(x[None], 1.75 * ones, zeros)[0]
+    np.testing.assert_array_equal(bits(back), bits(x))
+    np.testing.assert_array_equal(widened(more), widened((1.75 * widened(x)).astype(dtype)))
+
+
+@halves
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning")
+def test_rounding(dtype):
+    """Random floats of every size, and those that lie between two numbers of 16 bits."""
+    random = np.random.default_rng(0).integers(0, 1 << 32, 40000, "uint32").view("float32")
+    halves = np.arange(1 << 16).astype("uint16").view(dtype).astype("float32")
+    between = halves[:-1] / 2 + halves[1:] / 2
+    floats = np.concatenate([random, halves, between, np.nextafter(between, 0)])
+    zeros = np.zeros((1, len(floats)), dtype)
+    with cuda_on_cpu.installed():
+        y = batchnorm.scale_and_shift(zeros, np.ones(len(floats), "float32"), floats)
+    np.testing.assert_array_equal(widened(y[0]), widened(floats.astype(dtype)))

@@ -94,7 +94,7 @@ class Recorder:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 @pytest.mark.parametrize("name", NAMES)
 def test_compiles(name, dtype, architecture):
     text, options = launch._module.__wrapped__(Recorder, name, dtype)

@@ -1,0 +1,70 @@
+"""The types of floating-point numbers, and how those of 16 bits are calculated with.
+
+| name | bits of exponent, fraction | largest | where |
+|---|---|---|---|
+| float64 | 11, 52 | 1.8e308 | gradient checks |
+| float32 | 8, 23 | 3.4e38 | everything unless asked otherwise |
+| bfloat16 | 8, 7 | 3.4e38 | activations, under `mixed_bfloat16` |
+| float16 | 5, 10 | 65504 | activations, under `mixed_float16` |
+
+Numbers of 16 bits save memory and go through the matrix units of a GPU; sums over them are made in
+float32. NumPy has no bfloat16 of its own: the package ml_dtypes brings it.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+HALVES = ("float16", "bfloat16")
+
+
+@cache
+def dtype_of(name: str) -> np.dtype:
+    """The NumPy dtype of a name.
+
+    Raises:
+        RuntimeError: bfloat16 without the package ml_dtypes.
+    """
+    if name != "bfloat16":
+        return np.dtype(name)
+    try:
+        from ml_dtypes import bfloat16
+    except ImportError as error:
+        raise RuntimeError(
+            "bfloat16 needs the package ml_dtypes: pip install minicnn[bfloat16]"
+        ) from error
+    return np.dtype(bfloat16)
+
+
+def is_floating(dtype: Any) -> bool:
+    """Whether a dtype is one of floating-point numbers; to NumPy's `kind` bfloat16 is none."""
+    return dtype.kind == "f" or dtype.name == "bfloat16"
+
+
+def is_half(dtype: Any) -> bool:
+    """Whether a dtype is one of floating-point numbers of 16 bits."""
+    return dtype.itemsize == 2 and is_floating(dtype)
+
+
+def wide(dtype: Any) -> np.dtype:
+    """In which numbers of `dtype` are calculated with: float32 for those of 16 bits."""
+    return np.dtype("float32") if is_half(dtype) else dtype
+
+
+def widened(x: Any) -> Any:
+    """`x` in the dtype in which its numbers are calculated with; `x` itself unless of 16 bits."""
+    return x.astype(wide(x.dtype), copy=False)
+
+
+def overflows_expected(expected: bool = True) -> AbstractContextManager[None]:
+    """Within the context NumPy is silent about numbers that become infinite, in this thread: who
+    scales a loss tries it out."""
+    return np.errstate(over="ignore", invalid="ignore") if expected else nullcontext()
+
+
+def cast(x: Any, name: str) -> Any:
+    """Floating-point numbers in the dtype of that name, others as they are."""
+    dtype = dtype_of(name)
+    return x if x.dtype == dtype or not is_floating(x.dtype) else x.astype(dtype)

@@ -1,0 +1,6 @@
+// Convolution without a matrix of windows in memory: float and double as they are, numbers of 16 bits
+// on tensor cores.
+
+#include "mma.cuh"
+#include "product.cuh"
+#include "conv_implicit.cuh"

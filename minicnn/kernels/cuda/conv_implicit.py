@@ -1,0 +1,223 @@
+"""Convolution as a matrix product whose factors are read from images and kernel as they lie there:
+no matrix of windows is made.
+
+Numbers of 16 bits go through the tensor cores, the kernel rounded to them; so do those of float32
+where TF32 is allowed (`minicnn.backend.enable_tensor_float_32`), rounded to that. All sums are made
+in `real` numbers (see `launch`), in a fixed order.
+
+Source: Chetlur et al., "cuDNN: efficient primitives for deep learning" (2014), arXiv:1410.0759, for
+the product with implicit windows.
+"""
+
+from functools import lru_cache
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minicnn import backend
+from minicnn.backend import array_module
+from minicnn.dtypes import wide
+from minicnn.kernels.cuda.launch import launch, launch_blocks
+from minicnn.kernels.windows import Window
+
+# Two blocks for each multiprocessor of an H200: with fewer tiles the sums are made in parts.
+BLOCKS = 2 * 132
+# Slices of the sum, each 64 bytes deep, that a block has at least, where several share a sum.
+LEAST_SLICES = 8
+SLICE_BYTES = 64
+TILE_ROWS = 128
+# Columns of a tile, and threads of the block that makes it.
+TILES = {32: 128, 64: 256, 128: 256}
+
+
+class Axis(NamedTuple):
+    """`Axis` of conv_implicit.cuh."""
+
+    source: int
+    results: int
+    stride: int
+    start: int
+    step: int
+    taps: int
+    first_tap: int
+    taps_apart: int
+    kernel: int
+    size: int
+    first: int
+    apart: int
+
+
+class Convolution(NamedTuple):
+    """`Convolution` of conv_implicit.cuh."""
+
+    down: Axis
+    along: Axis
+    images: int
+    source_channels: int
+    channels: int
+    result_channels: int
+    columns: int
+    splits: int = 1
+
+    @property
+    def positions(self) -> int:
+        return self.images * self.down.results * self.along.results
+
+    @property
+    def in_a_window(self) -> int:
+        return self.down.taps * self.along.taps * self.channels
+
+
+_AXIS = np.dtype([(name, np.int32) for name in Axis._fields])
+_STRUCT = np.dtype(
+    [(name, _AXIS if name in ("down", "along") else np.int32) for name in Convolution._fields]
+)
+
+
+@lru_cache(maxsize=1024)
+def _as_struct(convolution: Convolution) -> np.ndarray:
+    return np.array(tuple(convolution), _STRUCT)
+
+
+def forward(
+    x: Any, kernel: Any, window: Window, groups: int = 1, keep: bool = False
+) -> tuple[Any, Any]:
+    """As the generic one."""
+    n, h, w, _ = x.shape
+    x = array_module(x).ascontiguousarray(x)
+    y = array_module(x).empty((n, *window.output_size(h, w), kernel.shape[-1]), x.dtype)
+    _multiply(
+        "forward", x, _real(kernel, x.dtype), y, _of_windows(x.shape, y.shape, window, groups),
+        groups,
+    )  # fmt: skip
+    return y, x if keep else None
+
+
+def gradients(
+    dy: Any,
+    x: Any,
+    kernel: Any,
+    x_shape: tuple[int, ...],
+    window: Window,
+    groups: int = 1,
+    needs_dw: bool = True,
+    needs_dx: bool = True,
+) -> tuple[Any, Any]:
+    """As the generic one."""
+    xp = array_module(dy)
+    dy = xp.ascontiguousarray(dy)
+    dw = dx = None
+    if needs_dw:
+        dw = xp.empty(kernel.shape, wide(dy.dtype))
+        of_windows = _of_windows(x_shape, dy.shape, window, groups)
+        _multiply("kernel_gradient", xp.ascontiguousarray(x), dy, dw, of_windows, groups)
+    if needs_dx:
+        dx = xp.empty(x_shape, dy.dtype)
+        kernel = _real(kernel, dy.dtype)
+        for down in _axes_of_pixels(0, x_shape, dy.shape, window):
+            for along in _axes_of_pixels(1, x_shape, dy.shape, window):
+                of_pixels = Convolution(
+                    down, along, x_shape[0], dy.shape[-1], dy.shape[-1] // groups,
+                    x_shape[-1], x_shape[-1] // groups,
+                )  # fmt: skip
+                _multiply("input_gradient", dy, kernel, dx, of_pixels, groups)
+    return dw, dx
+
+
+def _real(kernel: Any, dtype: Any) -> Any:
+    return array_module(kernel).ascontiguousarray(kernel.astype(wide(dtype), copy=False))
+
+
+@lru_cache(maxsize=1024)  # the same at every step
+def _of_windows(
+    x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Window, groups: int
+) -> Convolution:
+    """Windows of x for all pixels of y: row p sh - top + i dh is p stride + start + i step."""
+    pads = window.pads(*x_shape[1:3])
+    down, along = (
+        Axis(
+            x_shape[1 + a], y_shape[1 + a], window.strides[a], -pads[a][0], window.dilation[a],
+            window.size[a], 0, 1, window.size[a], y_shape[1 + a], 0, 1,
+        )
+        for a in (0, 1)
+    )  # fmt: skip
+    n, _, _, channels = x_shape
+    filters = y_shape[-1]
+    return Convolution(down, along, n, channels, channels // groups, filters, filters // groups)
+
+
+@lru_cache(maxsize=1024)
+def _axes_of_pixels(
+    a: int, x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Window
+) -> list[Axis]:
+    """For the pixels first, first + stride, ... of x in direction a, for each first, where in dy
+    the windows are that saw them.
+
+    Pixel r was seen with tap i by window p = (r + before - i d) / stride, where that is a whole
+    number. So pixels `stride` apart have the same taps, these some number `apart` from each other,
+    and for pixel r = first + u stride and tap i = i0 + t apart it is
+    p = u + (first + before - i0 d) / stride - t apart d / stride.
+    """
+    size, stride, dilation = x_shape[1 + a], window.strides[a], window.dilation[a]
+    before = window.pads(*x_shape[1:3])[a][0]
+    axes = []
+    for first in range(min(stride, size)):
+        taps = [i for i in range(window.size[a]) if (first + before - i * dilation) % stride == 0]
+        i0, apart = (taps[0] if taps else 0), (taps[1] - taps[0] if len(taps) > 1 else 1)
+        axes.append(
+            Axis(
+                y_shape[1 + a], -(-(size - first) // stride), 1,
+                (first + before - i0 * dilation) // stride, -apart * dilation // stride,
+                len(taps), i0, apart, window.size[a], size, first, stride,
+            )
+        )  # fmt: skip
+    return axes
+
+
+def _multiply(
+    product: str, left: Any, right: Any, result: Any, convolution: Convolution, groups: int
+) -> None:
+    """Launch `product` (forward, input_gradient or kernel_gradient), and what adds up the parts of
+    the sums where there are several."""
+    of_kernel = product == "kernel_gradient"
+    rows, depth = convolution.positions, convolution.in_a_window
+    if of_kernel:
+        rows, depth = depth, rows
+    if rows == 0:
+        return
+    dtype = left.dtype
+    slices = -(-depth * dtype.itemsize // SLICE_BYTES)
+    width, tiles = _tiling(rows, convolution.columns, slices, groups)
+    splits = max(1, min(BLOCKS // tiles, slices // LEAST_SLICES))
+    convolution = convolution._replace(splits=splits)
+    struct = _as_struct(convolution)
+    partial = None
+    if splits > 1:
+        shape = (splits, rows, convolution.result_channels)
+        partial = array_module(left).empty(shape, wide(dtype))
+    in_tf32 = dtype == np.float32 and backend.tensor_float_32_enabled()
+    file = "conv_implicit_tf32" if in_tf32 else "conv_implicit"
+    launch_blocks(
+        file, f"{product}_{width}", dtype, tiles * splits, left, right, result, partial, struct,
+        threads_per_block=TILES[width],
+    )  # fmt: skip
+    if partial is not None:
+        kernel = "add_up_kernel" if of_kernel else "add_up_images"
+        launch(file, kernel, dtype, prod(shape[1:]), partial, result, struct)
+
+
+def _tiling(rows: int, columns: int, slices: int, groups: int) -> tuple[int, int]:
+    """(columns of a tile, number of tiles): wide tiles read memory less often, but there have to be
+    enough of them, or parts of the sum."""
+
+    def tiles(width: int) -> int:
+        return -(-rows // TILE_ROWS) * -(-columns // width) * groups
+
+    if columns <= 32:
+        width = 32
+    elif columns <= 64 or (tiles(128) < BLOCKS and slices < BLOCKS * LEAST_SLICES):
+        width = 64
+    else:
+        width = 128
+    return width, tiles(width)

@@ -1,0 +1,118 @@
+// The steps of the optimizers, and the gathering of their gradients: one thread a number.
+//
+// rates: what changes from step to step, on the device, so that a captured step finds the new ones:
+// the factor of the step, and what the first `decaying` weights are multiplied by before it.
+// apply_if: where it points to false, nothing changes; it may be null.
+//
+// Indices are unsigned: the last of 2^31 - 1 numbers plus the threads would not fit into an int.
+
+__device__ inline bool left_out(const bool* apply_if) { return apply_if && !*apply_if; }
+
+// w <- w - rate g, or m <- momentum m - rate g, w <- w + m; m may be null, without momentum.
+__global__ void sgd(
+    real* __restrict__ w, const real* __restrict__ g, real* __restrict__ m,
+    const real* __restrict__ rates, const bool* __restrict__ apply_if,
+    unsigned numbers, unsigned decaying, real momentum, int nesterov)
+{
+    if (left_out(apply_if)) return;
+    const real rate = rates[0], keep = rates[1];
+    const unsigned threads = gridDim.x * blockDim.x;
+    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
+        const real weight = at < decaying ? w[at] * keep : w[at];
+        const real step = g[at] * rate;
+        if (!m) {
+            w[at] = weight - step;
+            continue;
+        }
+        const real moved = m[at] * momentum - step;
+        m[at] = moved;
+        w[at] = nesterov ? weight - step + moved * momentum : weight + moved;
+    }
+}
+
+// v <- rho v + (1 - rho) g^2, w <- w - rate g / sqrt(v + epsilon). m may be null, without momentum;
+// average, of g, may be null, not centered.
+__global__ void rmsprop(
+    real* __restrict__ w, const real* __restrict__ g, real* __restrict__ v, real* __restrict__ m,
+    real* __restrict__ average, const real* __restrict__ rates, const bool* __restrict__ apply_if,
+    unsigned numbers, unsigned decaying, real rho, real one_minus_rho, real momentum, real epsilon)
+{
+    if (left_out(apply_if)) return;
+    const real rate = rates[0], keep = rates[1];
+    const unsigned threads = gridDim.x * blockDim.x;
+    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
+        const real weight = at < decaying ? w[at] * keep : w[at];
+        const real gradient = g[at];
+        const real square = v[at] * rho + gradient * gradient * one_minus_rho;
+        v[at] = square;
+        real variance = square;
+        if (average) {
+            const real mean = average[at] * rho + gradient * one_minus_rho;
+            average[at] = mean;
+            variance -= mean * mean;
+        }
+        real step = gradient / sqrt(variance + epsilon) * rate;
+        if (m) {
+            step += m[at] * momentum;
+            m[at] = step;
+        }
+        w[at] = weight - step;
+    }
+}
+
+// m <- m + (1 - beta_1)(g - m), v <- v + (1 - beta_2)(g^2 - v), w <- w - rate m / (sqrt(v) +
+// epsilon), with the largest v so far where there is one: it may be null.
+__global__ void adam(
+    real* __restrict__ w, const real* __restrict__ g, real* __restrict__ m, real* __restrict__ v,
+    real* __restrict__ largest, const real* __restrict__ rates, const bool* __restrict__ apply_if,
+    unsigned numbers, unsigned decaying, real one_minus_beta_1, real one_minus_beta_2,
+    real epsilon)
+{
+    if (left_out(apply_if)) return;
+    const real rate = rates[0], keep = rates[1];
+    const unsigned threads = gridDim.x * blockDim.x;
+    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
+        const real weight = at < decaying ? w[at] * keep : w[at];
+        const real gradient = g[at];
+        const real mean = m[at] + (gradient - m[at]) * one_minus_beta_1;
+        real square = v[at] + (gradient * gradient - v[at]) * one_minus_beta_2;
+        m[at] = mean;
+        v[at] = square;
+        if (largest) {
+            const real before = largest[at];
+            if (before > square || before != before) square = before;  // NaN is handed on
+            largest[at] = square;
+        }
+        w[at] = weight - mean / (sqrt(square) + epsilon) * rate;
+    }
+}
+
+// flat[from .. end) <- arrays of which number k lies at [start_k, stop_k), and 0 in between. Their
+// addresses are arguments of the kernel: a table of them on the device would have to be copied
+// there in each step, from memory of the host that is no longer the same when a captured step runs
+// again. Where there are fewer than 16, the starts of the others are the end.
+#define LOOK_AT(k) if (at >= start##k) source = a##k, start = start##k, stop = stop##k;
+
+__global__ void gather(
+    real* __restrict__ flat, unsigned from, unsigned end,
+    const real* a0, unsigned start0, unsigned stop0, const real* a1, unsigned start1, unsigned stop1,
+    const real* a2, unsigned start2, unsigned stop2, const real* a3, unsigned start3, unsigned stop3,
+    const real* a4, unsigned start4, unsigned stop4, const real* a5, unsigned start5, unsigned stop5,
+    const real* a6, unsigned start6, unsigned stop6, const real* a7, unsigned start7, unsigned stop7,
+    const real* a8, unsigned start8, unsigned stop8, const real* a9, unsigned start9, unsigned stop9,
+    const real* a10, unsigned start10, unsigned stop10,
+    const real* a11, unsigned start11, unsigned stop11,
+    const real* a12, unsigned start12, unsigned stop12,
+    const real* a13, unsigned start13, unsigned stop13,
+    const real* a14, unsigned start14, unsigned stop14,
+    const real* a15, unsigned start15, unsigned stop15)
+{
+    const unsigned threads = gridDim.x * blockDim.x;
+    for (unsigned at = from + blockIdx.x * blockDim.x + threadIdx.x; at < end; at += threads) {
+        const real* source = a0;
+        unsigned start = start0, stop = stop0;
+        LOOK_AT(1) LOOK_AT(2) LOOK_AT(3) LOOK_AT(4) LOOK_AT(5) LOOK_AT(6) LOOK_AT(7) LOOK_AT(8)
+        LOOK_AT(9) LOOK_AT(10) LOOK_AT(11) LOOK_AT(12) LOOK_AT(13) LOOK_AT(14) LOOK_AT(15)
+        flat[at] = at < stop ? source[at - start] : real(0);
+    }
+}

@@ -1,0 +1,147 @@
+"""Loss scaling: gradients in float16 that would be too small are made larger."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from minicnn import backend
+from minicnn.backend import array_module
+from minicnn.optimizers.base import OPTIMIZERS, Optimizer
+from minicnn.registry import serialize
+
+# The scale neither falls to 0 nor overflows where every gradient is infinite, or 0, for ever.
+_SMALLEST, _LARGEST = 1.0, 2.0**24
+
+
+@OPTIMIZERS.register()
+class LossScaleOptimizer(Optimizer):
+    """Another optimizer, given gradients that were computed `loss_scale` times too large.
+
+    A float16 below 6e-8 is 0, and many gradients are so small. So the gradient of the loss is
+    multiplied by a scale, with which backward multiplies all others; they are divided by it in
+    float32 afterwards. Where one became infinite on the way, the step is left out and the scale
+    halved; after `dynamic_growth_steps` steps without, it is doubled.
+
+    `compile` puts it around the optimizer of a model under `mixed_float16`. Its learning rate,
+    iterations and state are those of the optimizer inside.
+
+    Args:
+        inner_optimizer: what takes the steps.
+        initial_scale: of the first step.
+        dynamic_growth_steps: steps in a row without overflow before the scale grows.
+
+    Source: Micikevicius et al. 2017, arXiv:1710.03740, section 3.2.
+    """
+
+    def __init__(
+        self,
+        inner_optimizer: Any,
+        initial_scale: float = 2.0**15,
+        dynamic_growth_steps: int = 2000,
+        name: str | None = None,
+    ):
+        self.inner_optimizer: Optimizer = OPTIMIZERS.get(inner_optimizer)
+        if isinstance(self.inner_optimizer, LossScaleOptimizer):
+            raise ValueError("a LossScaleOptimizer within another would scale twice")
+        if not _SMALLEST <= initial_scale <= _LARGEST:
+            raise ValueError(
+                f"initial_scale must lie between {_SMALLEST:g} and {_LARGEST:g}; got "
+                f"{initial_scale!r}"
+            )
+        if dynamic_growth_steps < 1:
+            raise ValueError(f"dynamic_growth_steps must be above 0; got {dynamic_growth_steps!r}")
+        self.initial_scale = float(initial_scale)
+        self.dynamic_growth_steps = dynamic_growth_steps
+        self.name = name or "loss_scale_optimizer"
+        self._state: Any = None  # [scale, steps since it changed], where the weights lie
+
+    @classmethod
+    def around(cls, optimizer: Optimizer) -> Optimizer:
+        """`optimizer` with loss scaling, unless it has it."""
+        return optimizer if isinstance(optimizer, cls) else cls(optimizer)
+
+    @property
+    def loss_scale(self) -> Any:
+        """What the gradients of the next step have to be multiplied by, a 0-d array."""
+        return self.scale_and_steps[0]
+
+    @property
+    def scale_and_steps(self) -> Any:
+        """The scale, and the steps since it changed: an array on the active backend, which every
+        step changes."""
+        if self._state is None or array_module(self._state) is not backend.current_module():
+            start = [self.initial_scale, 0.0] if self._state is None else self._state
+            self._state = backend.asarray(backend.to_numpy(start), "float32")
+        return self._state
+
+    def apply(self, gradients: Mapping[Any, Any], scale: Any = None) -> Any:
+        """A step of the inner optimizer with gradients that are `loss_scale` times too large; none
+        where one of them is infinite or not a number."""
+        taken = self.inner_optimizer.apply(gradients, self.loss_scale if scale is None else scale)
+        self._adjust(taken)
+        return taken
+
+    def _adjust(self, finite: Any) -> None:
+        """The next scale: in place and without asking the device."""
+        state = self.scale_and_steps
+        xp, scale, steps = array_module(state), state[:1], state[1:]
+        steps += 1
+        grows = steps >= self.dynamic_growth_steps
+        scale *= xp.where(finite, xp.where(grows, 2.0, 1.0), 0.5)
+        xp.clip(scale, _SMALLEST, _LARGEST, out=scale)
+        steps *= xp.logical_and(finite, xp.logical_not(grows))
+
+    # What belongs to the optimizer inside
+
+    @property
+    def iterations(self) -> int:  # type: ignore[override]
+        return self.inner_optimizer.iterations
+
+    @property
+    def _learning_rate(self) -> Any:
+        return self.inner_optimizer._learning_rate
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next step."""
+        return self.inner_optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self.inner_optimizer.learning_rate = value
+
+    def slots(self) -> tuple[str, ...]:
+        return self.inner_optimizer.slots()
+
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
+        self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "inner_optimizer": serialize(self.inner_optimizer),
+            "initial_scale": self.initial_scale,
+            "dynamic_growth_steps": self.dynamic_growth_steps,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        return cls(**config)
+
+    def state_arrays(self, keys: Mapping[Any, str]) -> dict[str, np.ndarray]:
+        """Those of the inner optimizer, and "loss_scale": the scale, steps since it changed."""
+        scale = np.array(backend.to_numpy(self.scale_and_steps))
+        return {"loss_scale": scale, **self.inner_optimizer.state_arrays(keys)}
+
+    def load_state_arrays(self, arrays: Mapping[str, Any], keys: Mapping[Any, str]) -> None:
+        given = {name: array for name, array in arrays.items() if name != "loss_scale"}
+        state = arrays.get("loss_scale")
+        if state is not None and tuple(state.shape) != (2,):
+            raise ValueError(
+                f"optimizer state 'loss_scale' holds two numbers; its shape is {state.shape}"
+            )
+        self.inner_optimizer.load_state_arrays(given, keys)
+        self._state = None if state is None else np.array(backend.to_numpy(state), "float32")

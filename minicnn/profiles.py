@@ -1,0 +1,217 @@
+"""What `model.profile` has found out: a row for each layer, the table, the picture.
+
+How to read a figure in GFLOP/s: a layer of M multiply-adds an image does 2 M floating-point
+operations, 2 M N / seconds / 1e9 = GFLOP/s for N images. The most that the machine can do is the
+rate of one large matrix product, measured in the same run (`clocks.product_peak`). An algorithm
+that needs fewer multiplications than the definition of a convolution (Winograd) can be above that
+peak, as the operations counted are those of the definition.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from minicnn.plots import Path, plot_profile
+from minicnn.registry import snake_case
+from minicnn.summary import table_line
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class LayerProfile:
+    """One layer's share in a step.
+
+    Attributes:
+        name: with the names of the models it stands in before it, "encoder/conv2d".
+        type: its class.
+        output_shape: as text, n for the batch.
+        algorithm: how its products are computed; empty where there is no choice.
+        forward_seconds, backward_seconds: for the batch; the mean over the threads.
+        forward_multiply_adds, backward_multiply_adds: for the batch. Backward takes as many as
+            forward for the gradient of the weights, and as many for that of the input; each only
+            where somebody needs it.
+        bytes_kept: what the layer's forward pass leaves in memory for its backward pass.
+        multiply_adds_made: what the layer's algorithm makes of them, forward and backward;
+            Winograd's are fewer.
+        dtype: of what the layer is given.
+        forward_bytes, backward_bytes: on a GPU, what the layer has to read and write at least, see
+            `profiler.Observer`; 0 where it only hands on what it is given.
+        forward_launch_seconds, backward_launch_seconds: what the host takes for it; on a GPU to
+            launch kernels, while others run there.
+    """
+
+    name: str
+    type: str
+    output_shape: str
+    algorithm: str
+    forward_seconds: float
+    backward_seconds: float
+    forward_multiply_adds: int
+    backward_multiply_adds: int
+    bytes_kept: int
+    multiply_adds_made: float
+    dtype: str = "float32"
+    forward_bytes: int = 0
+    backward_bytes: int = 0
+    forward_launch_seconds: float = 0.0
+    backward_launch_seconds: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.forward_seconds + self.backward_seconds
+
+    @property
+    def multiply_adds(self) -> int:
+        return self.forward_multiply_adds + self.backward_multiply_adds
+
+    @property
+    def forward_gflops(self) -> float | None:
+        """GFLOP/s; None without products."""
+        return rate(self.forward_multiply_adds, self.forward_seconds)
+
+    @property
+    def backward_gflops(self) -> float | None:
+        return rate(self.backward_multiply_adds, self.backward_seconds)
+
+    @property
+    def gflops(self) -> float | None:
+        """GFLOP/s of forward and backward together; None without products."""
+        return rate(self.multiply_adds, self.seconds)
+
+
+class Profile:
+    """What `model.profile` returns; as a string it is the table.
+
+    Attributes:
+        name, dtype: of the model.
+        rows: a `LayerProfile` for each layer call, in the order of the forward pass.
+        images: images in the batch.
+        threads: threads that ran it.
+        peak: GFLOP/s of a large matrix product on as many threads.
+        bytes_kept: memory that holds what all layers keep for backward. An array that two layers
+            keep (the output of one, the input of the next) counts once, so that this may be less
+            than the sum of the rows.
+        seconds_between: time of the pass outside the layers, such as for summing the gradients of
+            branches.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        dtype: str,
+        rows: Sequence[LayerProfile],
+        images: int,
+        threads: int,
+        peak: float,
+        bytes_kept: int,
+        seconds_between: float = 0.0,
+    ):
+        self.name = name
+        self.dtype = dtype
+        self.rows = list(rows)
+        self.images = images
+        self.threads = threads
+        self.peak = peak
+        self.bytes_kept = bytes_kept
+        self.seconds_between = seconds_between
+
+    @property
+    def forward_seconds(self) -> float:
+        return sum(row.forward_seconds for row in self.rows)
+
+    @property
+    def backward_seconds(self) -> float:
+        return sum(row.backward_seconds for row in self.rows)
+
+    @property
+    def seconds(self) -> float:
+        """All of the pass: the layers, and what is between them."""
+        return self.forward_seconds + self.backward_seconds + self.seconds_between
+
+    @property
+    def multiply_adds(self) -> int:
+        return sum(row.multiply_adds for row in self.rows)
+
+    @property
+    def gflops(self) -> float | None:
+        """GFLOP/s of the whole pass, the layers without products included in its time."""
+        return rate(self.multiply_adds, self.seconds)
+
+    @property
+    def seconds_at_peak(self) -> float:
+        """What the pass would take if its algorithms made their products at `peak`, and if all
+        else took no time."""
+        return 2 * sum(row.multiply_adds_made for row in self.rows) / (self.peak * 1e9)
+
+    def peak_share(self, row: LayerProfile) -> float | None:
+        """A layer's GFLOP/s as a share of `peak`; None without products."""
+        return None if row.gflops is None else row.gflops / self.peak
+
+    def plot(self, path: Path | None = None, title: str | None = None) -> "Figure":
+        """A bar of forward and backward time for each layer, see `minicnn.plots.plot_profile`."""
+        return plot_profile(self, path, title)
+
+    def __str__(self) -> str:
+        header = [
+            "Layer (type)", "Output shape", "Algorithm", "Multiply-adds", "Forward ms", "GFLOP/s",
+            "Backward ms", "GFLOP/s", "Of time", "Of peak", "Kept MB",
+        ]  # fmt: skip
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        lines = self._table(threads, header, [self._cells(row) for row in self.rows])
+        lines += [
+            f"Time: forward {1e3 * self.forward_seconds:,.2f} ms + backward "
+            f"{1e3 * self.backward_seconds:,.2f} ms + between layers "
+            f"{1e3 * self.seconds_between:,.2f} ms = {1e3 * self.seconds:,.2f} ms, "
+            f"{self.images / self.seconds:,.0f} images/s",
+            f"Rate: {self.gflops or 0:,.1f} GFLOP/s; peak of a {self.dtype} matrix product on "
+            f"{threads}: {self.peak:,.1f} GFLOP/s",
+            f"Products of the algorithms at that peak, and nothing else: "
+            f"{1e3 * self.seconds_at_peak:,.2f} ms",
+            f"Kept for backward: {self.bytes_kept / 1e6:,.2f} MB",
+        ]
+        return "\n".join(lines)
+
+    def _table(
+        self, where: str, header: list[str], rows: list[list[str]], texts: int = 3
+    ) -> list[str]:
+        """Lines of a table, from the title to the last rule.
+
+        Args:
+            where: on what the step ran.
+            texts: how many of the columns, the first ones, are no numbers.
+        """
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        numbers = range(texts, len(header))
+        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+        lines = [f"Profile of {self.name!r}: a step on {self.images} images, {where}", rule]
+        lines += [table_line(header, widths, numbers), rule]
+        return [*lines, *(table_line(row, widths, numbers) for row in rows), rule]
+
+    def _cells(self, row: LayerProfile) -> list[str]:
+        share = self.peak_share(row)
+        return [
+            described(row),
+            row.output_shape,
+            row.algorithm,
+            f"{row.forward_multiply_adds // self.images:,}" if row.gflops else "",
+            f"{1e3 * row.forward_seconds:,.2f}",
+            "" if row.forward_gflops is None else f"{row.forward_gflops:,.1f}",
+            f"{1e3 * row.backward_seconds:,.2f}",
+            "" if row.backward_gflops is None else f"{row.backward_gflops:,.1f}",
+            f"{row.seconds / self.seconds:.0%}",
+            "" if share is None else f"{share:.0%}",
+            f"{row.bytes_kept / 1e6:,.2f}",
+        ]
+
+
+def described(row: LayerProfile) -> str:
+    """The name of a layer, with its type where the name does not tell."""
+    own_name = row.name.split("/")[-1].startswith(snake_case(row.type))  # such as conv2d_1
+    return row.name if own_name else f"{row.name} ({row.type})"
+
+
+def rate(multiply_adds: int, seconds: float) -> float | None:
+    """GFLOP/s; None without multiply-adds or time."""
+    return 2 * multiply_adds / seconds / 1e9 if multiply_adds and seconds else None

@@ -1,0 +1,231 @@
+"""The profile of a step on a GPU: how near each layer comes to what the memory and the matrix units
+could do.
+
+A pass that has to move B bytes and to do F operations takes at least B / bandwidth and at least
+F / peak. The larger of the two is its nearer limit, "memory" or "products"; the GPU's roofline is
+drawn by both. bandwidth and peak are measured in the same run, by a large copy and by a large
+matrix product in the numbers that the layer is given.
+
+B counts each array once: forward the inputs, outputs and weights; backward the gradients of the
+outputs, inputs and weights, the weights, and what is kept for it. What an algorithm writes and
+reads in between, such as the matrix of im2col, is not in it: that is what a better one could save.
+
+Source: Williams, Waterman and Patterson, "Roofline: an insightful visual performance model for
+multicore architectures" (2009).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from minicnn.plots import Path, _finished, plot_profile
+from minicnn.profiles import LayerProfile, Profile, described, rate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a GPU reaches at its simplest work.
+
+    Attributes:
+        device: its name.
+        bandwidth: GB/s of a large copy, read and written.
+        peaks: {dtype: GFLOP/s of a large matrix product}.
+        tensor_float_32: whether the products of float32 were those of TF32.
+    """
+
+    device: str
+    bandwidth: float
+    peaks: dict[str, float]
+    tensor_float_32: bool = False
+
+    def precision(self, dtype: str) -> str:
+        """The name of a dtype, with how its products are made."""
+        return f"{dtype} as TF32" if dtype == "float32" and self.tensor_float_32 else dtype
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Forward or backward of one layer.
+
+    Attributes:
+        name: "forward" or "backward".
+        least_bytes: what it has to read and write at least.
+        launch_seconds: what the host takes to launch it.
+    """
+
+    name: str
+    seconds: float
+    launch_seconds: float
+    least_bytes: int
+    multiply_adds: int
+    dtype: str
+    limits: Limits
+
+    @property
+    def gflops(self) -> float | None:
+        """GFLOP/s; None without products."""
+        return rate(self.multiply_adds, self.seconds)
+
+    @property
+    def bandwidth(self) -> float | None:
+        """GB/s of the bytes that it has to move; None without any."""
+        if not (self.least_bytes and self.seconds):
+            return None
+        return self.least_bytes / self.seconds / 1e9
+
+    @property
+    def memory_seconds(self) -> float:
+        """The least time for the bytes."""
+        return self.least_bytes / (self.limits.bandwidth * 1e9)
+
+    @property
+    def product_seconds(self) -> float:
+        """The least time for the products."""
+        if not self.multiply_adds:
+            return 0.0
+        return 2 * self.multiply_adds / (self.limits.peaks[self.dtype] * 1e9)
+
+    @property
+    def least_seconds(self) -> float:
+        return max(self.memory_seconds, self.product_seconds)
+
+    @property
+    def nearer_limit(self) -> str:
+        """ "memory" or "products"; empty where there is nothing to do."""
+        if not self.least_seconds:
+            return ""
+        return "memory" if self.memory_seconds >= self.product_seconds else "products"
+
+
+class DeviceProfile(Profile):
+    """A profile on a GPU.
+
+    Attributes:
+        limits: what each layer is held against.
+        launch_seconds: what the host takes to launch the whole pass. Where that is more than
+            `seconds`, the GPU waits for the host.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        dtype: str,
+        rows: Sequence[LayerProfile],
+        images: int,
+        limits: Limits,
+        bytes_kept: int,
+        seconds_between: float = 0.0,
+        launch_seconds: float = 0.0,
+    ):
+        peak = limits.peaks.get(dtype, 0.0)
+        super().__init__(name, dtype, rows, images, 1, peak, bytes_kept, seconds_between)
+        self.limits = limits
+        self.launch_seconds = launch_seconds
+
+    def phases(self, row: LayerProfile) -> list[Phase]:
+        """Forward, and backward where there is anything to do."""
+        forward = Phase(
+            "forward", row.forward_seconds, row.forward_launch_seconds, row.forward_bytes,
+            row.forward_multiply_adds, row.dtype, self.limits,
+        )  # fmt: skip
+        backward = Phase(
+            "backward", row.backward_seconds, row.backward_launch_seconds, row.backward_bytes,
+            row.backward_multiply_adds, row.dtype, self.limits,
+        )  # fmt: skip
+        return [forward, backward] if backward.seconds else [forward]
+
+    @property
+    def least_seconds(self) -> float:
+        """What the layers would take if each pass were at its nearer limit."""
+        return sum(phase.least_seconds for row in self.rows for phase in self.phases(row))
+
+    def peak_share(self, row: LayerProfile) -> float | None:
+        """A layer's GFLOP/s as a share of the peak of its dtype; None without products."""
+        return None if row.gflops is None else row.gflops / self.limits.peaks[row.dtype]
+
+    def plot(self, path: Path | None = None, title: str | None = None) -> "Figure":
+        """A bar of forward and backward time for each layer, with a line where it would end if both
+        were at their nearer limits, and that as a share of its length."""
+        figure = plot_profile(self, None, title or f"{self.name}: {self._where}")
+        (axes,) = figure.axes
+        for text in list(axes.texts):  # what a processor's core is held against
+            text.remove()
+        label = "at the nearer limits"
+        for place, row in enumerate(self.rows):
+            phases = self.phases(row)
+            least = sum(phase.least_seconds for phase in phases)
+            limits = dict.fromkeys(phase.nearer_limit for phase in phases if phase.nearer_limit)
+            if not (limits and row.seconds):
+                continue
+            axes.vlines(
+                1e3 * least, place - 0.42, place + 0.42, color="black", linewidth=1.2,
+                label=label,
+            )  # fmt: skip
+            label = "_nolegend_"  # once is enough
+            axes.annotate(
+                f"{least / row.seconds:.0%} of {' and '.join(limits)}",
+                (1e3 * max(row.seconds, least), place), xytext=(4, 0),
+                textcoords="offset points", va="center", fontsize=8, color="#555555",
+            )  # fmt: skip
+        axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=9)
+        return _finished(figure, path)
+
+    @property
+    def _where(self) -> str:
+        return f"{self.images} images, {self.limits.device}"
+
+    def __str__(self) -> str:
+        header = [
+            "Layer (type)", "Output shape", "Algorithm", "Pass", "ms", "Of time", "Launch ms",
+            "MB", "GB/s", "Of copy", "TFLOP/s", "Of peak", "Nearer limit",
+        ]  # fmt: skip
+        cells = [
+            self._first_cells(row, phase) + self._phase_cells(phase)
+            for row in self.rows
+            for phase in self.phases(row)
+        ]
+        limits = self.limits
+        peaks = ", ".join(
+            f"{limits.precision(dtype)} {peak / 1e3:,.1f} TFLOP/s"
+            for dtype, peak in limits.peaks.items()
+        )
+        waits = "; the GPU would wait for it" if self.launch_seconds > self.seconds else ""
+        lines = self._table(limits.device, header, cells, texts=4)
+        lines += [
+            f"Time: forward {1e3 * self.forward_seconds:,.3f} ms + backward "
+            f"{1e3 * self.backward_seconds:,.3f} ms + between layers "
+            f"{1e3 * self.seconds_between:,.3f} ms = {1e3 * self.seconds:,.3f} ms, "
+            f"{self.images / self.seconds:,.0f} images/s",
+            f"The host launches the kernels one by one in {1e3 * self.launch_seconds:,.3f} ms"
+            f"{waits}",
+            f"Limits: copy {limits.bandwidth:,.0f} GB/s; products: {peaks or 'none'}",
+            f"Every pass at its nearer limit: {1e3 * self.least_seconds:,.3f} ms",
+            f"Kept for backward: {self.bytes_kept / 1e6:,.2f} MB",
+        ]
+        return "\n".join(lines)
+
+    def _first_cells(self, row: LayerProfile, phase: Phase) -> list[str]:
+        if phase.name == "backward":
+            return ["", "", "", phase.name]
+        return [described(row), row.output_shape, row.algorithm, phase.name]
+
+    def _phase_cells(self, phase: Phase) -> list[str]:
+        cells = [
+            f"{1e3 * phase.seconds:,.3f}",
+            f"{phase.seconds / self.seconds:.0%}",
+            f"{1e3 * phase.launch_seconds:,.3f}",
+            f"{phase.least_bytes / 1e6:,.2f}" if phase.least_bytes else "",
+        ]
+        if phase.bandwidth is None:
+            cells += ["", ""]
+        else:
+            cells += [f"{phase.bandwidth:,.0f}", f"{phase.bandwidth / self.limits.bandwidth:.0%}"]
+        if phase.gflops is None:
+            cells += ["", ""]
+        else:
+            share = phase.gflops / self.limits.peaks[phase.dtype]
+            cells += [f"{phase.gflops / 1e3:,.2f}", f"{share:.0%}"]
+        return [*cells, phase.nearer_limit]
