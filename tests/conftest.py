@@ -79,6 +79,12 @@ def _let_comparisons_copy() -> None:
         setattr(np.testing, name, on_the_host)
 
 
+@pytest.fixture(autouse=True)
+def chosen_backend(request: pytest.FixtureRequest) -> None:
+    """Every test begins on the backend that was asked for, wherever the one before has ended."""
+    backend.set_backend(request.config.getoption("--backend"))
+
+
 @pytest.fixture
 def strict() -> Iterator[strict_backend.Transfers]:
     """The strict stand-in for CuPy is the active backend; the value counts its transfers."""

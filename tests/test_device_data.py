@@ -286,6 +286,7 @@ def test_little_data_are_copied_without_asking(strict, monkeypatch):
     assert isinstance(kept(ArrayBatches(X, Y)).y, StrictArray)
 
 
+@pytest.mark.cpu_only("about arrays that stay on the host")
 def test_on_the_host_nothing_moves():
     data = kept(ArrayBatches(X, Y))
     assert data.xs[0] is X and data.y is Y

@@ -230,7 +230,7 @@ def test_the_scale_grows_after_steps_without_overflow_and_has_limits():
     kernel = weight.kernel
 
     def step(optimizer, gradient):
-        optimizer.apply({kernel: np.full(kernel.shape, gradient, "float32")})
+        optimizer.apply({kernel: backend.asarray(np.full(kernel.shape, gradient, "float32"))})
         return float(optimizer.loss_scale)
 
     optimizer = LossScaleOptimizer("sgd", 8, 3)
@@ -247,7 +247,7 @@ def test_gradients_are_divided_by_the_scale():
     layer.build_for((None, 2))
     layer.set_weights([np.zeros((2, 1))])
     optimizer = LossScaleOptimizer(SGD(0.5, momentum=0.9), 1024)
-    optimizer.apply({layer.kernel: np.full((2, 1), 1024.0, "float32")})
+    optimizer.apply({layer.kernel: backend.asarray(np.full((2, 1), 1024.0, "float32"))})
     np.testing.assert_array_equal(layer.get_weights()[0], np.full((2, 1), -0.5))
 
 

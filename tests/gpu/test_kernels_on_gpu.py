@@ -89,7 +89,9 @@ def bias(dtype):
         b, dy = of_weights(shape[-1:], 1, dtype), device(shape, 2, dtype)
         yield bias_kernels.add_bias(device(shape, 0, dtype), b)
         for arguments in ((), (0.1, 0.5)):
-            y, kept = bias_kernels.add_bias_relu(device(shape, 0, dtype), b, *arguments, True)
+            y, kept = bias_kernels.add_bias_relu(
+                device(shape, 0, dtype), b, *arguments, record=True
+            )
             yield y
             yield from bias_kernels.add_bias_relu_gradient(dy, kept, *arguments)
 
@@ -152,7 +154,9 @@ CASES = {
     dense: ["dense.dense", "dense.dense_gradients"],
     bias: ["bias.add_bias", "bias.add_bias_relu", "bias.add_bias_relu_gradient"],
     batch_normalization: [
-        "batchnorm.normalize", "batchnorm.normalize_gradient", "batchnorm.scale_and_shift",
+        "batchnorm.normalize",
+        "batchnorm.normalize_gradient",
+        "batchnorm.scale_and_shift",
     ],
     channel_sum: ["channels.channel_sum"],
     dropout: ["dropout.dropout", "dropout.dropout_gradient"],
