@@ -50,7 +50,7 @@ def plot_samples(
     images = to_numpy(images)[: rows * columns]
     names = [class_names[i] for i in to_numpy(labels).reshape(-1)[: rows * columns].tolist()]
     figure = _image_grid(images, names, columns, title)
-    return _finished(figure, path)
+    return finished(figure, path)
 
 
 def plot_curves(history: Any, path: Path | None = None, title: str | None = None) -> "Figure":
@@ -86,7 +86,7 @@ def plot_curves(history: Any, path: Path | None = None, title: str | None = None
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
-    return _finished(figure, path)
+    return finished(figure, path)
 
 
 def plot_confusion_matrix(
@@ -134,7 +134,7 @@ def plot_confusion_matrix(
     bar.ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     bar.set_label("Share of the true class")
     bar.outline.set_visible(False)
-    return _finished(figure, path)
+    return finished(figure, path)
 
 
 def plot_mistakes(
@@ -180,7 +180,7 @@ def plot_mistakes(
     )
     chosen = to_numpy(images)[worst] if len(worst) else np.zeros((0, 1, 1, 3))
     figure = _image_grid(chosen, captions, columns, "\n".join(heading))
-    return _finished(figure, path)
+    return finished(figure, path)
 
 
 def plot_profile(
@@ -225,7 +225,7 @@ def plot_profile(
     axes.spines[["top", "right"]].set_visible(False)
     # above the axes, where no bar can be
     axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=9)
-    return _finished(figure, path)
+    return finished(figure, path)
 
 
 def _figure(width: float, height: float, title: str | None) -> "Figure":
@@ -270,7 +270,7 @@ def _displayable(image: np.ndarray) -> np.ndarray:
     return image / 255 if high > 1 else image
 
 
-def _finished(figure: "Figure", path: Path | None) -> "Figure":
+def finished(figure: "Figure", path: Path | None) -> "Figure":
     if path is not None:
         suffix = os.path.splitext(path)[1].lower().lstrip(".") or "png"
         known = figure.canvas.get_supported_filetypes()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import strict_backend
 
-from minicnn import Input, Model, Sequential, clocks, mixed_precision, profiler, roofline
+from minicnn import Input, Model, Sequential, mixed_precision
 from minicnn.context import Context
 from minicnn.layers import (
     Add,
@@ -21,7 +21,16 @@ from minicnn.layers import (
     Layer,
     MaxPooling2D,
 )
-from minicnn.profiler import LayerProfile, Observer, Profile, product_peak, profile_model
+from minicnn.profiler import (
+    LayerProfile,
+    Observer,
+    Profile,
+    clocks,
+    observer,
+    product_peak,
+    profile_model,
+    roofline,
+)
 from minicnn.utils import set_random_seed
 from tests.small_problem import X, Y, network
 
@@ -29,7 +38,7 @@ from tests.small_problem import X, Y, network
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """The peak is measured in one test only, and copies are small."""
-    monkeypatch.setattr(profiler, "product_peak", lambda dtype, threads=1: 10.0)
+    monkeypatch.setattr(observer, "product_peak", lambda dtype, threads=1: 10.0)
     monkeypatch.setattr(clocks, "COPY_BYTES", 1 << 12)
 
 

@@ -1,9 +1,7 @@
-"""Where the time of a training step goes: one row for each layer of a model.
+"""The log of one step, and how its lines are added up.
 
-`model.profile(x)` runs forward and backward on one batch with an `Observer` in the `Context`, which
-calls each layer in place of the graph, marks the time before and after and writes a line into a
-log. The rest of this file adds the lines up; what the figures mean is told in `minicnn.profiles`,
-and for a GPU in `minicnn.roofline`.
+An `Observer` in the `Context` calls each layer in place of the graph, marks the time before and
+after and writes a line into a log; `profile_model` makes a `Profile` of it.
 """
 
 import time
@@ -15,7 +13,6 @@ from typing import Any
 
 from minicnn import backend
 from minicnn.batches import ArrayBatches, check_integer
-from minicnn.clocks import Copies, EventClock, Span, current_clock, product_peak, timed
 from minicnn.context import Context
 from minicnn.dtypes import wide
 from minicnn.layers.seeded import SeededLayer
@@ -25,13 +22,12 @@ from minicnn.parallel import Communicator, one_blas_thread, run_shards
 from minicnn.parallel.batch import batch_length, batch_part
 from minicnn.parallel.communicator import SOLO
 from minicnn.parallel.memory import keep_freed_memory
-from minicnn.profiles import LayerProfile, Profile
-from minicnn.roofline import DeviceProfile, Limits
+from minicnn.profiler.clocks import Copies, EventClock, Span, current_clock, product_peak, timed
+from minicnn.profiler.profile import LayerProfile, Profile
+from minicnn.profiler.roofline import DeviceProfile, Limits
 from minicnn.slices import even_slices
 from minicnn.steps import Step
 from minicnn.summary import shape_text
-
-__all__ = ["LayerProfile", "Observer", "Profile", "product_peak", "profile_model"]
 
 
 @dataclass(frozen=True)

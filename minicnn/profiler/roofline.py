@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minicnn.plots import Path, _finished, plot_profile
-from minicnn.profiles import LayerProfile, Profile, described, rate
+from minicnn.plots import Path, finished, plot_profile
+from minicnn.profiler.profile import LayerProfile, Profile, described, rate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -171,7 +171,7 @@ class DeviceProfile(Profile):
                 textcoords="offset points", va="center", fontsize=8, color="#555555",
             )  # fmt: skip
         axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=9)
-        return _finished(figure, path)
+        return finished(figure, path)
 
     @property
     def _where(self) -> str:
