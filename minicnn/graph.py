@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
+
 from minicnn.backend import array_module
 from minicnn.context import Context
 from minicnn.dtypes import cast
@@ -86,8 +88,11 @@ class Graph:
         values = dict(zip(self.inputs, xs, strict=True))
         needs = self._needs_dx(ctx)
         images, itemsize = len(xs[0]), xs[0].dtype.itemsize
-        # a model may be called on images of another size than it was made for
-        crops = all(x.shape[1:] == t.shape[1:] for x, t in zip(xs, self.inputs, strict=True))
+        # a model may be called on images of another size than it was made for; and on a GPU a crop
+        # would have to be copied, which takes as long as what it saves
+        crops = type(xs[0]) is np.ndarray and all(
+            x.shape[1:] == t.shape[1:] for x, t in zip(xs, self.inputs, strict=True)
+        )
         ctx.save(images, itemsize, crops)
         for segment, dying in self._segments(ctx.training):
             tiles = segment.tiles(images, itemsize)

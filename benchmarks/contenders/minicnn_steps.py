@@ -14,6 +14,7 @@ from networks import NETWORKS  # noqa: E402 - found through the path above
 import minicnn  # noqa: E402
 from minicnn import backend, mixed_precision  # noqa: E402
 from minicnn.backend import synchronize  # noqa: E402, F401 - the worker calls it
+from minicnn.parallel.capture import CapturedStep  # noqa: E402
 from minicnn.utils import set_random_seed  # noqa: E402
 
 VERSIONS = {"minicnn": minicnn.__version__, "numpy": np.__version__}
@@ -49,4 +50,5 @@ def make_step(task, network, x, y, threads, precision="float32"):
         return lambda: model.train_on_batch(x, y)
     # what `fit` does for each batch of a data set that lies on the device
     x, y = backend.asarray(x), backend.asarray(y)
-    return lambda: model._train_step(*model._prepare((x, y, None)))
+    step = CapturedStep(model, model._train_step)
+    return lambda: step(*model._prepare((x, y, None)))
