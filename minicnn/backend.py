@@ -120,6 +120,11 @@ def is_array(x: Any) -> bool:
     return any(isinstance(x, b.array_type) for b in _loaded.values())
 
 
+def shape_of(x: Any) -> tuple[int, ...]:
+    """The shape of an array of any backend, or of what NumPy would make of lists and numbers."""
+    return tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
+
+
 def uses_cuda(x: Any) -> bool:
     """Whether `x` lies on an NVIDIA GPU, and kernels in CUDA C are not turned off with
     MINICNN_CUDA_KERNELS=0."""

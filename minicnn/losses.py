@@ -262,7 +262,7 @@ class CategoricalCrossentropy(_CrossEntropy):
         return targets
 
     def check_targets(self, y: Any, output_shape: tuple[int | None, ...]) -> None:
-        shape = tuple(np.shape(y))
+        shape = backend.shape_of(y)
         if _fits(shape, output_shape):
             return
         hint = ""
@@ -300,7 +300,7 @@ class MeanSquaredError(Loss):
         return gradient
 
     def check_targets(self, y: Any, output_shape: tuple[int | None, ...]) -> None:
-        shape = tuple(np.shape(y))
+        shape = backend.shape_of(y)
         with_axis = (*shape, 1) if len(shape) == len(output_shape) - 1 else shape
         if not _fits(with_axis, output_shape):
             raise ValueError(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import emulated_gpu
 import numpy as np
 import pytest
 import strict_backend
@@ -39,14 +40,19 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--backend", choices=("numpy", "cupy", "strict"), default=backend.get_backend(),
-        help="where the arrays of the tests are made; 'strict' is the stand-in for CuPy",
+        "--backend", choices=("numpy", "cupy", "strict", "emulated"),
+        default=backend.get_backend(),
+        help="where the arrays of the tests are made; 'strict' is the stand-in for CuPy, 'emulated' "
+        "the same with the kernels in CUDA C, run on the CPU",
     )  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
     name = config.getoption("--backend")
     try:
+        if name == "emulated":
+            emulated_gpu.install()
+            name = config.option.backend = "strict"
         backend.set_backend(name)
     except RuntimeError as error:
         raise pytest.UsageError(f"--backend {name}: {error}") from error

@@ -253,7 +253,7 @@ template <class Kernel> static void run(int blocks, int threads, bool at_once, K
 }
 """
 # Fewer than on a GPU, so that a thread has several numbers to work on, and no powers of two.
-_MOST_BLOCKS, _THREADS = 3, 5
+MOST_BLOCKS, THREADS = 3, 5
 
 
 def compiler() -> list[str] | None:
@@ -272,16 +272,16 @@ def installed() -> Iterator[None]:
     so do those that make the numbers of random generators."""
     with (
         mock.patch.dict(os.environ, MINICNN_CUDA_GRAPHS="0"),
-        mock.patch.object(launch, "_function", _function),
-        mock.patch.object(launch, "MOST_BLOCKS", _MOST_BLOCKS),
-        mock.patch.object(launch, "THREADS_PER_BLOCK", _THREADS),
+        mock.patch.object(launch, "_function", function),
+        mock.patch.object(launch, "MOST_BLOCKS", MOST_BLOCKS),
+        mock.patch.object(launch, "THREADS_PER_BLOCK", THREADS),
         mock.patch.object(device, "on_cuda", lambda x: is_floating(x.dtype)),
         mock.patch.object(backend, "cuda_is_active", lambda: backend.get_backend() == "numpy"),
     ):
         yield
 
 
-def _function(xp, file, kernel, dtype):
+def function(xp, file, kernel, dtype):
     """What `cupy.RawModule.get_function` is to `launch`."""
     run = getattr(_library(file, dtype), f"run_{kernel}")
     return lambda blocks, threads, given: run(*blocks, *threads, *map(_as_c, given))

@@ -70,6 +70,16 @@ _NO_DEVICE = frozenset({"device", "like"})  # numpy 2 takes these in every creat
 _UFUNC_ARGUMENTS = frozenset({"out", "dtype", "casting"})  # no where=, order=, subok=
 _UFUNC_AT = frozenset("add subtract maximum minimum bitwise_and bitwise_or bitwise_xor".split())
 
+# Given bfloat16, these give float32 there and bfloat16 in numpy, or raise there.
+_WITHOUT_BFLOAT16 = frozenset(
+    """
+    where clip round around divmod add.at subtract.at maximum.at minimum.at sort argsort partition
+    argpartition lexsort searchsorted cumsum cumprod einsum
+    """.split()
+)
+# The host waits for the device, to learn how large the result is.
+_WAITING = frozenset("nonzero argwhere flatnonzero unique bincount".split())
+
 # First argument is not an array there, so a list of numbers is welcome.
 _TAKES_NUMBERS = frozenset(
     """
@@ -119,9 +129,8 @@ def _count_to_host() -> None:
 
 
 def _count_to_device(array: np.ndarray) -> None:
-    cuda = vars(module).get("cuda")
-    if isinstance(cuda, StrictCuda) and array.ndim:  # a single number is an argument of a kernel
-        cuda.pinned_allocator(array.nbytes)
+    if StrictStream.capturing is not None and array.ndim:  # a number is an argument of a kernel
+        raise RuntimeError("the current stream is capturing, so H2D transfers are disallowed")
     transfers.to_device += 1
 
 
@@ -202,7 +211,9 @@ class StrictPool:
     def malloc(self, size: int) -> None:
         raise NotImplementedError("NumPy does that")
 
-    free_all_blocks = staticmethod(lambda: None)
+    def free_all_blocks(self) -> None:
+        pass
+
     used_bytes = staticmethod(lambda: 0)
 
     def total_bytes(self) -> int:
@@ -218,13 +229,8 @@ class StrictCuda:
 
     def __init__(self) -> None:
         self.allocators: list[Any] = []
-        self.pinned_allocator: Callable[[int], Any] = StrictPool.free_all_blocks
-        self.set_pinned_memory_allocator(None)
         self.runtime = _Namespace(memGetInfo=lambda: (self.free_bytes, 1 << 30))
         self.memory = _Namespace(OutOfMemoryError=type("OutOfMemoryError", (MemoryError,), {}))
-
-    def set_pinned_memory_allocator(self, allocator: Any) -> None:
-        self.pinned_allocator = allocator or (lambda size: None)
 
     def get_current_stream(self) -> Any:
         return _Namespace(synchronize=lambda: None)
@@ -308,9 +314,30 @@ def _check_arguments(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     if name == "repeat" and len(args) > 1 and isinstance(args[1], StrictArray):
         raise ValueError("cupy.repeat takes repeats as int, list or tuple of the host")
     first = args[0] if args else None
+    if name == "where" and not hasattr(first, "astype"):
+        raise AttributeError(f"the condition of cupy.where is an array, not {type(first)}")
+    if name == "argsort" and kwargs.get("kind") not in (None, "stable"):
+        raise ValueError("cupy.argsort has no kind but 'stable'")
+    if name in _WAITING or name == "where" and len(args) == 1:
+        _count_to_host()
+    _check_bfloat16(name, args)
     if name not in _TAKES_NUMBERS and isinstance(first, (list, tuple)) and first:
         if all(isinstance(v, (bool, int, float, np.generic)) for v in first):
             raise TypeError(f"cupy.{name} takes no list of numbers; make it an array first")
+
+
+def _check_bfloat16(name: str, args: Any) -> None:
+    if name not in _WITHOUT_BFLOAT16:
+        return
+    if any(a.dtype.name == "bfloat16" for a in _arrays_in(_raw(args))):
+        raise TypeError(f"cupy.{name} knows no bfloat16; give it float32")
+
+
+def _count_waiting(index: Any) -> None:
+    """A boolean mask as an index: its True are counted, and the host waits for their number."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if any(isinstance(part, StrictArray) and part.dtype == bool for part in parts):
+        _count_to_host()
 
 
 class StrictArray:
@@ -389,26 +416,28 @@ class StrictArray:
     # Indexing
 
     def __getitem__(self, index: Any) -> Any:
+        _count_waiting(index)
         return _wrapped(_done(operator.getitem, self._data, _raw(index)))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(value, (list, tuple)):
             raise TypeError(f"a device array is assigned arrays or scalars, not {type(value)}")
+        _count_waiting(index)
         _done(operator.setitem, self._data, _raw(index), _raw(value))
 
     # Methods that are more than their namesakes in NumPy
 
-    def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: Any = None,
+    def astype(self, dtype: Any, order: str = "K", casting: Any = None, subok: Any = None,
                copy: bool = True) -> Any:  # fmt: skip
-        result = _done(
-            np.ndarray.astype, self._data, dtype, order=order, casting=casting, copy=copy
-        )
-        return _wrapped(result, self)
+        if casting is not None or subok is not None:
+            raise TypeError("cupy.ndarray.astype supports neither casting nor subok")
+        return _wrapped(_done(np.ndarray.astype, self._data, dtype, order=order, copy=copy), self)
 
     def fill(self, value: Any) -> None:
         _done(np.ndarray.fill, self._data, _raw(value))
 
     def sort(self, axis: int = -1) -> None:
+        _check_bfloat16("sort", (self,))
         _done(np.ndarray.sort, self._data, axis)
 
     def __copy__(self) -> StrictArray:
@@ -491,10 +520,14 @@ class _Ufunc:
         if name == "outer":
             return lambda *pair, **kwargs: _wrapped(_done(self._ufunc.outer, *_raw(pair), **kwargs))
         if name == "at" and self._ufunc.__name__ in _UFUNC_AT:
-            return lambda *args: _done(self._ufunc.at, *_raw(args))
+            return self._at
         raise AttributeError(
             f"use no cupy.{self._ufunc.__name__}.{name} in code for both libraries"
         )
+
+    def _at(self, *args: Any) -> None:
+        _check_bfloat16(f"{self._ufunc.__name__}.at", args)
+        _done(self._ufunc.at, *_raw(args))
 
 
 def _function(name: str, function: Any) -> Any:
@@ -582,9 +615,6 @@ class StrictModule:
 
     def get_default_memory_pool(self) -> StrictPool:
         return StrictPool()
-
-    def get_default_pinned_memory_pool(self) -> Any:
-        return _Namespace(malloc=lambda size: None)
 
     def asnumpy(self, x: Any) -> np.ndarray:
         return x.get() if isinstance(x, StrictArray) else np.asarray(x)

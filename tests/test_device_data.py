@@ -177,6 +177,7 @@ FITS = {
 }  # fmt: skip
 
 
+@pytest.mark.cpu_only("compares NumPy with the stand-in for CuPy")
 @pytest.mark.parametrize("fit", FITS.values(), ids=FITS.keys())
 @pytest.mark.parametrize("free_bytes", [math.inf, 0], ids=["fits", "does not fit"])
 def test_the_numbers_are_those_of_numpy(fit, free_bytes, memory):

@@ -221,6 +221,14 @@ def test_good_targets_pass():
     MeanSquaredError().check_targets(np.zeros(5), (None, 1))
 
 
+def test_targets_on_a_device_are_checked(strict):
+    one_hot = backend.asarray(np.eye(3, dtype="float32"))
+    for make in (CategoricalCrossentropy, MeanSquaredError):
+        make().check_targets(one_hot, (None, 3))
+        with pytest.raises(ValueError, match=r"shape \(3, 3\)"):
+            make().check_targets(one_hot, (None, 4))
+
+
 def test_argument_errors():
     with pytest.raises(ValueError, match="did you mean 'CategoricalCrossentropy'"):
         losses.get("categorical_crosentropy")

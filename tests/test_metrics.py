@@ -121,6 +121,16 @@ def test_f1_and_confusion_matrix_equal_scikit_learn(case, average):
     assert (matrix.dtype == np.int64) == (weight is None)
 
 
+def test_confusion_matrix_makes_no_product(strict, monkeypatch):
+    """cuBLAS refuses them while a CUDA graph is captured."""
+    scores, labels = np.eye(3, dtype="float32")[[0, 1, 1, 2]], np.array([0, 1, 2, 2])
+    expected = metrics.ConfusionMatrix(3)(labels, scores)
+    on_device = backend.asarray(labels), backend.asarray(scores)
+    monkeypatch.delattr(type(on_device[0]), "__matmul__")
+    np.testing.assert_array_equal(metrics.ConfusionMatrix(3)(*on_device), expected)
+    np.testing.assert_array_equal(expected, [[1, 0, 0], [0, 1, 0], [0, 1, 1]])
+
+
 @given(predictions(), st.floats(0.05, 0.95))
 @settings(deadline=None, max_examples=40)
 @pytest.mark.parity

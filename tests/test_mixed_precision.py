@@ -203,6 +203,12 @@ def test_small_gradients_survive(scaled):
     assert (moved > 1e-4) == scaled
 
 
+def test_without_gradients_the_scale_stays(strict):
+    optimizer = LossScaleOptimizer(SGD(), 8.0)
+    assert optimizer.apply({}) is True
+    assert float(optimizer.loss_scale) == 8 and optimizer.iterations == 1
+
+
 def test_an_overflow_leaves_the_step_out_and_halves_the_scale():
     model = network("mixed_float16", LossScaleOptimizer(Adam(), 2.0**24, 2))
     optimizer, weights = model.optimizer, model.get_weights()

@@ -5,6 +5,7 @@ import pytest
 from strict_backend import ABSENT, StrictArray, StrictGenerator
 
 from minicnn import backend
+from minicnn.dtypes import dtype_of
 
 HOST = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -71,6 +72,7 @@ def test_mixing_with_numpy_is_refused(x, operation):
         lambda xp, x: xp.clip(x, min=0, max=1),
         lambda xp, x: xp.einsum("ij->i", x, out=xp.zeros(2)),
         lambda xp, x: xp.zeros(3, device="cpu"),
+        lambda xp, x: x.astype("float64", casting="safe"),
     ],
 )
 def test_arguments_cupy_lacks_are_refused(xp, x, call):
@@ -173,6 +175,40 @@ def test_transfers_are_counted(xp, strict):
     bool(x[0, 0])
     x[0, 0].item()
     assert (strict.to_device, strict.to_host) == (1, 3)
+
+
+def test_masks_as_indices_wait_for_the_number_of_their_true(x, strict):
+    mask = x > 2
+    x[0], x[mask[0].astype("int64")]
+    x[...] = 1
+    assert strict.to_host == 0
+    x[mask], x.nonzero()
+    x[mask] = 0
+    assert strict.to_host == 3
+
+
+BFLOAT16 = {
+    "where": lambda xp, x: xp.where(x > 0, x, x),
+    "clip": lambda xp, x: xp.clip(x, 0, 1),
+    "x.clip": lambda xp, x: x.clip(0, 1),
+    "sort": lambda xp, x: x.sort(),
+    "argsort": lambda xp, x: xp.argsort(x, axis=-1),
+    "add.at": lambda xp, x: xp.add.at(x, xp.asarray([0]), x[:1]),
+}
+
+
+@pytest.mark.parametrize("call", BFLOAT16.values(), ids=BFLOAT16.keys())
+def test_what_knows_no_bfloat16_is_refused(xp, x, call):
+    half = x.astype(dtype_of("bfloat16"))
+    with pytest.raises(TypeError, match="no bfloat16"):
+        call(xp, half)
+    call(xp, x)
+    xp.maximum(half, 0), half * (half > 0), half.sum(0), half.max(0), half.argmax(0)
+
+
+def test_where_takes_the_condition_as_an_array(xp, x):
+    with pytest.raises(AttributeError, match="condition"):
+        xp.where(True, x, x)
 
 
 def test_copies_are_copies(x):

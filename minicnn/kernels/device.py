@@ -30,8 +30,9 @@ def on_cuda(x: Any) -> bool:
 def _fit_together(x: Any, others: Iterable[Any]) -> bool:
     """Whether floating-point arrays among `others` are of the dtype of `x`, or of that in which its
     numbers are calculated with."""
-    dtypes = [a.dtype for a in others if backend.is_array(a) and is_floating(a.dtype)]
-    return all(dtype in (x.dtype, wide(x.dtype)) for dtype in dtypes)
+    arrays = [a for a in others if backend.is_array(a) and is_floating(a.dtype)]
+    allowed = (x.dtype, wide(x.dtype))
+    return all(a.dtype in allowed and a.size <= _MOST_NUMBERS for a in arrays)
 
 
 def with_cuda_version(generic: Kernel) -> Kernel:

@@ -284,10 +284,10 @@ class Layer(Configurable):
                 f"{self.described} has {len(weights)} weights; got {len(values)} arrays"
             )
         for weight, value in zip(weights, values, strict=True):
-            if tuple(np.shape(value)) != weight.shape:
+            if backend.shape_of(value) != weight.shape:
                 raise ValueError(
                     f"{weight.path} has shape {weight.shape}; got an array of shape "
-                    f"{tuple(np.shape(value))}"
+                    f"{backend.shape_of(value)}"
                 )
         for weight, value in zip(weights, values, strict=True):
             weight.assign(value)

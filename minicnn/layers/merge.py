@@ -5,6 +5,7 @@ from typing import Any
 
 from minicnn.backend import array_module
 from minicnn.context import Context
+from minicnn.dtypes import wide
 from minicnn.layers.base import LAYERS, Layer
 
 
@@ -132,7 +133,9 @@ class Concatenate(_Merge):
 def _unbroadcast(dy: Any, shape: tuple[int, ...]) -> Any:
     """The adjoint of broadcasting: sums over the axes along which an input was repeated."""
     axes = tuple(i for i, (a, b) in enumerate(zip(dy.shape, shape, strict=True)) if a != b)
-    return dy.sum(axis=axes, keepdims=True) if axes else dy
+    if not axes:
+        return dy
+    return dy.sum(axis=axes, dtype=wide(dy.dtype), keepdims=True).astype(dy.dtype, copy=False)
 
 
 def add(inputs: Sequence[Any], **kwargs: Any) -> Any:

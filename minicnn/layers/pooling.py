@@ -4,6 +4,7 @@ from typing import Any
 
 from minicnn.backend import array_module
 from minicnn.context import Context
+from minicnn.dtypes import wide, widened
 from minicnn.kernels import pool
 from minicnn.kernels.windows import Window
 from minicnn.layers import arguments
@@ -117,13 +118,14 @@ class GlobalAveragePooling2D(_GlobalPooling2D):
 
     def forward(self, x: Any, ctx: Context) -> Any:
         ctx.save(x.shape)
-        return x.mean(axis=(1, 2), keepdims=self.keepdims)
+        mean = x.mean(axis=(1, 2), dtype=wide(x.dtype), keepdims=self.keepdims)
+        return mean.astype(x.dtype, copy=False)
 
     def backward(self, dy: Any, ctx: Context) -> Any:
         (x_shape,) = ctx.saved
         n, h, w, c = x_shape
         dx = array_module(dy).empty(x_shape, dy.dtype)
-        dx[...] = dy.reshape(n, 1, 1, c) / (h * w)
+        dx[...] = widened(dy).reshape(n, 1, 1, c) / (h * w)  # a float16 ends at 65504
         return dx
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.metrics.base import METRICS, Metric, as_arrays, class_numbers, expand_weight, one_hot
+from minicnn.backend import array_module
+from minicnn.metrics.base import METRICS, Metric, as_arrays, class_numbers, expand_weight
 
 
 @METRICS.register()
@@ -36,14 +37,19 @@ class ConfusionMatrix(Metric):
         if y_true.shape == y_pred.shape:
             y_true = y_true.argmax(axis=-1)
         labels = class_numbers(y_true, y_pred)
-        rows = one_hot(labels, self.num_classes)
-        columns = one_hot(y_pred.argmax(axis=-1), self.num_classes)
+        in_range = (labels >= 0) & (labels < self.num_classes)
+        counts = in_range.astype("float64")
         if sample_weight is not None:
-            columns *= expand_weight(sample_weight, columns)
+            counts *= expand_weight(sample_weight, counts)
             self.add("weighted", 1)
-        # a product rather than bincount, for which a GPU has to stop and look at the numbers
-        self.add("matrix", rows.T @ columns)  # (C, N) @ (N, C) -> (C, C)
-        self.add("in_range", ((labels >= 0) & (labels < self.num_classes)).sum())
+        # neither bincount, for which a GPU has to stop and look at the numbers, nor a product of
+        # one-hot rows, which cuBLAS refuses to make while a CUDA graph is captured
+        xp = array_module(y_pred)
+        matrix = xp.zeros(self.num_classes**2, "float64")
+        places = (labels * self.num_classes + y_pred.argmax(axis=-1)) * in_range
+        xp.add.at(matrix, places, counts)
+        self.add("matrix", matrix.reshape(self.num_classes, self.num_classes))
+        self.add("in_range", in_range.sum())
         self.add("seen", labels.size)
 
     def result(self) -> np.ndarray:

@@ -78,6 +78,8 @@ class LossScaleOptimizer(Optimizer):
     def apply(self, gradients: Mapping[Any, Any], scale: Any = None) -> Any:
         """A step of the inner optimizer with gradients that are `loss_scale` times too large; none
         where one of them is infinite or not a number."""
+        if not gradients:  # nothing learns, so nothing says whether the scale is too large
+            return self.inner_optimizer.apply(gradients)
         taken = self.inner_optimizer.apply(gradients, self.loss_scale if scale is None else scale)
         self._adjust(taken)
         return taken

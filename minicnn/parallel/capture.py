@@ -21,9 +21,8 @@ warning, and steps run kernel by kernel as before.
 import gc
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from threading import get_ident
+from collections.abc import Callable
+from contextlib import suppress
 from traceback import clear_frames
 from typing import Any
 
@@ -172,7 +171,7 @@ class _CapturedGraph:
     def _captured(self, work: Callable[[], None]) -> Any:
         cuda = self._xp.cuda
         stream = cuda.Stream(non_blocking=True)  # the default stream cannot capture
-        with _uploads_refused(self._xp), cuda.using_allocator(self._pool.malloc), stream:
+        with cuda.using_allocator(self._pool.malloc), stream:
             stream.begin_capture()
             try:
                 work()
@@ -240,33 +239,14 @@ _pools_in_use: list[Any] = []
 
 def _give_back(pool: Any) -> None:
     """Give back the memory of a graph; later, where arrays of it are still in use: those of CuPy do
-    not keep their pool."""
+    not keep their pool. A pool that is forgotten without `free_all_blocks` keeps its memory."""
     if pool is not None:
         _pools_in_use.append(pool)
     if any(pool.used_bytes() for pool in _pools_in_use):
         gc.collect()
+    for pool in _pools_in_use:
+        pool.free_all_blocks()
     _pools_in_use[:] = [pool for pool in _pools_in_use if pool.used_bytes()]
-
-
-@contextmanager
-def _uploads_refused(xp: Any) -> Iterator[None]:
-    """Within the context CuPy copies no arrays from the host, in this thread.
-
-    A graph would repeat such a copy from the page-locked memory it went through, which by then
-    holds something else; CuPy does not refuse it.
-    """
-    thread, malloc = get_ident(), xp.get_default_pinned_memory_pool().malloc
-
-    def refuse(size: int) -> Any:
-        if get_ident() == thread:
-            raise RuntimeError(f"the step copies {size} bytes from the host")
-        return malloc(size)
-
-    xp.cuda.set_pinned_memory_allocator(refuse)
-    try:
-        yield
-    finally:
-        xp.cuda.set_pinned_memory_allocator(malloc)
 
 
 def _taking_steps(optimizer: Any) -> Any:

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from layer_calls import run
 from strategies import array_shapes, numbers
 
+from minicnn.dtypes import dtype_of
 from minicnn.gradcheck import gradcheck
 from minicnn.layers import Add, Concatenate, Input, Multiply, add, concatenate, multiply
 
@@ -85,3 +87,12 @@ def test_errors_of_sizes():
     for axis in (0, 5, -3):
         with pytest.raises(ValueError, match="and not along the batch"):
             Concatenate(axis)([np.zeros((2, 3)), np.zeros((2, 3))])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_gradients_of_what_was_repeated_are_summed_in_float32(dtype):
+    layer = Add(dtype=f"mixed_{dtype}")
+    small, large = (np.ones((1, size, 1), dtype_of(dtype)) for size in (1, 5000))
+    dsmall, _ = run(layer, [small, large], large).dx
+    assert dsmall.dtype == dtype_of(dtype)
+    assert float(dsmall[0, 0, 0]) == pytest.approx(5000, rel=2**-8)

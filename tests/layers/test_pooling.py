@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from layer_calls import run
 from strategies import numbers, pools
 
+from minicnn.dtypes import dtype_of
 from minicnn.gradcheck import gradcheck
 from minicnn.layers import (
     AveragePooling2D,
@@ -93,3 +94,15 @@ def test_bad_arguments_and_inputs():
             layer(np.zeros((4, 3)))
     with pytest.raises(ValueError, match="data_format must be 'channels_last'"):
         GlobalAveragePooling2D("channels_first")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_global_means_of_many_numbers_of_16_bits(dtype):
+    """A sum in bfloat16 would stay at 256, and 70000 pixels are infinity in float16."""
+    layer = GlobalAveragePooling2D(dtype=f"mixed_{dtype}")
+    x = np.ones((1, 280, 250, 1), dtype_of(dtype))
+    result = run(layer, x, x[:, 0, 0] * 64)
+    y, dx = result.y, result.dx
+    assert y.dtype == dx.dtype == dtype_of(dtype)
+    np.testing.assert_array_equal(y, 1)
+    np.testing.assert_allclose(dx.astype("float32"), 64 / 70000, rtol=2**-8)

@@ -5,7 +5,7 @@ from typing import Any
 from minicnn.backend import array_module
 from minicnn.dtypes import wide
 from minicnn.kernels.cuda.channels import launch_each
-from minicnn.kernels.cuda.launch import launch
+from minicnn.kernels.cuda.launch import launch_runs
 
 
 def relu_gradient(
@@ -47,5 +47,5 @@ def _gelu(z: Any, y: Any, slope: Any, approximate: bool) -> Any:
         y[...] = _gelu(z, xp.empty(y.shape, y.dtype), slope, approximate)
         return y
     z = xp.ascontiguousarray(z)
-    launch("activations", "gelu", z.dtype, z.size, z, y, slope, z.size, int(approximate))
+    launch_runs("activations", "gelu", z, z, y, slope, z.size, int(approximate))
     return y

@@ -5,21 +5,15 @@
 
 // Sums of x - shift and (x - shift)^2; the shift, the channel's first number, keeps the difference
 // of the squares from cancelling.
-__global__ void sums_of_squares(
+__global__ __launch_bounds__(MOST_THREADS, 4) void sums_of_squares(
     const stored* __restrict__ x, double* __restrict__ partial, int rows, int channels, int groups)
 {
-    const Share s = share_of(channels, groups);
-    double a = 0, b = 0;
-    if (s.busy) {
-        const double shift = x[s.channel];
-#pragma unroll 4
-        for (unsigned row = s.row; row < rows; row += s.rows_apart) {
-            const double d = real(x[(long long)row * channels + s.channel]) - shift;
-            a += d;
-            b += d * d;
-        }
-    }
-    add_up(s, a, b, partial, channels, groups);
+    sum_over_rows(
+        x, x, nullptr, partial, rows, channels, groups, [=](int c) { return real(x[c]); },
+        [](real value, real, real shift) {
+            const double d = double(value) - shift;
+            return Summands{d, d * d};
+        });
 }
 
 // One block a channel: mean, 1 / sqrt(v + epsilon), gamma / sqrt(v + epsilon), and the moving
@@ -58,23 +52,13 @@ __global__ void scale_and_shift(
 }
 
 // Sums of dy and dy (x - m).
-__global__ void sums_of_products(
+__global__ __launch_bounds__(MOST_THREADS, 4) void sums_of_products(
     const stored* __restrict__ dy, const stored* __restrict__ x, const real* __restrict__ mean,
     double* __restrict__ partial, int rows, int channels, int groups)
 {
-    const Share s = share_of(channels, groups);
-    double a = 0, b = 0;
-    if (s.busy) {
-        const real m = mean[s.channel];
-#pragma unroll 4
-        for (unsigned row = s.row; row < rows; row += s.rows_apart) {
-            const long long at = (long long)row * channels + s.channel;
-            const double d = dy[at];
-            a += d;
-            b += d * (real(x[at]) - m);
-        }
-    }
-    add_up(s, a, b, partial, channels, groups);
+    sum_over_rows(
+        dy, x, nullptr, partial, rows, channels, groups, [=](int c) { return mean[c]; },
+        [](real d, real value, real m) { return Summands{d, double(d) * (value - m)}; });
 }
 
 // One block a channel: dgamma, dbeta, and what `input_gradient` takes off dy, mean(dy) and the
@@ -97,7 +81,7 @@ __global__ void coefficients(
 }
 
 // dx = factor (dy - mean_dy - (x - mean) slope), channel by channel.
-__global__ void input_gradient(
+__global__ __launch_bounds__(MOST_THREADS, 4) void input_gradient(
     const stored* __restrict__ dy, const stored* __restrict__ x, const real* __restrict__ mean,
     const real* __restrict__ factor, const real* __restrict__ mean_dy,
     const real* __restrict__ slope, stored* __restrict__ dx, int rows, int channels)

@@ -22,21 +22,14 @@ __global__ void add_bias_relu(
 }
 
 // dz, and its sums over shares of the rows.
-__global__ void relu_gradient_sums(
+__global__ __launch_bounds__(MOST_THREADS, 4) void relu_gradient_sums(
     const stored* __restrict__ dy, const stored* __restrict__ y, stored* __restrict__ dz,
     double* __restrict__ partial, int rows, int channels, int groups,
     real negative_slope, real max_value)
 {
-    const Share s = share_of(channels, groups);
-    double sum = 0;
-    if (s.busy) {
-#pragma unroll 4
-        for (unsigned row = s.row; row < rows; row += s.rows_apart) {
-            const long long at = (long long)row * channels + s.channel;
-            const real d = real(dy[at]) * relu_slope(y[at], negative_slope, max_value);
-            dz[at] = d;
-            sum += d;
-        }
-    }
-    add_up(s, sum, 0, partial, channels, groups);
+    sum_over_rows(
+        dy, y, dz, partial, rows, channels, groups, [](int) { return real(0); },
+        [=](real d, real value, real) {
+            return Summands{d * relu_slope(value, negative_slope, max_value), 0};
+        });
 }

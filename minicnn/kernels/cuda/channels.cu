@@ -2,18 +2,12 @@
 
 #include "sums.cuh"
 
-__global__ void partial_sums(
+__global__ __launch_bounds__(MOST_THREADS, 4) void partial_sums(
     const stored* __restrict__ x, double* __restrict__ partial, int rows, int channels, int groups)
 {
-    const Share s = share_of(channels, groups);
-    double sum = 0;
-    if (s.busy) {
-#pragma unroll 4
-        for (unsigned row = s.row; row < rows; row += s.rows_apart) {
-            sum += x[(long long)row * channels + s.channel];
-        }
-    }
-    add_up(s, sum, 0, partial, channels, groups);
+    sum_over_rows(
+        x, x, nullptr, partial, rows, channels, groups, [](int) { return real(0); },
+        [](real value, real, real) { return Summands{value, 0}; });
 }
 
 // One block a channel.

@@ -18,12 +18,26 @@ struct Axis {
     int size, first, apart;            // result u is at first + u apart of an image of this size
 };
 
+// Division of numbers from 0 to 2^31 - 1 by one that is known before the launch. A GPU has no
+// instruction for division; it takes some twenty others. Granlund and Montgomery, "Division by
+// invariant integers using multiplication" (1994).
+struct Divisor {
+    unsigned multiplier;
+    int shift;
+
+    __device__ int into(int number) const
+    {
+        return (unsigned long long)(unsigned)number * multiplier >> shift;
+    }
+};
+
 struct Convolution {
     Axis down, along;
     int images;
     int source_channels, channels;  // of the images that windows are read from; those of a group
     int result_channels, columns;   // of the results; those of a group
     int splits;                     // parts of the sum over K, each made by blocks of its own
+    Divisor down_results, along_results, along_taps, of_channels;  // those of the same names above
 
     __device__ int positions() const { return images * down.results * along.results; }
     __device__ int in_a_window() const { return down.taps * along.taps * channels; }
@@ -43,9 +57,9 @@ struct Place {
 
     __device__ void find(const Convolution& c, int at)
     {
-        const int tap = at / c.channels;
+        const int tap = c.of_channels.into(at);
         channel = at - tap * c.channels;
-        i = tap / c.along.taps;
+        i = c.along_taps.into(tap);
         j = tap - i * c.along.taps;
     }
     __device__ void advance(const Convolution& c)
@@ -59,7 +73,7 @@ struct Place {
 };
 
 // Windows of images: (positions, in a window), or the same transposed, as the left factor.
-template <int THREADS, bool K_FAST> struct Windows {
+template <int HEIGHT, int THREADS, bool K_FAST> struct Windows {
     typedef ::Slice<factor, HEIGHT, K_FAST, THREADS> Slice;
     typedef Run<stored, Slice::V * sizeof(stored) / 16> Fetched;
 
@@ -67,7 +81,8 @@ template <int THREADS, bool K_FAST> struct Windows {
     const stored* images;
     bool in_runs;
     Place place;
-    int image[Slice::EACH], row[Slice::EACH], column[Slice::EACH];
+    int row[Slice::EACH], column[Slice::EACH];
+    unsigned begin[Slice::EACH];  // where it does in memory, modulo 2^32: maybe outside the image
 
     __device__ Windows(const Convolution& c, const stored* x, int group, int tile)
         : c(c), images(x + group * c.channels)
@@ -85,10 +100,11 @@ template <int THREADS, bool K_FAST> struct Windows {
         #pragma unroll
         for (int s = 0; s < Slice::EACH; ++s) {
             const int position = first + Slice::line(s);
-            const int above = position / c.along.results, n = above / c.down.results;
-            image[s] = n;
+            const int above = c.along_results.into(position), n = c.down_results.into(above);
             row[s] = (above - n * c.down.results) * c.down.stride + c.down.start;
             column[s] = (position - above * c.along.results) * c.along.stride + c.along.start;
+            const unsigned line = n * c.down.source + row[s];
+            begin[s] = (line * c.along.source + column[s]) * c.source_channels;
             if (n >= c.images) row[s] = -(1 << 30);  // above all images
         }
     }
@@ -96,11 +112,11 @@ template <int THREADS, bool K_FAST> struct Windows {
     // Where the number of a window is, or null if that is outside the image.
     __device__ const stored* number(int s, const Place& at) const
     {
-        const int r = row[s] + at.i * c.down.step, q = column[s] + at.j * c.along.step;
-        const bool inside = at.i < c.down.taps && r >= 0 && r < c.down.source && q >= 0
-            && q < c.along.source;
-        const long long pixel = ((long long)image[s] * c.down.source + r) * c.along.source + q;
-        return inside ? images + pixel * c.source_channels + at.channel : 0;
+        const int down = at.i * c.down.step, along = at.j * c.along.step;
+        const bool inside = at.i < c.down.taps && (unsigned)(row[s] + down) < c.down.source
+            && (unsigned)(column[s] + along) < c.along.source;
+        const int from_begin = (down * c.along.source + along) * c.source_channels + at.channel;
+        return inside ? images + (begin[s] + from_begin) : 0;
     }
 
     __device__ void fetch(int k, Fetched (&to)[Slice::EACH])
@@ -224,7 +240,7 @@ template <int WIDTH, int THREADS> struct Filters {
 template <class Number>
 __device__ Number* at_position(Number* images, const Convolution& c, int position)
 {
-    const int above = position / c.along.results, n = above / c.down.results;
+    const int above = c.along_results.into(position), n = c.down_results.into(above);
     const int row = c.down.first + (above - n * c.down.results) * c.down.apart;
     const int column = c.along.first + (position - above * c.along.results) * c.along.apart;
     const long long line = (long long)n * c.down.size + row;
@@ -280,9 +296,10 @@ template <class Number, bool POSITIONS> struct Results {
 struct Task {
     int column_tile, row_tile, split, group, begin, end;
 
-    __device__ Task(const Convolution& c, int rows, int depth, int width, int slice)
+    __device__ Task(const Convolution& c, int rows, int depth, int height, int width,
+                    int slice)
     {
-        const int across = (c.columns + width - 1) / width, down = (rows + HEIGHT - 1) / HEIGHT;
+        const int across = (c.columns + width - 1) / width, down = (rows + height - 1) / height;
         int rest = blockIdx.x;
         column_tile = rest % across; rest /= across;
         row_tile = rest % down; rest /= down;
@@ -295,135 +312,191 @@ struct Task {
     }
 };
 
-template <int WIDTH> struct Threads {
-    static const int value = SumsOf<factor, WIDTH, on_tensor_cores<factor>::value>::Type::THREADS;
+template <int HEIGHT, int WIDTH> struct Threads {
+    static const int value = SumsOf<factor, HEIGHT, WIDTH>::Type::THREADS;
 };
 
-template <int WIDTH>
+template <int HEIGHT, int WIDTH>
 __device__ void make_y(const stored* x, const real* kernel, stored* y, real* partial,
                        const Convolution& c)
 {
-    typedef Windows<Threads<WIDTH>::value, true> Left;
-    typedef Rows<real, WIDTH, Threads<WIDTH>::value> Right;
+    const int THREADS = Threads<HEIGHT, WIDTH>::value;
+    typedef Windows<HEIGHT, THREADS, true> Left;
+    typedef Rows<real, WIDTH, THREADS> Right;
     const int rows = c.positions(), depth = c.in_a_window();
-    const Task task(c, rows, depth, WIDTH, Left::Slice::DEPTH);
+    const Task task(c, rows, depth, HEIGHT, WIDTH, Left::Slice::DEPTH);
     Left left(c, x, task.group, task.row_tile);
     Right right(c, kernel, task.group, task.column_tile, depth);
     const Results<stored, true> results{c, y, partial, rows, task.group, task.split,
                                         task.row_tile * HEIGHT, task.column_tile * WIDTH};
-    multiply_tile<factor, WIDTH>(left, right, results, task.begin, task.end);
+    multiply_tile<factor, HEIGHT, WIDTH>(left, right, results, task.begin, task.end);
 }
 
-template <int WIDTH>
+template <int HEIGHT, int WIDTH>
 __device__ void make_dx(const stored* dy, const real* kernel, stored* dx, real* partial,
                         const Convolution& c)
 {
-    typedef Windows<Threads<WIDTH>::value, true> Left;
-    typedef Filters<WIDTH, Threads<WIDTH>::value> Right;
+    const int THREADS = Threads<HEIGHT, WIDTH>::value;
+    typedef Windows<HEIGHT, THREADS, true> Left;
+    typedef Filters<WIDTH, THREADS> Right;
     const int rows = c.positions(), depth = c.in_a_window();
-    const Task task(c, rows, depth, WIDTH, Left::Slice::DEPTH);
+    const Task task(c, rows, depth, HEIGHT, WIDTH, Left::Slice::DEPTH);
     Left left(c, dy, task.group, task.row_tile);
     Right right(c, kernel, task.group, task.column_tile);
     const Results<stored, true> results{c, dx, partial, rows, task.group, task.split,
                                         task.row_tile * HEIGHT, task.column_tile * WIDTH};
-    multiply_tile<factor, WIDTH>(left, right, results, task.begin, task.end);
+    multiply_tile<factor, HEIGHT, WIDTH>(left, right, results, task.begin, task.end);
 }
 
-template <int WIDTH>
+template <int HEIGHT, int WIDTH>
 __device__ void make_dw(const stored* x, const stored* dy, real* dw, real* partial,
                         const Convolution& c)
 {
-    typedef Windows<Threads<WIDTH>::value, false> Left;
-    typedef Rows<stored, WIDTH, Threads<WIDTH>::value> Right;
+    const int THREADS = Threads<HEIGHT, WIDTH>::value;
+    typedef Windows<HEIGHT, THREADS, false> Left;
+    typedef Rows<stored, WIDTH, THREADS> Right;
     const int rows = c.in_a_window(), depth = c.positions();
-    const Task task(c, rows, depth, WIDTH, Left::Slice::DEPTH);
+    const Task task(c, rows, depth, HEIGHT, WIDTH, Left::Slice::DEPTH);
     Left left(c, x, task.group, task.row_tile);
     Right right(c, dy, task.group, task.column_tile, depth);
     const Results<real, false> results{c, dw, partial, rows, task.group, task.split,
                                        task.row_tile * HEIGHT, task.column_tile * WIDTH};
-    multiply_tile<factor, WIDTH>(left, right, results, task.begin, task.end);
+    multiply_tile<factor, HEIGHT, WIDTH>(left, right, results, task.begin, task.end);
 }
+
+// The parts of one number are shared by 16 threads of a block, 32 apart, as there may be hundreds
+// of parts of few numbers. All the block has to come; the first 32 threads get sums.
+const int SHARES = 16;
 
 __device__ real sum_of_parts(const real* partial, int numbers, int splits, int at)
 {
+    __shared__ real sums[SHARES][32];
+    const int share = threadIdx.x / 32, lane = threadIdx.x % 32;
     real sum = 0;
-    for (int split = 0; split < splits; ++split) sum += partial[split * numbers + at];
+    if (at < numbers) {
+        #pragma unroll 8
+        for (int split = share; split < splits; split += SHARES)
+            sum += partial[split * numbers + at];
+    }
+    sums[share][lane] = sum;
+    __syncthreads();
+    if (share == 0)
+        for (int other = 1; other < SHARES; ++other) sum += sums[other][lane];
+    __syncthreads();  // before anyone writes into the sums again
     return sum;
 }
 
-// Tiles of 32, 64 and 128 columns. Of registers there are enough for so many blocks of 256 threads at
-// a time on a multiprocessor.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+static_assert(!on_tensor_cores<factor>::value,
+              "float16, bfloat16 and TF32 need a GPU of compute capability 8.0 (Ampere) or later; "
+              "on this one train in float32, without TF32");
+#endif
+
+// Tiles of 128 rows and 16, 32, 64 or 128 columns. Of registers there are enough for so many blocks
+// of 256 threads at a time on a multiprocessor, but those of 64 threads need more of them.
 const int BLOCKS = sizeof(factor) == 8 ? 1 : 2;
+
+__global__ __launch_bounds__(64, 3 * BLOCKS) void forward_16(
+    const stored* x, const real* kernel, stored* y, real* partial, Convolution c)
+{
+    make_y<128, 16>(x, kernel, y, partial, c);
+}
 
 __global__ __launch_bounds__(128, 2 * BLOCKS) void forward_32(
     const stored* x, const real* kernel, stored* y, real* partial, Convolution c)
 {
-    make_y<32>(x, kernel, y, partial, c);
+    make_y<128, 32>(x, kernel, y, partial, c);
 }
 
 __global__ __launch_bounds__(256, BLOCKS) void forward_64(
     const stored* x, const real* kernel, stored* y, real* partial, Convolution c)
 {
-    make_y<64>(x, kernel, y, partial, c);
+    make_y<128, 64>(x, kernel, y, partial, c);
 }
 
 __global__ __launch_bounds__(256, BLOCKS) void forward_128(
     const stored* x, const real* kernel, stored* y, real* partial, Convolution c)
 {
-    make_y<128>(x, kernel, y, partial, c);
+    make_y<128, 128>(x, kernel, y, partial, c);
+}
+
+__global__ __launch_bounds__(64, 3 * BLOCKS) void input_gradient_16(
+    const stored* dy, const real* kernel, stored* dx, real* partial, Convolution c)
+{
+    make_dx<128, 16>(dy, kernel, dx, partial, c);
 }
 
 __global__ __launch_bounds__(128, 2 * BLOCKS) void input_gradient_32(
     const stored* dy, const real* kernel, stored* dx, real* partial, Convolution c)
 {
-    make_dx<32>(dy, kernel, dx, partial, c);
+    make_dx<128, 32>(dy, kernel, dx, partial, c);
 }
 
 __global__ __launch_bounds__(256, BLOCKS) void input_gradient_64(
     const stored* dy, const real* kernel, stored* dx, real* partial, Convolution c)
 {
-    make_dx<64>(dy, kernel, dx, partial, c);
+    make_dx<128, 64>(dy, kernel, dx, partial, c);
 }
 
 __global__ __launch_bounds__(256, BLOCKS) void input_gradient_128(
     const stored* dy, const real* kernel, stored* dx, real* partial, Convolution c)
 {
-    make_dx<128>(dy, kernel, dx, partial, c);
+    make_dx<128, 128>(dy, kernel, dx, partial, c);
+}
+
+// Where there are few channels the kernel's gradient has few rows, too.
+__global__ __launch_bounds__(32, 8 * BLOCKS) void kernel_gradient_low(
+    const stored* x, const stored* dy, real* dw, real* partial, Convolution c)
+{
+    make_dw<32, 32>(x, dy, dw, partial, c);
+}
+
+__global__ __launch_bounds__(64, 3 * BLOCKS) void kernel_gradient_16(
+    const stored* x, const stored* dy, real* dw, real* partial, Convolution c)
+{
+    make_dw<128, 16>(x, dy, dw, partial, c);
 }
 
 __global__ __launch_bounds__(128, 2 * BLOCKS) void kernel_gradient_32(
     const stored* x, const stored* dy, real* dw, real* partial, Convolution c)
 {
-    make_dw<32>(x, dy, dw, partial, c);
+    make_dw<128, 32>(x, dy, dw, partial, c);
 }
 
 __global__ __launch_bounds__(256, BLOCKS) void kernel_gradient_64(
     const stored* x, const stored* dy, real* dw, real* partial, Convolution c)
 {
-    make_dw<64>(x, dy, dw, partial, c);
+    make_dw<128, 64>(x, dy, dw, partial, c);
 }
 
 __global__ __launch_bounds__(256, BLOCKS) void kernel_gradient_128(
     const stored* x, const stored* dy, real* dw, real* partial, Convolution c)
 {
-    make_dw<128>(x, dy, dw, partial, c);
+    make_dw<128, 128>(x, dy, dw, partial, c);
 }
 
 // The parts (splits, rows, result_channels) of y or dx, added up in order.
-__global__ void add_up_images(const real* partial, stored* images, Convolution c)
+__global__ __launch_bounds__(32 * SHARES) void add_up_images(
+    const real* partial, stored* images, Convolution c)
 {
-    const int numbers = c.positions() * c.result_channels, threads = gridDim.x * blockDim.x;
-    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
+    const int numbers = c.positions() * c.result_channels;
+    for (int first = blockIdx.x * 32; first < numbers; first += gridDim.x * 32) {
+        const int at = first + threadIdx.x % 32;
+        const real sum = sum_of_parts(partial, numbers, c.splits, at);
+        if (threadIdx.x >= 32 || at >= numbers) continue;
         const int position = at / c.result_channels;
-        at_position(images, c, position)[at - position * c.result_channels] =
-            stored(sum_of_parts(partial, numbers, c.splits, at));
+        at_position(images, c, position)[at - position * c.result_channels] = stored(sum);
     }
 }
 
 // The parts of dw.
-__global__ void add_up_kernel(const real* partial, real* dw, Convolution c)
+__global__ __launch_bounds__(32 * SHARES) void add_up_kernel(
+    const real* partial, real* dw, Convolution c)
 {
-    const int numbers = c.in_a_window() * c.result_channels, threads = gridDim.x * blockDim.x;
-    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads)
-        dw[at] = sum_of_parts(partial, numbers, c.splits, at);
+    const int numbers = c.in_a_window() * c.result_channels;
+    for (int first = blockIdx.x * 32; first < numbers; first += gridDim.x * 32) {
+        const int at = first + threadIdx.x % 32;
+        const real sum = sum_of_parts(partial, numbers, c.splits, at);
+        if (threadIdx.x < 32 && at < numbers) dw[at] = sum;
+    }
 }

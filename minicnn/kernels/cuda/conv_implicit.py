@@ -18,17 +18,47 @@ import numpy as np
 from minicnn import backend
 from minicnn.backend import array_module
 from minicnn.dtypes import wide
-from minicnn.kernels.cuda.launch import launch, launch_blocks
+from minicnn.kernels import conv_implicit
+from minicnn.kernels.cuda.launch import launch_blocks
 from minicnn.kernels.windows import Window
 
-# Two blocks for each multiprocessor of an H200: with fewer tiles the sums are made in parts.
+# So many blocks of 256 threads are at work at once on the 132 multiprocessors of an H200, more of
+# those with fewer; with fewer tiles the sums are made in parts.
 BLOCKS = 2 * 132
 # Slices of the sum, each 64 bytes deep, that a block has at least, where several share a sum.
 LEAST_SLICES = 8
 SLICE_BYTES = 64
-TILE_ROWS = 128
-# Columns of a tile, and threads of the block that makes it.
-TILES = {32: 128, 64: 256, 128: 256}
+
+
+class Tile(NamedTuple):
+    """What a block makes of the result.
+
+    Attributes:
+        name: the end of the names of its kernels.
+        rows, columns: its size.
+        threads: of the block.
+        more: so many times `BLOCKS` are at work at once, by the launch bounds in
+            conv_implicit.cuh.
+    """
+
+    name: str
+    rows: int
+    columns: int
+    threads: int
+    more: int
+
+
+LOW = Tile("low", 32, 32, 32, 8)  # of the kernel's gradient only
+TILES = [
+    Tile("16", 128, 16, 64, 3),
+    Tile("32", 128, 32, 128, 2),
+    Tile("64", 128, 64, 256, 1),
+    Tile("128", 128, 128, 256, 1),
+]
+# What a block adds up of parts at a time, and its threads; see `sum_of_parts`.
+ADDED_UP, THREADS_ADDING = 32, 512
+# x may have fewer numbers than this: indices into it have 32 bits, of which the sign is one.
+MOST_NUMBERS = 1 << 31
 
 
 class Axis(NamedTuple):
@@ -70,14 +100,31 @@ class Convolution(NamedTuple):
 
 
 _AXIS = np.dtype([(name, np.int32) for name in Axis._fields])
+_DIVISOR = np.dtype([("multiplier", np.uint32), ("shift", np.int32)])
+_DIVISORS = ("down_results", "along_results", "along_taps", "of_channels")
 _STRUCT = np.dtype(
     [(name, _AXIS if name in ("down", "along") else np.int32) for name in Convolution._fields]
+    + [(name, _DIVISOR) for name in _DIVISORS]
 )
 
 
 @lru_cache(maxsize=1024)
 def _as_struct(convolution: Convolution) -> np.ndarray:
-    return np.array(tuple(convolution), _STRUCT)
+    down, along, channels = convolution.down, convolution.along, convolution.channels
+    divisors = map(_divisor, (down.results, along.results, along.taps, channels))
+    return np.array((*convolution, *divisors), _STRUCT)
+
+
+def _divisor(by: int) -> tuple[int, int]:
+    """`Divisor` of conv_implicit.cuh: n // by = n multiplier // 2^shift for 0 <= n < 2^31.
+
+    With 2^s the first power that is not below `by`, shift = 31 + s and multiplier = 2^shift / by
+    rounded up, by less than 1: n times that is below 2^shift / by, too little to reach the next
+    whole number. The multiplier is below 2^32. There may be 0 taps, by which nobody divides.
+    """
+    by = max(1, by)
+    shift = 31 + (by - 1).bit_length()
+    return -(-(1 << shift) // by), shift
 
 
 def forward(
@@ -104,7 +151,10 @@ def gradients(
     needs_dw: bool = True,
     needs_dx: bool = True,
 ) -> tuple[Any, Any]:
-    """As the generic one."""
+    """As the generic one, which does the work where x has too many numbers."""
+    if prod(x_shape) >= MOST_NUMBERS:
+        generic = conv_implicit.gradients.__wrapped__  # type: ignore[attr-defined]
+        return generic(dy, x, kernel, x_shape, window, groups, needs_dw, needs_dx)
     xp = array_module(dy)
     dy = xp.ascontiguousarray(dy)
     dw = dx = None
@@ -188,8 +238,8 @@ def _multiply(
         return
     dtype = left.dtype
     slices = -(-depth * dtype.itemsize // SLICE_BYTES)
-    width, tiles = _tiling(rows, convolution.columns, slices, groups)
-    splits = max(1, min(BLOCKS // tiles, slices // LEAST_SLICES))
+    tile, tiles = _tiling(rows, convolution.columns, slices, groups, of_kernel)
+    splits = max(1, min(tile.more * BLOCKS // tiles, slices // LEAST_SLICES))
     convolution = convolution._replace(splits=splits)
     struct = _as_struct(convolution)
     partial = None
@@ -199,25 +249,29 @@ def _multiply(
     in_tf32 = dtype == np.float32 and backend.tensor_float_32_enabled()
     file = "conv_implicit_tf32" if in_tf32 else "conv_implicit"
     launch_blocks(
-        file, f"{product}_{width}", dtype, tiles * splits, left, right, result, partial, struct,
-        threads_per_block=TILES[width],
+        file, f"{product}_{tile.name}", dtype, tiles * splits, left, right, result, partial, struct,
+        threads_per_block=tile.threads,
     )  # fmt: skip
     if partial is not None:
-        kernel = "add_up_kernel" if of_kernel else "add_up_images"
-        launch(file, kernel, dtype, prod(shape[1:]), partial, result, struct)
+        launch_blocks(
+            file, "add_up_kernel" if of_kernel else "add_up_images", dtype,
+            -(-prod(shape[1:]) // ADDED_UP), partial, result, struct,
+            threads_per_block=THREADS_ADDING,
+        )  # fmt: skip
 
 
-def _tiling(rows: int, columns: int, slices: int, groups: int) -> tuple[int, int]:
-    """(columns of a tile, number of tiles): wide tiles read memory less often, but there have to be
+def _tiling(
+    rows: int, columns: int, slices: int, groups: int, of_kernel: bool = False
+) -> tuple[Tile, int]:
+    """(the tile, how many there are): wide tiles read memory less often, but there have to be
     enough of them, or parts of the sum."""
 
-    def tiles(width: int) -> int:
-        return -(-rows // TILE_ROWS) * -(-columns // width) * groups
+    def count(tile: Tile) -> int:
+        return -(-rows // tile.rows) * -(-columns // tile.columns) * groups
 
-    if columns <= 32:
-        width = 32
-    elif columns <= 64 or (tiles(128) < BLOCKS and slices < BLOCKS * LEAST_SLICES):
-        width = 64
-    else:
-        width = 128
-    return width, tiles(width)
+    tile = next((tile for tile in TILES if columns <= tile.columns), TILES[-1])
+    if tile is TILES[-1] and count(tile) < BLOCKS and slices < BLOCKS * LEAST_SLICES:
+        tile = TILES[-2]
+    if of_kernel and rows <= LOW.rows and columns <= LOW.columns:
+        tile = LOW
+    return tile, count(tile)

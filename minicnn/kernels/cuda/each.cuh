@@ -1,14 +1,14 @@
 // Each number of (rows, channels) by itself: y[at] = f(x[at], own), or f(a[at], b[at], own) of two
 // arrays, with what belongs to its channel in own[0], own[1] ... y may be one of the arrays.
 //
-// A thread has the same channels in all its rows, and reads what belongs to them once. Where the
-// channels are a multiple of it, it moves as many neighbours as make 16 bytes at a time, the most
-// that one instruction moves: with 2 bytes a thread too little would be under way at a time.
+// A thread has the same channels in all its rows, and reads what belongs to them once.
+
+#include "run.cuh"
 
 // Arrays (channels,), each null where all its numbers are 0.
 template <int COUNT> struct OfChannels { const real* arrays[COUNT]; };
 
-template <int N> struct alignas(N * sizeof(stored)) Run { stored numbers[N]; };
+const int EACH_AHEAD = 2;  // rows that are read before any is written
 
 template <int N, int COUNT, class Function>
 __device__ void each_run(
@@ -28,14 +28,25 @@ __device__ void each_run(
                 own[i][k] = of_channels.arrays[k] ? of_channels.arrays[k][c + i] : real(0);
             }
         }
-        for (long long at = (long long)(lane / lanes) * channels + c; at < numbers; at += step) {
-            const Run<N> p = *(const Run<N>*)(a + at), q = *(const Run<N>*)(b + at);
-            Run<N> result;
+        long long at = (long long)(lane / lanes) * channels + c;
+        for (; at < numbers; at += EACH_AHEAD * step) {
+            Run<N> p[EACH_AHEAD], q[EACH_AHEAD];
 #pragma unroll
-            for (int i = 0; i < N; ++i) {
-                result.numbers[i] = f(real(p.numbers[i]), real(q.numbers[i]), own[i]);
+            for (int r = 0; r < EACH_AHEAD; ++r) {
+                if (at + r * step >= numbers) continue;
+                p[r] = *(const Run<N>*)(a + at + r * step);
+                q[r] = *(const Run<N>*)(b + at + r * step);
             }
-            *(Run<N>*)(y + at) = result;
+#pragma unroll
+            for (int r = 0; r < EACH_AHEAD; ++r) {
+                if (at + r * step >= numbers) continue;
+                Run<N> result;
+#pragma unroll
+                for (int i = 0; i < N; ++i) {
+                    result.numbers[i] = f(real(p[r].numbers[i]), real(q[r].numbers[i]), own[i]);
+                }
+                *(Run<N>*)(y + at + r * step) = result;
+            }
         }
     }
 }
@@ -45,10 +56,8 @@ __device__ void each(
     stored* y, const stored* a, const stored* b, int rows, int channels,
     OfChannels<COUNT> of_channels, Function f)
 {
-    const int most = 16 / sizeof(stored);
-    const bool aligned = ((size_t)y | (size_t)a | (size_t)b) % 16 == 0;
-    if (aligned && channels % most == 0) {
-        each_run<most>(y, a, b, rows, channels, of_channels, f);
+    if (in_runs<MOST_OF_A_RUN>(channels, y, a, b)) {
+        each_run<MOST_OF_A_RUN>(y, a, b, rows, channels, of_channels, f);
     } else {
         each_run<1>(y, a, b, rows, channels, of_channels, f);
     }

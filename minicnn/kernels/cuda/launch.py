@@ -74,6 +74,16 @@ def launch(file: str, kernel: str, dtype: Any, threads: int, *arguments: Any) ->
     launch_blocks(file, kernel, dtype, blocks, *arguments)
 
 
+def launch_runs(
+    file: str, kernel: str, like: Any, *arguments: Any, most: int | None = None
+) -> None:
+    """Run `kernel` of FILE.cu on a thread for each 16 bytes of `like`, as run.cuh moves them, or on
+    the `most` that pay; not at all where there are none."""
+    if like.size:
+        runs = -(-like.size * like.dtype.itemsize // 16)
+        launch(file, kernel, like.dtype, runs if most is None else min(runs, most), *arguments)
+
+
 def launch_blocks(
     file: str,
     kernel: str,

@@ -1,11 +1,25 @@
 """`max_pool` and its gradient in one kernel each; what they are is told in `kernels/pool.py`."""
 
+from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from minicnn.backend import array_module, is_array
 from minicnn.kernels import pool
-from minicnn.kernels.cuda.launch import launch
+from minicnn.kernels.cuda.launch import launch_runs
 from minicnn.kernels.windows import Window
+
+# `Pool` of pool.cu.
+_POOL = np.dtype(
+    [
+        (name, np.int32)
+        for name in (
+            "height", "width", "channels", "out_height", "out_width", "kh", "kw", "sh", "sw",
+            "top", "left",
+        )
+    ]
+)  # fmt: skip
 
 
 def max_pool(x: Any, window: Window, with_index: bool = False) -> tuple[Any, Any]:
@@ -13,13 +27,12 @@ def max_pool(x: Any, window: Window, with_index: bool = False) -> tuple[Any, Any
     xp = array_module(x)
     n, h, w, c = x.shape
     oh, ow = window.output_size(h, w)
-    (top, _), (left, _) = pads = window.pads(h, w)
-    side_by_side = window.size == window.strides and pads == ((0, 0), (0, 0))
+    side_by_side = window.size == window.strides and window.pads(h, w) == ((0, 0), (0, 0))
     y = xp.empty((n, oh, ow, c), x.dtype)
     tap = xp.empty(y.shape, "int16") if with_index else None
-    launch(
-        "pool", "max_pool", x.dtype, y.size, xp.ascontiguousarray(x), y, tap, y.size,
-        h, w, c, oh, ow, *window.size, *window.strides, top, left, int(side_by_side),
+    launch_runs(
+        "pool", "max_pool", y, xp.ascontiguousarray(x), y, tap, y.size,
+        _as_struct(x.shape[1:], (oh, ow), window), int(side_by_side),
     )  # fmt: skip
     return y, tap
 
@@ -30,11 +43,15 @@ def max_pool_gradient(dy: Any, tap: Any, x_shape: tuple[int, ...], window: Windo
         generic = pool.max_pool_gradient.__wrapped__  # type: ignore[attr-defined]
         return generic(dy, tap, x_shape, window)
     xp = array_module(dy)
-    _, h, w, c = x_shape
-    (top, _), (left, _) = window.pads(h, w)
     dx = xp.empty(x_shape, dy.dtype)
-    launch(
-        "pool", "max_pool_gradient", dy.dtype, dx.size, xp.ascontiguousarray(dy), tap, dx, dx.size,
-        h, w, c, *dy.shape[1:3], *window.size, *window.strides, top, left,
+    launch_runs(
+        "pool", "max_pool_gradient", dx, xp.ascontiguousarray(dy), tap, dx, dx.size,
+        _as_struct(x_shape[1:], dy.shape[1:3], window),
     )  # fmt: skip
     return dx
+
+
+@lru_cache(maxsize=1024)  # the same at every step
+def _as_struct(image: tuple[int, ...], output: tuple[int, ...], window: Window) -> np.ndarray:
+    (top, _), (left, _) = window.pads(*image[:2])
+    return np.array((*image, *output, *window.size, *window.strides, top, left), _POOL)

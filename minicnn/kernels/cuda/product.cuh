@@ -1,12 +1,10 @@
 // A product of matrices, C (rows, columns) = A (rows, K) B (K, columns), of which the factors are
 // given by objects that fetch pieces of them: no matrix has to lie in memory as such.
 //
-// A block of threads makes a tile of C, 128 rows and `WIDTH` columns. Of the sum over K it takes a
-// few numbers at a time, `DEPTH`, into shared memory, from where every number is read by many
+// A block of threads makes a tile of C, `HEIGHT` rows and `WIDTH` columns. Of the sum over K it takes
+// a few numbers at a time, `DEPTH`, into shared memory, from where every number is read by many
 // threads. There is room for two such slices: while one is multiplied, the next is on its way from
 // memory to registers, and goes to shared memory after that. All goes in runs of 16 bytes.
-
-const int HEIGHT = 128;  // rows of a tile
 
 // Neighbouring numbers, moved 16 bytes at a time.
 template <class Number, int WORDS> union Run {
@@ -93,9 +91,10 @@ template <class Factor, int OUTER, bool K_FAST, int THREADS> struct Slice {
     }
 };
 
-// The sums of a tile on tensor cores: warps beside each other, each with 32 columns.
-template <class Factor, int WIDTH> struct TensorSums {
-    static const int WARP_ROWS = WIDTH == 128 ? 64 : 32, WARP_COLUMNS = 32;
+// The sums of a tile on tensor cores: warps beside each other, each with 32 columns or all.
+template <class Factor, int HEIGHT, int WIDTH> struct TensorSums {
+    static const int WARP_ROWS = HEIGHT == 128 && (WIDTH == 128 || WIDTH == 16) ? 64 : 32;
+    static const int WARP_COLUMNS = WIDTH < 32 ? WIDTH : 32;
     static const int ACROSS = WIDTH / WARP_COLUMNS;
     static const int THREADS = HEIGHT / WARP_ROWS * ACROSS * 32;
     static const int N_RUN = 16 / sizeof(stored);  // results that are written at once
@@ -163,9 +162,9 @@ template <class Factor, int WIDTH> struct TensorSums {
     }
 };
 
-// The sums of a tile by plain multiplications and additions: each thread has 8 rows, in two fours 64
-// apart, and as many columns, or only one four of them.
-template <class Factor, int WIDTH> struct ExactSums {
+// The sums of a tile by plain multiplications and additions: each thread has 8 rows, in two fours
+// half a tile apart, and as many columns, or only one four of them.
+template <class Factor, int HEIGHT, int WIDTH> struct ExactSums {
     static const int FOURS = WIDTH == 128 ? 2 : 1, ACROSS = WIDTH / FOURS / 4;
     static const int THREADS = HEIGHT / 8 * ACROSS;
     static const int WORDS = 4 * sizeof(Factor) / 16;
@@ -189,7 +188,7 @@ template <class Factor, int WIDTH> struct ExactSums {
         for (int k = 0; k < A::DEPTH; ++k) {
             Run<Factor, WORDS> left[2], right[FOURS];
             #pragma unroll
-            for (int i = 0; i < 2; ++i) left[i].read(a + k * A::STRIDE + row + 64 * i);
+            for (int i = 0; i < 2; ++i) left[i].read(a + k * A::STRIDE + row + HEIGHT / 2 * i);
             #pragma unroll
             for (int j = 0; j < FOURS; ++j) right[j].read(b + k * B::STRIDE + column + 64 * j);
             #pragma unroll
@@ -205,17 +204,17 @@ template <class Factor, int WIDTH> struct ExactSums {
         #pragma unroll
         for (int at = 0; at < 8 * FOURS; ++at) {
             const int i = at / 4 / FOURS, r = at / FOURS % 4, j = at % FOURS;
-            results.template put<4>(row + 64 * i + r, column + 64 * j, sums[i][r][j]);
+            results.template put<4>(row + HEIGHT / 2 * i + r, column + 64 * j, sums[i][r][j]);
         }
     }
 };
 
-template <class Factor, int WIDTH, bool TENSOR> struct SumsOf;
-template <class Factor, int WIDTH> struct SumsOf<Factor, WIDTH, true> {
-    typedef TensorSums<Factor, WIDTH> Type;
+template <class Factor, int HEIGHT, int WIDTH, bool TENSOR = on_tensor_cores<Factor>::value>
+struct SumsOf {
+    typedef TensorSums<Factor, HEIGHT, WIDTH> Type;
 };
-template <class Factor, int WIDTH> struct SumsOf<Factor, WIDTH, false> {
-    typedef ExactSums<Factor, WIDTH> Type;
+template <class Factor, int HEIGHT, int WIDTH> struct SumsOf<Factor, HEIGHT, WIDTH, false> {
+    typedef ExactSums<Factor, HEIGHT, WIDTH> Type;
 };
 
 // The tile of C to which `a` and `b` are directed, with the part of the sum from `begin` to `end`.
@@ -224,10 +223,10 @@ template <class Factor, int WIDTH> struct SumsOf<Factor, WIDTH, false> {
 //     Fetched         Run of numbers as they lie in memory
 //     fetch(k, to)    what the calling thread has to fetch of the slice that begins at k
 // and outside the matrices, as beyond its last row, give zeros.
-template <class Factor, int WIDTH, class A, class B, class Results>
+template <class Factor, int HEIGHT, int WIDTH, class A, class B, class Results>
 __device__ void multiply_tile(A& a, B& b, const Results& results, int begin, int end)
 {
-    typedef typename SumsOf<Factor, WIDTH, on_tensor_cores<Factor>::value>::Type Sums;
+    typedef typename SumsOf<Factor, HEIGHT, WIDTH>::Type Sums;
     typedef typename A::Slice Left;
     typedef typename B::Slice Right;
     __shared__ uint4 memory[2 * (Left::SIZE + Right::SIZE) * sizeof(Factor) / 16];

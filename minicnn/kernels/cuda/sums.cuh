@@ -1,46 +1,92 @@
-// Sums over each channel of (rows, channels), in two stages: blocks sum shares of the rows, then one
-// block a channel sums their results; both in a fixed order, so that the bits are the same each time.
-// Two sums are made at once, in double precision: memory is what takes the time. Rows are read four
-// ahead (`#pragma unroll 4`), so that enough of them is under way.
+// Sums over each channel of (rows, channels), in two stages: blocks sum shares of the rows, then
+// one block a channel sums their results; both in a fixed order, so that the bits are the same each
+// time. Two sums are made at once, in double precision: memory is what takes the time. So that
+// enough of it is under way, a thread reads runs of neighbours, of several rows before it sums any.
+
+#include "run.cuh"
 
 #define MOST_THREADS 256
 
-// Each block takes as many neighbouring channels as it has threads, or all, and as many rows at a
-// time as fit beside each other.
-struct Share {
-    int channel, row, rows_apart, lanes, layers;
-    bool busy;
+const int SUMMED_RUN = MOST_OF_A_RUN < 4 ? MOST_OF_A_RUN : 4, ROWS_AHEAD = 4;
+
+struct Summands {
+    double first, second;
 };
 
-__device__ Share share_of(int channels, int groups)
+// partial[group][which][channel]: over each group of rows the two sums of
+// f(a[at], b[at], own(channel)), of which the first is written to out[at] besides, unless that is
+// null. A block takes as many runs of neighbouring channels as it has threads, or all, and as many
+// rows at a time as fit beside each other.
+template <int N, class Own, class Function>
+__device__ void sum_runs(
+    const stored* a, const stored* b, stored* out, double* partial, int rows, int channels,
+    int groups, Own own, Function f)
 {
-    Share s;
-    s.lanes = channels < (int)blockDim.x ? channels : blockDim.x;
-    s.layers = blockDim.x / s.lanes;
-    const int layer = threadIdx.x / s.lanes, group = blockIdx.x % groups;
-    s.channel = blockIdx.x / groups * s.lanes + threadIdx.x % s.lanes;
-    s.row = group * s.layers + layer;
-    s.rows_apart = groups * s.layers;
-    s.busy = layer < s.layers && s.channel < channels;
-    return s;
+    __shared__ double sums[2 * N][MOST_THREADS];
+    const int threads = blockDim.x, runs = channels / N;
+    const int lanes = runs < threads ? runs : threads, layers = threads / lanes;
+    const int lane = threadIdx.x % lanes, layer = threadIdx.x / lanes, group = blockIdx.x % groups;
+    const unsigned apart = groups * layers;
+    for (int chunk = blockIdx.x / groups; chunk * lanes < runs; chunk += gridDim.x / groups) {
+        const int c = (chunk * lanes + lane) * N;
+        double first[N] = {}, second[N] = {};
+        if (layer < layers && c < channels) {
+            real of_channel[N];
+#pragma unroll
+            for (int i = 0; i < N; ++i) of_channel[i] = own(c + i);
+            for (unsigned row = group * layers + layer; row < rows; row += ROWS_AHEAD * apart) {
+                Run<N> p[ROWS_AHEAD], q[ROWS_AHEAD];
+#pragma unroll
+                for (int r = 0; r < ROWS_AHEAD; ++r) {
+                    if (row + r * apart >= rows) continue;
+                    const long long at = (long long)(row + r * apart) * channels + c;
+                    p[r] = *(const Run<N>*)(a + at);
+                    q[r] = *(const Run<N>*)(b + at);
+                }
+#pragma unroll
+                for (int r = 0; r < ROWS_AHEAD; ++r) {
+                    if (row + r * apart >= rows) continue;
+                    Run<N> result;
+#pragma unroll
+                    for (int i = 0; i < N; ++i) {
+                        const Summands s =
+                            f(real(p[r].numbers[i]), real(q[r].numbers[i]), of_channel[i]);
+                        first[i] += s.first;
+                        second[i] += s.second;
+                        result.numbers[i] = real(s.first);
+                    }
+                    const long long at = (long long)(row + r * apart) * channels + c;
+                    if (out) *(Run<N>*)(out + at) = result;
+                }
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < N; ++i) {
+            sums[i][threadIdx.x] = first[i];
+            sums[N + i][threadIdx.x] = second[i];
+        }
+        __syncthreads();
+        for (int at = threadIdx.x; at < 2 * N * lanes; at += threads) {
+            const int line = at / lanes, of_lane = at % lanes;
+            const int channel = (chunk * lanes + of_lane) * N + line % N;
+            double sum = 0;
+            for (int l = 0; l < layers; ++l) sum += sums[line][l * lanes + of_lane];
+            if (channel < channels)
+                partial[(long long)(2 * group + line / N) * channels + channel] = sum;
+        }
+        __syncthreads();  // before anyone writes into the sums again
+    }
 }
 
-// partial[group][which][channel] from each thread's two sums.
-__device__ void add_up(Share s, double a, double b, double* partial, int channels, int groups)
+template <class Own, class Function>
+__device__ void sum_over_rows(
+    const stored* a, const stored* b, stored* out, double* partial, int rows, int channels,
+    int groups, Own own, Function f)
 {
-    __shared__ double sums[2][MOST_THREADS];
-    sums[0][threadIdx.x] = a;
-    sums[1][threadIdx.x] = b;
-    __syncthreads();
-    if (s.busy && threadIdx.x < s.lanes) {
-        for (int layer = 1; layer < s.layers; ++layer) {
-            a += sums[0][layer * s.lanes + threadIdx.x];
-            b += sums[1][layer * s.lanes + threadIdx.x];
-        }
-        double* to = partial + (long long)(blockIdx.x % groups) * 2 * channels + s.channel;
-        to[0] = a;
-        to[channels] = b;
-    }
+    if (in_runs<SUMMED_RUN>(channels, a, b, out))
+        sum_runs<SUMMED_RUN>(a, b, out, partial, rows, channels, groups, own, f);
+    else
+        sum_runs<1>(a, b, out, partial, rows, channels, groups, own, f);
 }
 
 // Both sums of one channel over all groups; on every thread of the block.

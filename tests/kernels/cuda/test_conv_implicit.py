@@ -15,7 +15,7 @@ from strategies import Convolution, convolutions, image_sizes, numbers, windows
 from minicnn import backend
 from minicnn.dtypes import dtype_of
 from minicnn.kernels import conv, conv_im2col, conv_winograd
-from minicnn.kernels.cuda import conv_implicit, launch
+from minicnn.kernels.cuda import conv_implicit, launch, pool
 from minicnn.kernels.windows import Window
 from minicnn.layers import Conv2D
 
@@ -56,7 +56,7 @@ def larger_convolutions(draw):
     """Several tiles of rows, or of columns, or slices of the sum; runs of 16 bytes and others."""
     window, groups = draw(windows()), draw(st.sampled_from([1, 1, 1, 2]))
     channels = draw(st.sampled_from([1, 3, 4, 8, 16, 20, 32]))
-    filters = draw(st.sampled_from([1, 8, 10, 24, 36, 64, 72, 136]))
+    filters = draw(st.sampled_from([1, 8, 10, 16, 24, 36, 64, 72, 136]))
     size = draw(image_sizes(window, extra=6))
     return Convolution(
         window, (draw(st.integers(1, 5)), *size, groups * channels), groups, groups * filters,
@@ -213,21 +213,64 @@ def test_what_is_not_a_number_stays_so():
         assert np.isfinite(y[2]).all() and np.isnan(dw[:2, :2, 0]).all()
 
 
-def test_structs_have_the_same_members_here_and_there():
-    text = (Path(launch.__file__).parent / "conv_implicit.cuh").read_text()
-    for here in (conv_implicit.Axis, conv_implicit.Convolution):
-        members = re.search(rf"struct {here.__name__} {{(.*?)\n\s*(?:__device__|}};)", text, re.S)
-        lines = re.findall(r"(?:int|Axis) ([\w, ]+);", members.group(1))
-        assert ", ".join(lines).split(", ") == list(here._fields)
+@pytest.mark.parametrize(
+    ("file", "name", "there"),
+    [
+        ("conv_implicit.cuh", "Axis", conv_implicit._AXIS),
+        ("conv_implicit.cuh", "Divisor", conv_implicit._DIVISOR),
+        ("conv_implicit.cuh", "Convolution", conv_implicit._STRUCT),
+        ("pool.cu", "Pool", pool._POOL),
+    ],
+)
+def test_structs_have_the_same_members_here_and_there(file, name, there):
+    text = (Path(launch.__file__).parent / file).read_text()
+    members = re.search(rf"struct {name} {{(.*?)\n\s*(?:__device__|}};)", text, re.S).group(1)
+    lines = re.findall(r"(?:int|unsigned|Axis|Divisor) ([\w,\s]+);", members)
+    assert re.split(r",\s+", ", ".join(lines)) == list(there.names)
+
+
+@given(st.integers(0, 2**31 - 1), st.one_of(st.integers(1, 300), st.integers(1, 2**31 - 1)))
+def test_division_by_multiplication(number, by):
+    multiplier, shift = conv_implicit._divisor(by)
+    assert multiplier < 2**32 and shift < 64
+    for n in (number, number - number % by, max(0, number - number % by - 1), 2**31 - 1):
+        assert n * multiplier >> shift == n // by
+
+
+def test_nothing_divides_by_the_taps_that_are_not_there():
+    assert conv_implicit._divisor(0) == conv_implicit._divisor(1)
+
+
+@on_the_cpu
+def test_more_numbers_than_indices_take_the_generic_version(monkeypatch):
+    case = CASES["stride"]
+    x, w, dy = case.arrays("float32")
+    _, dw, dx = by_implicit_product(case, FORMATS[0], x, w, dy)
+    monkeypatch.setattr(conv_implicit, "MOST_NUMBERS", x.size)
+    monkeypatch.setattr(conv_implicit, "_multiply", None)
+    with cuda_on_cpu.installed():
+        given = (x.shape, case.window, case.groups)
+        again = conv_implicit.gradients(dy, x, w, *given)
+    for one, other in zip((dw, dx), again, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_tiles_are_narrow_where_there_are_few():
     few, many = 1280, 128 * 1000
-    assert conv_implicit._tiling(many, 20, 9, 1) == (32, 1000)
-    assert conv_implicit._tiling(many, 64, 9, 1) == (64, 1000)
-    assert conv_implicit._tiling(many, 256, 9, 1) == (128, 2000)
-    assert conv_implicit._tiling(few, 256, 9, 1) == (64, 40)
-    assert conv_implicit._tiling(few, 256, 1 << 20, 2) == (128, 40)  # sums made in parts
+
+    def tiling(*arguments):
+        tile, count = conv_implicit._tiling(*arguments)
+        return tile.name, count
+
+    assert tiling(many, 16, 9, 1) == ("16", 1000)
+    assert tiling(many, 17, 9, 1) == ("32", 1000)
+    assert tiling(many, 64, 9, 1) == ("64", 1000)
+    assert tiling(many, 256, 9, 1) == ("128", 2000)
+    assert tiling(few, 256, 9, 1) == ("64", 40)
+    assert tiling(few, 256, 1 << 20, 2) == ("128", 40)  # sums made in parts
+    assert tiling(27, 32, 9, 2, True) == ("low", 2)
+    assert tiling(33, 16, 9, 1, True) == ("16", 1)
+    assert tiling(27, 33, 9, 1, True) == ("64", 1)
 
 
 @pytest.mark.parametrize("window", [Window((3, 3)), Window((1, 1)), Window((3, 3), (2, 2))])

@@ -13,7 +13,9 @@ from strategies import convolutions, grid_pools, numbers, pools
 from minicnn import Sequential, backend, dtype_policies
 from minicnn.dtypes import dtype_of, wide, widened
 from minicnn.kernels import activations, batchnorm, channels, conv_im2col, cross_entropy, pool
+from minicnn.kernels.cuda import channels as cuda_channels
 from minicnn.kernels.cuda import conv_im2col as cuda_conv
+from minicnn.kernels.cuda import launch
 from minicnn.layers import (
     Activation,
     BatchNormalization,
@@ -74,6 +76,23 @@ def test_max_pool(case, dtype, ties):
     close(dx, expected[1], dtype)
 
 
+@given(dtypes, st.sampled_from([2, 4, 8, 16]), st.integers(0, 2))
+def test_pooling_moves_runs_of_channels(dtype, channels, offset):
+    """But not where they begin elsewhere than at 16 bytes."""
+    shape = (2, 5, 4, channels)
+    x = numbers(np.prod(shape) + 8, 0, dtype)[4 * offset :][: np.prod(shape)].reshape(shape)
+    for window in (pool.Window((2, 2), (2, 2)), pool.Window((3, 2), (2, 1), "same")):
+        dy = numbers((2, *window.output_size(5, 4), channels), 1, dtype)
+
+        def run(x, dy, window=window):
+            y, index = pool.max_pool(x, window, with_index=True)
+            return y, pool.max_pool_gradient(dy, index, x.shape, window)
+
+        (y, dx), expected = in_both(run, x, dy)
+        np.testing.assert_array_equal(y, expected[0])
+        close(dx, expected[1], dtype)
+
+
 def test_the_gradient_of_a_pooling_by_the_generic_version():
     """Which does it forward where there are more numbers than indices of 32 bits."""
     x = numbers((2, 4, 4, 3))
@@ -115,10 +134,21 @@ def test_convolution(case, dtype, matrix_bytes):
         close(a, b, result_dtype)
 
 
-@given(st.integers(1, 40), st.integers(1, 13), dtypes)
-def test_channel_sum(rows, width, dtype):
-    a, b = in_both(channels.channel_sum, numbers((rows, 3, width), 0, dtype))
-    close(a, b, wide(dtype))
+@given(
+    st.integers(1, 400),
+    st.one_of(st.integers(1, 13), st.sampled_from([16, 24, 36])),
+    dtypes,
+    st.sampled_from([(3, 5), (2, 256), (7, 32)]),
+    st.integers(0, 2),
+)
+def test_channel_sum(rows, width, dtype, grid, offset):
+    """Also with rows beside each other in a block, and of runs that begin anywhere."""
+    x = numbers(rows * width + 2, 0, dtype)[offset:][: rows * width].reshape(rows, 1, width)
+    with cuda_on_cpu.installed(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda_channels, "MOST_BLOCKS", grid[0])
+        patch.setattr(launch, "THREADS_PER_BLOCK", grid[1])
+        sums = channels.channel_sum(x)
+    close(sums, widened(x).astype("float64").sum((0, 1)).astype(wide(dtype)), wide(dtype))
 
 
 @settings(max_examples=15)
@@ -210,7 +240,7 @@ def test_relu_gradient(dtype, arguments, size):
     close(dz, activations.relu_gradient(dy, y, *arguments), dtype)
 
 
-@given(dtypes, st.booleans(), st.integers(1, 99))
+@given(dtypes, st.booleans(), st.one_of(st.integers(1, 99), st.sampled_from([16, 40])))
 def test_gelu(dtype, approximate, size):
     z = 3 * numbers((size, 2), 0, dtype)
 

@@ -19,11 +19,26 @@ import pytest
 from minicnn.kernels.cuda import launch
 
 NAMES = sorted(path.stem for path in Path(launch.__file__).parent.glob("*.cu"))
-ARCHITECTURES = ["sm_80", "sm_90"]  # A100; H100 and H200
+DTYPES = ["float16", "bfloat16", "float32", "float64"]
+
+
+def cases() -> Iterator[tuple[str, str, str]]:
+    """(name, dtype, architecture) of all that differ: for H100 and H200, and, what is written for
+    tensor cores, for A100."""
+    for name in NAMES:
+        text = launch.source(name, "float16")
+        dtypes = DTYPES if len(re.findall(r"\bstored\b", text)) > 1 else ["float32", "float64"]
+        for dtype in ["float32"] if "#define WITH_TENSOR_FLOATS" in text else dtypes:
+            yield name, dtype, "sm_90"
+            if "mma.sync" in text and dtype != "float64":
+                yield name, dtype, "sm_80"
 
 
 class Nvrtc:
     """As much as is needed of the interface in C: docs.nvidia.com/cuda/nvrtc."""
+
+    # what CuPy adds of its own
+    OPTIONS = ["-ftz=true", "--device-as-default-execution-space"]
 
     def __init__(self, library: str):
         self.library = ctypes.CDLL(library)
@@ -34,6 +49,7 @@ class Nvrtc:
             ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None
         )
         assert made == 0
+        options = [*options, *self.OPTIONS]
         given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
         try:
             status = self.library.nvrtcCompileProgram(program, len(options), given)
@@ -93,15 +109,27 @@ class Recorder:
         return code, list(options)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "dtype", "architecture"), list(cases()))
 def test_compiles(name, dtype, architecture):
     text, options = launch._module.__wrapped__(Recorder, name, dtype)
     kernels = set(re.findall(r'extern "C" __global__[^;{]*?\b(?!__launch)(\w+)\s*\(', text))
     binary = compiler()(text, [*options, f"-arch={architecture}"])
     made = {found.decode() for found in re.findall(rb"\.text\.(\w+)\0", binary)}  # ELF sections
     assert kernels and kernels <= made
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("conv_implicit", "float16"),
+        ("conv_implicit", "bfloat16"),
+        ("conv_implicit_tf32", "float32"),
+    ],
+)
+def test_older_gpus_are_told_what_they_lack(name, dtype):
+    text, options = launch._module.__wrapped__(Recorder, name, dtype)
+    with pytest.raises(AssertionError, match=r"compute capability 8\.0 .*; on this one train in"):
+        compiler()(text, [*options, "-arch=sm_75"])
 
 
 def test_what_is_wrong_is_shown():
