@@ -42,8 +42,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend", choices=("numpy", "cupy", "strict", "emulated"),
         default=backend.get_backend(),
-        help="where the arrays of the tests are made; 'strict' is the stand-in for CuPy, 'emulated' "
-        "the same with the kernels in CUDA C, run on the CPU",
+        help="where the arrays of the tests are made; 'strict' is the stand-in for CuPy, "
+        "'emulated' the same with the kernels in CUDA C, run on the CPU",
     )  # fmt: skip
 
 
