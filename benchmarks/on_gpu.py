@@ -1,4 +1,4 @@
-"""Everything that is to be run on a GPU, in one call, for a machine that is lent for minutes.
+"""Everything that is to be run on a GPU, in one call, also where it is at hand for minutes only.
 
     python benchmarks/on_gpu.py --output gpu --minutes 9.5
     python benchmarks/on_gpu.py --output gpu --parts gpu_tests train profiles --networks resnet20
