@@ -26,8 +26,7 @@ class Activation(Configurable):
         rises: a larger z never gives a smaller y, so that the maximum of several y is the y of the
             maximum.
         relu_arguments: (negative_slope, max_value) where y = min(z, max_value) for z > 0 and
-            negative_slope z elsewhere, which layers do in one pass with their bias, without asking
-            `forward`; None for other functions.
+            negative_slope z elsewhere; None for other functions.
     """
 
     saves = "output"
@@ -35,6 +34,12 @@ class Activation(Configurable):
     is_softmax = False
     rises = False
     relu_arguments: tuple[float, float | None] | None = None
+
+    @property
+    def as_relu(self) -> tuple[float, float | None] | None:
+        """`relu_arguments`, by which layers do the function in one pass with their bias; None for
+        classes from elsewhere, whose `forward` may be another one."""
+        return self.relu_arguments if type(self).__module__ == __name__ else None
 
     def forward(self, z: Any, out: Any = None) -> Any:
         """y = f(z), of z's shape and dtype, written to `out` (which may be z) where given."""

@@ -453,7 +453,7 @@ class ActivatedLayer(Layer):
     def finish(self, z: Any, ctx: Context) -> Any:
         """y = f(z + b); z is given up and may be written over."""
         activation, bias = self.activation, None if self.bias is None else self.bias.value
-        as_relu = activation.relu_arguments
+        as_relu = activation.as_relu
         if bias is not None and as_relu is not None:
             negative_slope, max_value = as_relu
             y, kept = add_bias_relu(z, bias, negative_slope, max_value, ctx.record)
@@ -472,7 +472,7 @@ class ActivatedLayer(Layer):
     def finish_gradient(self, dy: Any, ctx: Context) -> Any:
         """dz from dy; hands the gradient of the bias to ctx."""
         learns = self.bias is not None and self.bias.trainable
-        as_relu = self.activation.relu_arguments
+        as_relu = self.activation.as_relu
         if learns and as_relu is not None:
             dz, gradient = add_bias_relu_gradient(dy, *ctx.saved, *as_relu)
         else:

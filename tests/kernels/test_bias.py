@@ -218,3 +218,18 @@ def test_layers_in_mixed_precision(activation, name):
     np.testing.assert_allclose(widened(y), exact[0], rtol=2 * TOLERANCE[name], atol=1e-3)
     np.testing.assert_allclose(widened(dz), exact[1], rtol=0.02, atol=0.02)
     np.testing.assert_allclose(gradient, exact[2], rtol=0.02, atol=0.1)
+
+
+def test_a_relu_of_ones_own_is_asked():
+    """A subclass from elsewhere may compute something else."""
+
+    class Squared(ReLU):
+        def forward(self, z, out=None):
+            y = super().forward(z, out)
+            return np.multiply(y, y, out=out)
+
+    layer = Dense(3, activation=Squared(), bias_initializer="ones", dtype="float64")
+    x = numbers((5, 2))
+    y = layer(x)
+    z = x @ layer.kernel.value + 1
+    np.testing.assert_allclose(y, np.maximum(z, 0) ** 2)
