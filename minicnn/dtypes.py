@@ -58,6 +58,12 @@ def widened(x: Any) -> Any:
     return x.astype(wide(x.dtype), copy=False)
 
 
+def narrowed(y: Any, dtype: Any) -> Any:
+    """What was calculated with `widened` numbers of `dtype`, in that again: rounded where it is one
+    of 16 bits, `y` itself elsewhere."""
+    return y.astype(dtype, copy=False) if is_half(dtype) else y
+
+
 def overflows_expected(expected: bool = True) -> AbstractContextManager[None]:
     """Within the context NumPy is silent about numbers that become infinite, in this thread: who
     scales a loss tries it out."""

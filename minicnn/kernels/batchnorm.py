@@ -11,7 +11,7 @@ Source: Ioffe and Szegedy (2015), arXiv:1502.03167, with the gradient of its sec
 from typing import Any
 
 from minicnn.backend import array_module
-from minicnn.dtypes import is_half, widened
+from minicnn.dtypes import narrowed, widened
 from minicnn.kernels.channels import along_row, channel_sum
 from minicnn.kernels.device import with_cuda_version
 from minicnn.parallel.communicator import SOLO, Communicator
@@ -46,7 +46,7 @@ def normalize(
     y = centered * along_row(factor, x)
     if beta is not None:
         y += along_row(beta, y)
-    y = narrowed(y, x)
+    y = narrowed(y, x.dtype)
     new_mean = momentum * moving_mean + (1 - momentum) * mean
     new_variance = momentum * moving_variance + (1 - momentum) * variance
     return y, new_mean, new_variance, (centered, inverse, factor, count)
@@ -73,7 +73,7 @@ def normalize_gradient(
     dx += dy
     dx -= along_row(mean_dy, dy)
     dx *= along_row(factor, dy)
-    return dgamma, dbeta, narrowed(dx, dy)
+    return dgamma, dbeta, narrowed(dx, dy.dtype)
 
 
 @with_cuda_version
@@ -81,9 +81,4 @@ def scale_and_shift(x: Any, factor: Any, shift: Any) -> Any:
     """factor x + shift, channel by channel: with the moving statistics."""
     y = widened(x) * along_row(factor, x)
     y += along_row(shift, y)
-    return narrowed(y, x)
-
-
-def narrowed(y: Any, x: Any) -> Any:
-    """y in the dtype of x where that is one of 16 bits."""
-    return y.astype(x.dtype) if is_half(x.dtype) else y
+    return narrowed(y, x.dtype)

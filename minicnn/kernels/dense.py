@@ -6,7 +6,7 @@ many bits, the sums made in float32.
 
 from typing import Any
 
-from minicnn.dtypes import is_half, widened
+from minicnn.dtypes import is_half, narrowed, widened
 from minicnn.kernels.device import with_cuda_version
 
 
@@ -18,8 +18,7 @@ def rounded(kernel: Any, dtype: Any) -> Any:
 @with_cuda_version
 def dense(rows: Any, kernel: Any) -> Any:
     """(N, in) and (in, units) to (N, units), in the dtype of `rows`."""
-    y = widened(rows) @ rounded(kernel, rows.dtype)
-    return y.astype(rows.dtype, copy=False) if is_half(rows.dtype) else y
+    return narrowed(widened(rows) @ rounded(kernel, rows.dtype), rows.dtype)
 
 
 @with_cuda_version
@@ -35,5 +34,5 @@ def dense_gradients(
         dw = widened(rows).T @ widened(dy)  # (in, N) @ (N, units) -> (in, units)
     if needs_dx:
         dx = widened(dy) @ rounded(kernel, dy.dtype).T  # (N, units) @ (units, in) -> (N, in)
-        dx = dx.astype(dy.dtype, copy=False) if is_half(dy.dtype) else dx
+        dx = narrowed(dx, dy.dtype)
     return dw, dx

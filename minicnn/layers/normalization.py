@@ -3,7 +3,7 @@
 from typing import Any
 
 from minicnn.context import Context
-from minicnn.dtypes import widened
+from minicnn.dtypes import narrowed, widened
 from minicnn.initializers import INITIALIZERS
 from minicnn.kernels import batchnorm
 from minicnn.kernels.channels import along_row, channel_sum
@@ -137,7 +137,7 @@ class BatchNormalization(Layer):
         """(dgamma, dbeta, dx); the statistics do not depend on x."""
         centered = widened(x) - along_row(self.moving_mean.value, x)
         centered *= dy
-        dx = batchnorm.narrowed(dy * along_row(factor, dy), dy)
+        dx = narrowed(dy * along_row(factor, dy), dy.dtype)
         return channel_sum(centered) * inverse, channel_sum(dy), dx
 
 
@@ -218,7 +218,7 @@ class LayerNormalization(Layer):
         y = xhat * self.gamma.value if self.gamma is not None else xhat.copy()
         if self.beta is not None:
             y += self.beta.value
-        return batchnorm.narrowed(y, x)
+        return narrowed(y, x.dtype)
 
     def backward(self, dy: Any, ctx: Context) -> Any:
         xhat, inverse = ctx.saved
@@ -244,4 +244,4 @@ class LayerNormalization(Layer):
         dx = dxhat - dxhat.mean(axis=axes, keepdims=True)
         dx -= xhat * (dxhat * xhat).mean(axis=axes, keepdims=True)
         dx *= inverse
-        return batchnorm.narrowed(dx, dy)
+        return narrowed(dx, dy.dtype)
