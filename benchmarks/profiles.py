@@ -4,7 +4,7 @@
     python benchmarks/profiles.py --network vgg --plot vgg.png
     python benchmarks/profiles.py --backend cupy --precision mixed        on a GPU
 
-On a processor one thread, so that the figures can be read against one core's matrix product.
+On a CPU it runs on one thread, so that the figures compare with one core's matrix product.
 """
 
 import sys
@@ -22,16 +22,17 @@ from minicnn import backend  # noqa: E402 - found through the import above
 from minicnn.parallel.memory import keep_freed_memory  # noqa: E402
 
 # What `use_precision` takes for each of `measure.PRECISIONS`.
-NUMBERS = {"float32": ["float32"], "tf32": ["tf32"], "mixed": ["float16", "bfloat16"]}
+MODES = {"float32": ["float32"], "tf32": ["tf32"], "mixed": ["float16", "bfloat16"]}
 
 
 def main():
+    """Profile the networks that the command line asks for."""
     parser = measure.parser(__doc__, timed=False)
     measure.add_networks(parser)
     measure.add_backend(parser)
     measure.add_precisions(parser, ["tf32", "mixed"])
-    parser.add_argument("--batch-size", type=measure.positive, help="64; on a GPU 1024")
-    parser.add_argument("--repeats", type=measure.positive, default=7, help="steps; medians count")
+    parser.add_argument("--batch-size", type=measure.positive, help="default: 64; on a GPU 1024")
+    parser.add_argument("--repeats", type=measure.positive, default=7, help="passes; medians count")
     args = parser.parse_args()
     on_gpu = args.backend != "numpy"
     if on_gpu and "float32" in args.precision and len(args.precision) > 1:
@@ -42,20 +43,20 @@ def main():
     x = np.random.default_rng(0).integers(0, 256, (batch_size, 32, 32, 3), dtype=np.uint8)
     measured = {}
     for name in measure.chosen_networks(args):
-        for numbers in [n for p in args.precision for n in NUMBERS[p]] if on_gpu else ["float32"]:
-            use_precision(numbers)
+        for mode in [m for p in args.precision for m in MODES[p]] if on_gpu else ["float32"]:
+            use_precision(mode)
             backend.clear_session()  # layers are numbered from 1 again
             model = NETWORKS[name](name, x.shape[1:], 10)
-            label = f"{name}_{numbers}" if on_gpu else name
+            label = f"{name}_{mode}" if on_gpu else name
             profile = model.profile(x, batch_size, args.repeats, print_fn=print_block)
             measured[label] = device_figures(profile) if on_gpu else figures(profile)
             if args.plot:
                 profile.plot(args.plot.with_stem(f"{args.plot.stem}_{label}"), label)
-            results.write(args, measured)  # after each: an interruption loses one
+            results.write(args, measured)  # after each, so that an interruption loses only one
 
 
 def figures(profile):
-    """Of a profile on a processor, layer by layer."""
+    """Of a profile on a CPU, layer by layer."""
     return [
         {"layer": row.name, "forward_ms": 1e3 * row.forward_seconds,
          "backward_ms": 1e3 * row.backward_seconds, "gflops": row.gflops,
@@ -87,6 +88,7 @@ def device_figures(profile):
 
 
 def print_block(table):
+    """A table as a block of Markdown."""
     print(f"```\n{table}\n```\n")
 
 

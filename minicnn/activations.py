@@ -3,14 +3,18 @@
 An activation is `forward(z) -> y`, or in training `record(z) -> (y, kept)` with
 `backward(dy, kept) -> dz`; `saves` says what `kept` is. The mathematics is in
 `minicnn.kernels.activations`.
+
+A new one takes a class here and, as in Keras, a function of the same name.
 """
 
+import inspect
 from typing import Any
 
 from minicnn import backend
 from minicnn.dtypes import is_floating
 from minicnn.kernels import activations as kernels
 from minicnn.registry import Configurable, Registry
+from minicnn.typing import Array
 
 ACTIVATIONS = Registry("activation")
 
@@ -19,14 +23,16 @@ class Activation(Configurable):
     """Base class of activation functions.
 
     Attributes:
-        saves: what backward is given: "output" y, or what it tells, "input" z, or the "slope"
-            dy/dz. Only the first kind may overwrite z with y.
+        saves: what backward is given: "output" (y, or as much of it as backward needs), "input" (z)
+            or "slope" (dy/dz). Only with "output" may y overwrite z.
         is_linear: y = z, so that a layer can leave it out.
         is_softmax: a cross-entropy loss can take it over.
         rises: a larger z never gives a smaller y, so that the maximum of several y is the y of the
             maximum.
         relu_arguments: (negative_slope, max_value) where y = min(z, max_value) for z > 0 and
             negative_slope z elsewhere; None for other functions.
+        keras_name: what Keras calls the function; None if Keras does not have it.
+        has_keras_layer: whether Keras also has a layer of the class's name and arguments.
     """
 
     saves = "output"
@@ -34,35 +40,37 @@ class Activation(Configurable):
     is_softmax = False
     rises = False
     relu_arguments: tuple[float, float | None] | None = None
+    keras_name: str | None = None
+    has_keras_layer = False
 
     @property
     def as_relu(self) -> tuple[float, float | None] | None:
-        """`relu_arguments`, by which layers do the function in one pass with their bias; None for
-        classes from elsewhere, whose `forward` may be another one."""
+        """`relu_arguments`, with which layers do the function in one pass with their bias; None for
+        classes from elsewhere, whose `forward` may be different."""
         return self.relu_arguments if type(self).__module__ == __name__ else None
 
-    def forward(self, z: Any, out: Any = None) -> Any:
-        """y = f(z), of z's shape and dtype, written to `out` (which may be z) where given."""
+    def forward(self, z: Array, out: Array | None = None) -> Array:
+        """y = f(z), of z's shape and dtype, in `out` (which may be z) or a new array."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward(z, out)")
 
-    def record(self, z: Any, out: Any = None) -> tuple[Any, Any]:
+    def record(self, z: Array, out: Array | None = None) -> tuple[Array, Array]:
         """(y, what `backward` takes). With `out`, which may be z, y may be written there."""
         if self.saves == "input":
             return self.forward(z), z
         y = self.forward(z, out)
         return y, y
 
-    def backward(self, dy: Any, kept: Any) -> Any:
-        """dz = f'(z) dy."""
+    def backward(self, dy: Array, kept: Array) -> Array:
+        """dz = f'(z) dy, with the `kept` of `record`."""
         raise NotImplementedError(f"{type(self).__name__} does not define backward(dy, kept)")
 
-    def __call__(self, z: Any) -> Any:
+    def __call__(self, z: Any) -> Array:
         z = _array(z)
-        # arithmetic on arrays without axes gives numbers, which cannot be written over
+        # arithmetic on arrays without axes gives scalars, which cannot be overwritten
         return self.forward(z.reshape(1)).reshape(()) if z.ndim == 0 else self.forward(z)
 
 
-def _array(x: Any) -> Any:
+def _array(x: Any) -> Array:
     """Arrays as they are; lists and numbers, and arrays of integers, in the default dtype."""
     x = x if backend.is_array(x) else backend.asarray(x)
     return x if is_floating(x.dtype) else x.astype(backend.floatx())
@@ -80,14 +88,15 @@ class Linear(Activation):
 
     rises = True
     is_linear = True
+    keras_name = "linear"
 
-    def forward(self, z: Any, out: Any = None) -> Any:
+    def forward(self, z: Array, out: Array | None = None) -> Array:
         if out is None or out is z:
             return z
         out[...] = z
         return out
 
-    def backward(self, dy: Any, kept: Any) -> Any:
+    def backward(self, dy: Array, kept: Array) -> Array:
         return dy
 
 
@@ -97,11 +106,18 @@ class ReLU(Activation):
 
     Without arguments max(z, 0).
 
+    Args:
+        negative_slope: slope below the threshold.
+        max_value: upper limit, or None.
+        threshold: where the function leaves the lower branch.
+
     Raises:
         ValueError: a negative slope or threshold, or a max_value that is not positive.
     """
 
     rises = True
+    keras_name = "relu"
+    has_keras_layer = True
 
     def __init__(
         self,
@@ -117,15 +133,16 @@ class ReLU(Activation):
 
     @property
     def relu_arguments(self) -> tuple[float, float | None] | None:  # type: ignore[override]
+        """Only with a threshold of 0."""
         return (self.negative_slope, self.max_value) if self.threshold == 0 else None
 
-    def forward(self, z: Any, out: Any = None) -> Any:
+    def forward(self, z: Array, out: Array | None = None) -> Array:
         return kernels.relu(z, self.negative_slope, self.max_value, self.threshold, out=out)
 
-    def record(self, z: Any, out: Any = None) -> tuple[Any, Any]:
+    def record(self, z: Array, out: Array | None = None) -> tuple[Array, Array]:
         return kernels.record_relu(z, self.negative_slope, self.max_value, self.threshold, out=out)
 
-    def backward(self, dy: Any, kept: Any) -> Any:
+    def backward(self, dy: Array, kept: Array) -> Array:
         return kernels.recorded_relu_gradient(dy, kept, self.negative_slope, self.max_value)
 
 
@@ -134,12 +151,13 @@ class ReLU6(Activation):
     """y = min(max(z, 0), 6)."""
 
     rises = True
+    keras_name = "relu6"
     relu_arguments = 0.0, 6.0
 
-    def forward(self, z: Any, out: Any = None) -> Any:
+    def forward(self, z: Array, out: Array | None = None) -> Array:
         return kernels.relu(z, max_value=6.0, out=out)
 
-    def backward(self, dy: Any, kept: Any) -> Any:
+    def backward(self, dy: Array, kept: Array) -> Array:
         return kernels.relu_gradient(dy, kept, max_value=6.0)
 
 
@@ -148,18 +166,21 @@ class LeakyReLU(Activation):
     """y = z for z > 0, negative_slope z elsewhere."""
 
     rises = True
+    keras_name = "leaky_relu"
+    has_keras_layer = True
 
     def __init__(self, negative_slope: float = 0.2):
         self.negative_slope = _not_negative("LeakyReLU", "negative_slope", negative_slope)
 
     @property
     def relu_arguments(self) -> tuple[float, float | None] | None:  # type: ignore[override]
+        """Those of a ReLU without an upper limit."""
         return self.negative_slope, None
 
-    def forward(self, z: Any, out: Any = None) -> Any:
+    def forward(self, z: Array, out: Array | None = None) -> Array:
         return kernels.relu(z, self.negative_slope, out=out)
 
-    def backward(self, dy: Any, kept: Any) -> Any:
+    def backward(self, dy: Array, kept: Array) -> Array:
         return kernels.relu_gradient(dy, kept, self.negative_slope)
 
 
@@ -168,14 +189,16 @@ class ELU(Activation):
     """y = z for z > 0, alpha (exp(z) - 1) elsewhere."""
 
     rises = True
+    keras_name = "elu"
+    has_keras_layer = True
 
     def __init__(self, alpha: float = 1.0):
         self.alpha = _not_negative("ELU", "alpha", alpha)
 
-    def forward(self, z: Any, out: Any = None) -> Any:
+    def forward(self, z: Array, out: Array | None = None) -> Array:
         return kernels.elu(z, self.alpha, out=out)
 
-    def backward(self, dy: Any, kept: Any) -> Any:
+    def backward(self, dy: Array, kept: Array) -> Array:
         return kernels.elu_gradient(dy, kept, self.alpha)
 
 
@@ -184,11 +207,12 @@ class SELU(Activation):
     """1.0507 · elu(z) with alpha 1.6733; for lecun_normal weights."""
 
     rises = True
+    keras_name = "selu"
 
-    def forward(self, z: Any, out: Any = None) -> Any:
+    def forward(self, z: Array, out: Array | None = None) -> Array:
         return kernels.selu(z, out=out)
 
-    def backward(self, dy: Any, kept: Any) -> Any:
+    def backward(self, dy: Array, kept: Array) -> Array:
         return kernels.selu_gradient(dy, kept)
 
 
@@ -197,17 +221,18 @@ class GELU(Activation):
     """y = z P(X <= z) for a standard normal X; `approximate` takes the tanh form."""
 
     saves = "slope"
+    keras_name = "gelu"
 
     def __init__(self, approximate: bool = False):
         self.approximate = approximate
 
-    def forward(self, z: Any, out: Any = None) -> Any:
+    def forward(self, z: Array, out: Array | None = None) -> Array:
         return kernels.gelu(z, self.approximate, out=out)
 
-    def record(self, z: Any, out: Any = None) -> tuple[Any, Any]:
+    def record(self, z: Array, out: Array | None = None) -> tuple[Array, Array]:
         return kernels.gelu_with_slope(z, self.approximate)
 
-    def backward(self, dy: Any, kept: Any) -> Any:
+    def backward(self, dy: Array, kept: Array) -> Array:
         return dy * kept
 
 
@@ -216,11 +241,12 @@ class Sigmoid(Activation):
     """y = 1 / (1 + exp(-z))."""
 
     rises = True
+    keras_name = "sigmoid"
 
-    def forward(self, z: Any, out: Any = None) -> Any:
+    def forward(self, z: Array, out: Array | None = None) -> Array:
         return kernels.sigmoid(z, out=out)
 
-    def backward(self, dy: Any, kept: Any) -> Any:
+    def backward(self, dy: Array, kept: Array) -> Array:
         return kernels.sigmoid_gradient(dy, kept)
 
 
@@ -229,30 +255,38 @@ class Tanh(Activation):
     """Hyperbolic tangent."""
 
     rises = True
+    keras_name = "tanh"
 
-    def forward(self, z: Any, out: Any = None) -> Any:
+    def forward(self, z: Array, out: Array | None = None) -> Array:
         return kernels.tanh(z, out=out)
 
-    def backward(self, dy: Any, kept: Any) -> Any:
+    def backward(self, dy: Array, kept: Array) -> Array:
         return kernels.tanh_gradient(dy, kept)
 
 
 @ACTIVATIONS.register()
 class Softmax(Activation):
-    """exp(z) / sum exp(z) along `axis`: positive numbers that sum to 1."""
+    """exp(z) / sum exp(z) along `axis`: positive numbers that sum to 1.
+
+    Args:
+        axis: default: the last.
+    """
+
+    keras_name = "softmax"
+    has_keras_layer = True
 
     def __init__(self, axis: int = -1):
         self.axis = axis
 
     @property
     def is_softmax(self) -> bool:  # type: ignore[override]
-        """Only over the last axis, where losses expect the classes."""
+        """Only along the last axis, where losses expect the classes."""
         return self.axis == -1
 
-    def forward(self, z: Any, out: Any = None) -> Any:
+    def forward(self, z: Array, out: Array | None = None) -> Array:
         return kernels.softmax(z, self.axis, out=out)
 
-    def backward(self, dy: Any, kept: Any) -> Any:
+    def backward(self, dy: Array, kept: Array) -> Array:
         return kernels.softmax_gradient(dy, kept, self.axis)
 
 
@@ -261,11 +295,12 @@ class SiLU(Activation):
     """y = z sigmoid(z)."""
 
     saves = "input"
+    keras_name = "silu"
 
-    def forward(self, z: Any, out: Any = None) -> Any:
+    def forward(self, z: Array, out: Array | None = None) -> Array:
         return kernels.silu(z, out=out)
 
-    def backward(self, dy: Any, kept: Any) -> Any:
+    def backward(self, dy: Array, kept: Array) -> Array:
         return kernels.silu_gradient(dy, kept)
 
 
@@ -275,11 +310,12 @@ class Softplus(Activation):
 
     rises = True
     saves = "input"
+    keras_name = "softplus"
 
-    def forward(self, z: Any, out: Any = None) -> Any:
+    def forward(self, z: Array, out: Array | None = None) -> Array:
         return kernels.softplus(z, out=out)
 
-    def backward(self, dy: Any, kept: Any) -> Any:
+    def backward(self, dy: Array, kept: Array) -> Array:
         return kernels.softplus_gradient(dy, kept)
 
 
@@ -288,16 +324,17 @@ class Softsign(Activation):
     """y = z / (1 + |z|)."""
 
     rises = True
+    keras_name = "softsign"
 
-    def forward(self, z: Any, out: Any = None) -> Any:
+    def forward(self, z: Array, out: Array | None = None) -> Array:
         return kernels.softsign(z, out=out)
 
-    def backward(self, dy: Any, kept: Any) -> Any:
+    def backward(self, dy: Array, kept: Array) -> Array:
         return kernels.softsign_gradient(dy, kept)
 
 
-# Keras's functions on arrays. Passed to a layer (activation=minicnn.activations.relu) they stand
-# for the class of the same name.
+# Keras's functions on arrays. Passed to a layer (activation=minicnn.activations.relu), each stands
+# for the class of the same name: see `get`.
 
 
 def linear(x: Any) -> Any:
@@ -307,52 +344,52 @@ def linear(x: Any) -> Any:
 
 def relu(
     x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
-) -> Any:
-    """max(x, 0); see `ReLU`."""
+) -> Array:
+    """max(x, 0); see `ReLU` for negative_slope, max_value and threshold."""
     return ReLU(negative_slope, max_value, threshold)(x)
 
 
-def relu6(x: Any) -> Any:
+def relu6(x: Any) -> Array:
     """min(max(x, 0), 6)."""
     return ReLU6()(x)
 
 
-def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
+def leaky_relu(x: Any, negative_slope: float = 0.2) -> Array:
     """x where positive, negative_slope · x elsewhere."""
     return LeakyReLU(negative_slope)(x)
 
 
-def elu(x: Any, alpha: float = 1.0) -> Any:
+def elu(x: Any, alpha: float = 1.0) -> Array:
     """x where positive, alpha (exp(x) - 1) elsewhere."""
     return ELU(alpha)(x)
 
 
-def selu(x: Any) -> Any:
-    """See `SELU`."""
+def selu(x: Any) -> Array:
+    """1.0507 · elu(x) with alpha 1.6733; see `SELU`."""
     return SELU()(x)
 
 
-def gelu(x: Any, approximate: bool = False) -> Any:
-    """See `GELU`."""
+def gelu(x: Any, approximate: bool = False) -> Array:
+    """x P(X <= x) for a standard normal X; `approximate` takes the tanh form."""
     return GELU(approximate)(x)
 
 
-def sigmoid(x: Any) -> Any:
+def sigmoid(x: Any) -> Array:
     """1 / (1 + exp(-x))."""
     return Sigmoid()(x)
 
 
-def tanh(x: Any) -> Any:
-    """Hyperbolic tangent."""
+def tanh(x: Any) -> Array:
+    """Hyperbolic tangent of x."""
     return Tanh()(x)
 
 
-def softmax(x: Any, axis: int = -1) -> Any:
+def softmax(x: Any, axis: int = -1) -> Array:
     """exp(x) / sum exp(x) along `axis`."""
     return Softmax(axis)(x)
 
 
-def silu(x: Any) -> Any:
+def silu(x: Any) -> Array:
     """x sigmoid(x)."""
     return SiLU()(x)
 
@@ -360,33 +397,29 @@ def silu(x: Any) -> Any:
 swish = silu
 
 
-def softplus(x: Any) -> Any:
+def softplus(x: Any) -> Array:
     """log(1 + exp(x))."""
     return Softplus()(x)
 
 
-def softsign(x: Any) -> Any:
+def softsign(x: Any) -> Array:
     """x / (1 + |x|)."""
     return Softsign()(x)
 
 
-_FUNCTIONS = (
-    linear, relu, relu6, leaky_relu, elu, selu, gelu, sigmoid, tanh, softmax, silu, softplus,
-    softsign,
-)  # fmt: skip
-
-
 def get(identifier: Any) -> Activation:
-    """A name, a configuration, an instance or one of this module's functions as an activation.
+    """What a user may write as an activation.
 
-    None is linear.
+    Args:
+        identifier: a name, a configuration, a class, an instance or one of this module's functions;
+            None for linear.
 
     Raises:
         ValueError: an unknown name; the message lists the near matches.
-        TypeError: something else, such as a function the library does not know the derivative of.
+        TypeError: something else, such as a function whose derivative the library does not know.
     """
     if identifier is None:
         return Linear()
-    if identifier in _FUNCTIONS:
-        return ACTIVATIONS.get(identifier.__name__)
+    if inspect.isfunction(identifier) and identifier.__module__ == __name__:
+        identifier = identifier.__name__
     return ACTIVATIONS.get(identifier)

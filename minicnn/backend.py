@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minicnn.registry import near_matches, reset_names
+from minicnn.typing import Array
 
 GeneratorType = TypeVar("GeneratorType", bound=Callable[[Any], Any])
 
@@ -29,7 +30,14 @@ _INSTALL_HINT = (
 
 @dataclass(frozen=True)
 class Backend:
-    """An array library: its module, its array type, and the way back to NumPy."""
+    """An array library.
+
+    Attributes:
+        name: of the backend, for `set_backend`.
+        module: what offers the NumPy interface.
+        array_type: class of its arrays.
+        to_numpy: copies one of them to a NumPy array.
+    """
 
     name: str
     module: Any
@@ -69,14 +77,17 @@ _cuda_generator: Callable[[Any], Any] | None = None
 
 
 def register_backend(name: str, load: Callable[[], Backend]) -> None:
-    """Make `set_backend(name)` known; `load` is called when it is first asked for."""
+    """Let `set_backend` know a backend of this `name`; `load` is called when it is first chosen."""
     _loaders[name] = load
 
 
 def set_backend(name: str) -> None:
-    """Choose where new arrays are made: "numpy" (CPU) or "cupy" (GPU).
+    """Choose where new arrays are made.
 
     Models built before the call keep their weights where they were made.
+
+    Args:
+        name: "numpy" (CPU) or "cupy" (GPU).
 
     Raises:
         ValueError: the name is unknown.
@@ -106,7 +117,7 @@ def current_module() -> Any:
 
 
 def array_module(x: Any) -> Any:
-    """The module whose arrays `x` is one of (numpy for lists and scalars)."""
+    """The module to which the array `x` belongs; numpy for lists and scalars."""
     if type(x) is np.ndarray:
         return np
     for candidate in _loaded.values():
@@ -121,12 +132,12 @@ def is_array(x: Any) -> bool:
 
 
 def shape_of(x: Any) -> tuple[int, ...]:
-    """The shape of an array of any backend, or of what NumPy would make of lists and numbers."""
+    """The shape of `x`: an array of any backend, or lists and numbers as NumPy reads them."""
     return tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
 
 
 def uses_cuda(x: Any) -> bool:
-    """Whether `x` lies on an NVIDIA GPU, and kernels in CUDA C are not turned off with
+    """Whether the array `x` lies on an NVIDIA GPU, and kernels in CUDA C are not turned off with
     MINICNN_CUDA_KERNELS=0."""
     return _has_cuda(array_module(x))
 
@@ -144,10 +155,15 @@ def _has_cuda(module: Any) -> bool:
     )
 
 
-def asarray(x: Any, dtype: Any = None) -> Any:
-    """`x` as an array of the active backend, copied to the device where it is not there yet."""
+def asarray(x: Any, dtype: Any = None) -> Array:
+    """`x` as an array of the active backend, copied to the device if it is not there yet.
+
+    Args:
+        x: an array of any backend, lists or a number.
+        dtype: of the result; default: that of x, as NumPy reads it.
+    """
     if isinstance(x, _active.array_type):
-        array: Any = x
+        array: Array = x
         return array if dtype is None else array.astype(dtype, copy=False)
     return _active.module.asarray(to_numpy(x), dtype=dtype)
 
@@ -161,7 +177,7 @@ def to_numpy(x: Any) -> np.ndarray:
 
 
 def register_cuda_generator(make: GeneratorType) -> GeneratorType:
-    """Decorator: `random_generator` is `make(seed)` on an NVIDIA GPU."""
+    """Decorator: on an NVIDIA GPU `random_generator` calls `make(seed)`."""
     global _cuda_generator
     _cuda_generator = make
     return make
@@ -170,7 +186,10 @@ def register_cuda_generator(make: GeneratorType) -> GeneratorType:
 def random_generator(seed: Any) -> Any:
     """A generator on the active backend; `.random(size, dtype=...)` draws uniform numbers.
 
-    NumPy's or CuPy's own, but on an NVIDIA GPU `minicnn.random.CounterGenerator`.
+    It is NumPy's or CuPy's own, but on an NVIDIA GPU `kernels.cuda.random.CounterGenerator`.
+
+    Args:
+        seed: an integer or several, as `numpy.random.SeedSequence` takes them.
     """
     if _cuda_generator is not None and cuda_is_active():
         return _cuda_generator(seed)
@@ -178,7 +197,7 @@ def random_generator(seed: Any) -> Any:
 
 
 def synchronize() -> None:
-    """Wait until a GPU has done all it was asked to; NumPy is done as soon as it returns."""
+    """Wait until a GPU has finished all its work; NumPy needs no waiting."""
     if _active.name == "cupy":
         _active.module.cuda.Device().synchronize()
 
@@ -189,7 +208,7 @@ def floatx() -> str:
 
 
 def set_floatx(dtype: str) -> None:
-    """Make layers built from now on compute in "float32" or "float64"."""
+    """Let layers made from now on compute in `dtype`, "float32" or "float64"."""
     global _floatx
     if dtype not in ("float32", "float64"):
         raise ValueError(f"floatx must be 'float32' or 'float64', not {dtype!r}")
@@ -200,13 +219,16 @@ def enable_tensor_float_32(enabled: bool = True) -> None:
     """Let NVIDIA GPUs multiply float32 in TF32, on their tensor cores.
 
     The factors of convolutions and dense products are rounded to 10 bits of fraction (a relative
-    error of up to 2^-11), in forward passes and gradients; sums are made in float32. Without it
+    error of up to 2^-11), in forward passes and gradients; sums are made in float32. Without TF32
     results agree with those of a CPU to about 1e-5. Arrays stay float32, and all else, such as
-    batch normalization or the optimizer, is calculated in it. Nothing changes on a CPU.
+    batch normalization or the optimizer, is calculated in float32. Nothing changes on a CPU.
 
-    Off unless the variable MINICNN_TF32 is 1, or, where it is not set, CuPy's own CUPY_TF32. The
-    products that are left to CuPy (`Conv2D(algorithm="im2col")`) follow the latter alone, as it
-    stands when the first of them is made.
+    Off by default, unless the variable MINICNN_TF32 is 1, or, if it is not set, CuPy's own
+    CUPY_TF32. The products that are left to CuPy (`Conv2D(algorithm="im2col")`) follow the latter
+    alone, as it is set when the first of them is made.
+
+    Args:
+        enabled: whether they may.
     """
     global _tensor_float_32
     _tensor_float_32 = bool(enabled)

@@ -1,8 +1,8 @@
-"""Dtype policies: in which numbers a layer computes, and in which it keeps its weights.
+"""Dtype policies: the dtype in which a layer computes, and that in which it keeps its weights.
 
 `mixed_float16` and `mixed_bfloat16` compute in 16 bits and keep the weights in float32, because the
-small changes of a step would be lost in 16 bits. On a GPU that halves the traffic with memory and
-takes the fast matrix units; a CPU has neither, and is slower with it.
+small changes of a training step would be lost in 16 bits. On a GPU that halves the memory traffic
+and uses the fast matrix units; a CPU gains neither, and is slower with it.
 
 Source: Micikevicius et al., "Mixed precision training" (2017), arXiv:1710.03740.
 """
@@ -31,7 +31,7 @@ class DTypePolicy:
         name: "float32", "float64", "mixed_float16" or "mixed_bfloat16".
 
     Attributes:
-        compute_dtype: of what the layer takes and gives.
+        compute_dtype: of the layer's inputs and outputs.
         variable_dtype: of its weights.
 
     Raises:
@@ -44,7 +44,7 @@ class DTypePolicy:
             hint = near_matches(str(name), _POLICIES)
             if name in ("float16", "bfloat16"):
                 hint = (
-                    f"weights of 16 bits would not take up small steps: say 'mixed_{name}', which "
+                    f"weights of 16 bits would lose small changes: use 'mixed_{name}', which "
                     f"computes in {name} with weights in float32"
                 )
             raise ValueError(f"there is no dtype policy {name!r}; {hint}")
@@ -66,19 +66,19 @@ _global: DTypePolicy | None = None
 
 
 def global_policy() -> DTypePolicy:
-    """The policy of layers that are made without `dtype`: `backend.floatx()`, unless set."""
+    """The policy of layers without `dtype`; default: that of `backend.floatx()`."""
     return _global or DTypePolicy(backend.floatx())
 
 
 def set_global_policy(policy: Any) -> None:
-    """Give layers made from now on a policy, by name or object; None goes back to
+    """Set the `policy` of layers made from now on, by name or object; None goes back to
     `backend.floatx()`."""
     global _global
     _global = None if policy is None else get(policy)
 
 
 def get(identifier: Any) -> DTypePolicy:
-    """A policy from a name, a dtype, or itself; None for the global one."""
+    """A policy from an `identifier`: a name, a dtype, a policy, or None for the global one."""
     if identifier is None:
         return global_policy()
     if isinstance(identifier, DTypePolicy):

@@ -8,12 +8,12 @@ gradients backward gives when it is handed dy = r. Along a direction d the deriv
     df/dd = (8 (f(x + hd) - f(x - hd)) - (f(x + 2hd) - f(x - 2hd))) / 12h + O(h^4)
 
 (Fornberg 1988, "Generation of finite difference formulas on arbitrarily spaced grids"). It is
-compared with <gradient, d> along one random direction, which every entry takes part in, and along
+compared with <gradient, d> along one random direction, in which every element takes part, and along
 single sampled coordinates, which say where an error is. All of it in float64.
 
-ReLU, max-pooling and their like have kinks, at which no derivative exists. One is met when the
-differences taken to the right, to the left and over twice the step disagree by as much as backward
-is off; then the step is shortened, and if that does not help another coordinate is taken.
+ReLU, max-pooling and the like have kinks, at which no derivative exists. One is met when the
+differences taken to the right, to the left and over twice the distance disagree by as much as
+backward is off; then h is reduced, and if that does not help another coordinate is taken.
 """
 
 import math
@@ -25,11 +25,13 @@ from typing import Any
 import numpy as np
 
 from minicnn import backend
-from minicnn.context import Context
 from minicnn.dtype_policies import DTypePolicy
-from minicnn.layers.base import Layer, Weight, with_inner_layers
+from minicnn.layers.base import Layer, with_inner_layers
+from minicnn.layers.context import Context
+from minicnn.layers.weight import Weight
+from minicnn.typing import Array
 
-_STEP_REDUCTIONS = (1.0, 0.1, 0.01)
+_REDUCTIONS = (1.0, 0.1, 0.01)  # of h
 
 
 class GradientCheckError(AssertionError):
@@ -43,7 +45,7 @@ class ArrayCheck:
     Attributes:
         name: "x", "x[1]", "kernel", "bias" ...
         shape: its shape.
-        error: largest relative error among the directions tried.
+        error: largest relative error of the directions tried.
         coordinate: the index at which it was found; None for the random direction.
         analytic: what backward says there.
         numeric: what central differences say there.
@@ -62,6 +64,7 @@ class ArrayCheck:
 
     @property
     def where(self) -> str:
+        """`coordinate` in words."""
         if self.coordinate is None:
             return "along a random direction"
         return f"at [{', '.join(map(str, self.coordinate))}]"
@@ -69,7 +72,13 @@ class ArrayCheck:
 
 @dataclass
 class GradientCheck:
-    """The result of `gradcheck`; printed, it is a table with a line per array."""
+    """The result of `gradcheck`; printed, it is a table with a line per array.
+
+    Attributes:
+        target: name of what was checked.
+        tolerance: largest relative error allowed.
+        arrays: the result for each array.
+    """
 
     target: str
     tolerance: float
@@ -109,31 +118,31 @@ def gradcheck(
     """Compare the gradients of a layer, model or loss with central differences, in float64.
 
     A layer is built if it is not yet. Its weights are cast to float64 and moved a little off their
-    values for the check (a factor of one or an offset of zero would hide mistakes), and given
-    back afterwards. Random layers get an equal generator, `ctx.rng`, at every evaluation.
+    values for the check (a factor of one or an offset of zero would hide mistakes), and set back
+    afterwards. Random layers get an equal generator, `ctx.rng`, at every evaluation.
 
     Args:
         target: a `Layer`, a model, or a loss.
-        x: the input with its batch axis, a list of them for a layer with several inputs; for a
-            loss the predictions. Normally distributed where not given.
+        x: the input with its batch axis, or a list for a layer with several inputs; for a loss the
+            predictions. Default: normally distributed.
         y: for a loss the targets.
-        input_shape: shape of one image or sample, without the batch; a list of shapes for a layer
-            with several inputs. The shape the layer was built for where not given.
+        input_shape: shape of one image or sample, without the batch axis; a list of shapes for a
+            layer with several inputs. Default: the shape the layer was built for.
         sample_weight: for a loss, weights of the samples.
         seed: of input, projection, directions and `ctx.rng`.
         samples: coordinates compared in each array, besides the random direction.
-        epsilon: the step h of the differences.
+        epsilon: the distance h of the differences.
         tolerance: largest relative error allowed, |a - n| / max(|a|, |n|) with a floor at a
             thousandth of the array's root-mean-square gradient and at the rounding error of f.
         training: whether the layer runs as in training.
-        batch_size: samples in the input that is made up.
+        batch_size: samples in the default input.
 
     Returns:
         The relative error per array; `print` shows it as a table.
 
     Raises:
-        GradientCheckError: a gradient is wrong, missing, of another shape or dtype, or forward
-            is not a function of its input and `ctx.rng`; the message names the array, the
+        GradientCheckError: a gradient is wrong, missing, or of another shape or dtype, or forward
+            depends on more than its input and `ctx.rng`; the message names the array, the
             coordinate and both values.
         ValueError: neither `x` nor a shape is known, or a loss comes without targets.
     """
@@ -174,28 +183,28 @@ class _Problem:
     name: str
 
     def __init__(self) -> None:
-        self.arrays: dict[str, Any] = {}
-        self.put: dict[str, Callable[[Any], None]] = {}
+        self.arrays: dict[str, Array] = {}
+        self.put: dict[str, Callable[[Array], None]] = {}
 
     def outputs(self) -> np.ndarray:
         """All outputs in one row, on the host."""
         raise NotImplementedError
 
-    def gradients(self, projection: np.ndarray) -> dict[str, Any]:
+    def gradients(self, projection: np.ndarray) -> dict[str, Array]:
         """What backward says the gradients of sum(projection * outputs) are."""
         raise NotImplementedError
 
-    def put_input(self, i: int) -> Callable[[Any], None]:
-        def put(value: Any) -> None:
+    def put_input(self, i: int) -> Callable[[Array], None]:
+        def put(value: Array) -> None:
             self.inputs[i] = value
 
         return put
 
-    inputs: list[Any]
+    inputs: list[Array]
 
 
 class _LayerProblem(_Problem):
-    def __init__(self, layer: Layer, inputs: list[Any], many: bool, training: bool, seed: int):
+    def __init__(self, layer: Layer, inputs: list[Array], many: bool, training: bool, seed: int):
         super().__init__()
         self.layer, self.inputs, self.many = layer, inputs, many
         self.training, self.seed = training, seed
@@ -212,12 +221,12 @@ class _LayerProblem(_Problem):
             self.arrays[name] = w.value
             self.put[name] = _put_weight(w)
 
-    def run(self, record: bool) -> tuple[list[Any], bool, Context]:
+    def run(self, record: bool) -> tuple[list[Array], bool, Context]:
         for layer in with_inner_layers(self.layer):
             if hasattr(layer, "reseed"):
                 layer.reseed()
         ctx = Context(self.training, record=record, rng=backend.random_generator(self.seed))
-        # copies: forward may overwrite what it is given no more than anybody else may
+        # copies, to see whether forward overwrites its input
         kept = [a.copy() for a in self.inputs]
         results = self.layer.forward(list(self.inputs) if self.many else self.inputs[0], ctx)
         for a, b in zip(self.inputs, kept, strict=True):
@@ -230,7 +239,7 @@ class _LayerProblem(_Problem):
         results, _, _ = self.run(record=False)
         return np.concatenate([backend.to_numpy(r).ravel() for r in results])
 
-    def gradients(self, projection: np.ndarray) -> dict[str, Any]:
+    def gradients(self, projection: np.ndarray) -> dict[str, Array]:
         results, many, ctx = self.run(record=True)
         for r in results:
             if r.dtype != np.float64:
@@ -240,8 +249,8 @@ class _LayerProblem(_Problem):
                 )
         cuts = np.cumsum([r.size for r in results])[:-1]
         dys = [
-            backend.asarray(part.reshape(r.shape))
-            for part, r in zip(np.split(projection, cuts), results, strict=True)
+            backend.asarray(piece.reshape(r.shape))
+            for piece, r in zip(np.split(projection, cuts), results, strict=True)
         ]
         dx = self.layer.backward(dys if many else dys[0], ctx)
         gradients = dict(zip(self.arrays, dx if self.many else [dx], strict=False))
@@ -266,13 +275,13 @@ class _LossProblem(_Problem):
         self.arrays = {"y_pred": self.inputs[0]}
         self.put = {"y_pred": self.put_input(0)}
 
-    def forward(self) -> tuple[Any, Any]:
+    def forward(self) -> tuple[Array, Any]:
         return self.loss.forward(self.y, self.inputs[0], sample_weight=self.sample_weight)
 
     def outputs(self) -> np.ndarray:
         return backend.to_numpy(self.forward()[0]).ravel()
 
-    def gradients(self, projection: np.ndarray) -> dict[str, Any]:
+    def gradients(self, projection: np.ndarray) -> dict[str, Array]:
         _, state = self.forward()
         return {"y_pred": self.loss.backward(state) * float(projection[0])}
 
@@ -328,7 +337,7 @@ def _compare(
 def _try_direction(
     problem: _Problem,
     name: str,
-    value: Any,
+    value: Array,
     direction: np.ndarray,
     y: np.ndarray,
     projection: np.ndarray,
@@ -342,13 +351,13 @@ def _try_direction(
     """Compare along one direction, and note the result in `check`."""
     d = backend.asarray(direction)
     size = float(np.linalg.norm(y * projection))
-    for reduction in _STEP_REDUCTIONS:
+    for reduction in _REDUCTIONS:
         h = epsilon * reduction
         values = {}
         try:
             for k in (-2, -1, 1, 2):
                 problem.put[name](value + (k * h) * d)
-                # differences of outputs first: what does not depend on the entry cancels exactly
+                # differences of outputs first: what does not depend on `name` cancels exactly
                 values[k] = float(((problem.outputs() - y) * projection).sum())
         finally:
             problem.put[name](value)
@@ -388,7 +397,9 @@ def _directions(
         yield coordinate, direction
 
 
-def _host_gradient(problem: _Problem, name: str, value: Any, gradient: Any) -> np.ndarray:
+def _host_gradient(
+    problem: _Problem, name: str, value: Array, gradient: Array | None
+) -> np.ndarray:
     if gradient is None:
         raise GradientCheckError(f"{problem.name}: backward gives no gradient of {name}")
     if tuple(gradient.shape) != tuple(value.shape):
@@ -408,11 +419,11 @@ def _host_gradient(problem: _Problem, name: str, value: Any, gradient: Any) -> n
 
 def _inputs(
     layer: Layer, x: Any, input_shape: Any, batch_size: int, rng: np.random.Generator
-) -> tuple[list[Any], bool]:
+) -> tuple[list[Array], bool]:
     """The inputs in float64, and whether the layer takes a list."""
     if x is not None:
         many = isinstance(x, (list, tuple))
-        # copies: the check writes into none of the caller's arrays
+        # copies: the check must not write into the caller's arrays
         return [backend.asarray(a, "float64").copy() for a in (x if many else [x])], many
     if input_shape is None:
         known = layer.input_shape
@@ -429,21 +440,21 @@ def _inputs(
     return [backend.asarray(rng.standard_normal((batch_size, *s))) for s in shapes], many
 
 
-def _put_weight(weight: Weight) -> Callable[[Any], None]:
-    def put(value: Any) -> None:
+def _put_weight(weight: Weight) -> Callable[[Array], None]:
+    def put(value: Array) -> None:
         weight.value = value
 
     return put
 
 
-def _float64_or_integer(a: Any) -> Any:
+def _float64_or_integer(a: Any) -> Array:
     a = backend.asarray(a)
     return a.astype("float64") if a.dtype.kind == "f" else a
 
 
 @contextmanager
 def _float64(layer: Layer) -> Iterator[None]:
-    """`layer` and what is in it computes in float64; afterwards as before."""
+    """Within the context `layer` and its inner layers compute in float64."""
     layers = list(with_inner_layers(layer))
     policies = [inner.dtype_policy for inner in layers]
     originals = {w: w.value for w in layer.weights}
@@ -466,11 +477,12 @@ def _float64(layer: Layer) -> Iterator[None]:
 
 @contextmanager
 def _moved_weights(layer: Layer, rng: np.random.Generator) -> Iterator[None]:
-    """Weights off their values; averages and variances, which nothing learns, upwards only."""
+    """Within the context weights are off their values; averages and variances, which are not
+    learned, are higher."""
     originals = {w: w.value for w in layer.weights if w.value.dtype.kind == "f"}
     for w, value in originals.items():
-        step = rng.normal(0, 0.1, w.shape) if w.learned else rng.uniform(0, 0.2, w.shape)
-        w.value = value + backend.asarray(step)
+        change = rng.normal(0, 0.1, w.shape) if w.learned else rng.uniform(0, 0.2, w.shape)
+        w.value = value + backend.asarray(change)
     try:
         yield
     finally:

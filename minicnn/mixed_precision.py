@@ -2,7 +2,7 @@
 
     minicnn.mixed_precision.set_global_policy("mixed_float16")
 
-before a model is made has its layers compute in float16, with weights in float32; `compile` then
+before a model is made lets its layers compute in float16, with weights in float32; `compile` then
 scales the loss by itself. See `minicnn.dtype_policies` and `optimizers.LossScaleOptimizer`.
 """
 

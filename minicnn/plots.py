@@ -1,6 +1,6 @@
 """Pictures of data, training and mistakes, drawn with matplotlib.
 
-Every function returns the `matplotlib.figure.Figure`, and writes it too where `path` is given; the
+Every function returns the `matplotlib.figure.Figure`, and writes it to `path` if one is given; the
 suffix chooses the format (.png, .pdf, .svg). No window is opened and pyplot's state is not touched.
 Images are (N, height, width, channels), uint8 or floats; with 1 channel they are grey.
 """
@@ -14,23 +14,22 @@ import numpy as np
 
 from minicnn.backend import to_numpy
 from minicnn.files import atomic_write
+from minicnn.typing import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from minicnn.profiler import Profile
-
 # Two colours of the palette of Okabe and Ito, told apart with any kind of colour vision
-_BLUE, _VERMILION = "#0072B2", "#D55E00"
-_GREY = "#555555"
+BLUE, VERMILION = "#0072B2", "#D55E00"
+GREY = "#555555"
 _DPI = 144
 
 Path = str | os.PathLike[str]
 
 
 def plot_samples(
-    images: Any,
-    labels: Any,
+    images: Array,
+    labels: Array,
     class_names: Sequence[str],
     path: Path | None = None,
     title: str | None = None,
@@ -44,7 +43,7 @@ def plot_samples(
         labels: class numbers (N,) or (N, 1).
         class_names: name of each class.
         path: where to write the picture.
-        title: what stands above, the name of the data set for one.
+        title: the text above, such as the name of the data set.
         columns, rows: size of the grid; it shrinks to the number of images.
     """
     images = to_numpy(images)[: rows * columns]
@@ -54,12 +53,12 @@ def plot_samples(
 
 
 def plot_curves(history: Any, path: Path | None = None, title: str | None = None) -> "Figure":
-    """Loss, and accuracy where there is one, by epoch, for training and validation.
+    """Loss, and accuracy if there is one, per epoch, for training and validation.
 
     Args:
         history: what `fit` returned, or its `.history`, a dictionary of lists.
         path: where to write the picture.
-        title: what stands above.
+        title: the text above.
 
     Raises:
         ValueError: there is no "loss" in the history.
@@ -69,15 +68,15 @@ def plot_curves(history: Any, path: Path | None = None, title: str | None = None
         raise ValueError(f"history has no 'loss'; it has {', '.join(curves) or 'nothing at all'}")
     accuracy = next((k for k in curves if not k.startswith("val_") and "acc" in k), None)
     shown = ["loss"] if accuracy is None else ["loss", accuracy]
-    figure = _figure(5.2 * len(shown), 3.9, title)
+    figure = new_figure(5.2 * len(shown), 3.9, title)
     epochs = np.arange(1, len(curves["loss"]) + 1)
     markers: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(epochs) <= 30 else {}
     for place, key in enumerate(shown, start=1):
         axes = figure.add_subplot(1, len(shown), place)
-        axes.plot(epochs, curves[key], color=_BLUE, label="training", **markers)
+        axes.plot(epochs, curves[key], color=BLUE, label="training", **markers)
         if f"val_{key}" in curves:
             axes.plot(
-                epochs, curves[f"val_{key}"], color=_VERMILION, linestyle="--", label="validation",
+                epochs, curves[f"val_{key}"], color=VERMILION, linestyle="--", label="validation",
                 **markers,
             )  # fmt: skip
         axes.set_title(key.replace("_", " ").capitalize(), fontsize=11)
@@ -90,7 +89,7 @@ def plot_curves(history: Any, path: Path | None = None, title: str | None = None
 
 
 def plot_confusion_matrix(
-    matrix: Any, class_names: Sequence[str], path: Path | None = None, title: str | None = None
+    matrix: Array, class_names: Sequence[str], path: Path | None = None, title: str | None = None
 ) -> "Figure":
     """Counts of true against predicted classes; the shade is the share of the true class.
 
@@ -98,7 +97,7 @@ def plot_confusion_matrix(
         matrix: counts (C, C), [true, predicted].
         class_names: C names.
         path: where to write the picture.
-        title: what stands above.
+        title: the text above.
 
     Raises:
         ValueError: the matrix is not C x C.
@@ -112,7 +111,7 @@ def plot_confusion_matrix(
         )
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     size = max(4.2, 0.62 * count + 1.8)
-    figure = _figure(size + 1.1, size, title)
+    figure = new_figure(size + 1.1, size, title)
     axes = figure.add_subplot()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = range(count)
@@ -125,7 +124,7 @@ def plot_confusion_matrix(
     axes.grid(which="minor", color="white", linewidth=1)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
-    if count <= 30:  # with more classes numbers could not be read
+    if count <= 30:  # with more classes the counts would be too small to read
         for i, j in np.ndindex(count, count):
             colour = "white" if shares[i, j] > 0.5 else "#222222" if matrix[i, j] else "#AAAAAA"
             number = f"{matrix[i, j]:.4g}" if matrix.dtype.kind == "f" else str(matrix[i, j])
@@ -138,16 +137,16 @@ def plot_confusion_matrix(
 
 
 def plot_mistakes(
-    images: Any,
-    y_true: Any,
-    probabilities: Any,
+    images: Array,
+    y_true: Array,
+    probabilities: Array,
     class_names: Sequence[str],
     path: Path | None = None,
     title: str | None = None,
     columns: int = 6,
     rows: int = 4,
 ) -> "Figure":
-    """The images that were taken for a wrong class with the highest probability, worst first.
+    """The images that got a wrong class with the highest probability, worst first.
 
     Args:
         images: (N, height, width, channels).
@@ -155,15 +154,18 @@ def plot_mistakes(
         probabilities: what the model predicts, (N, C).
         class_names: C names.
         path: where to write the picture.
-        title: what stands above.
+        title: the text above.
         columns, rows: size of the grid; it shrinks to the number of mistakes.
+
+    Raises:
+        ValueError: images, classes and probabilities are not equally many.
     """
     probabilities = to_numpy(probabilities)
     y_true = to_numpy(y_true).reshape(-1)
     if len(y_true) != len(probabilities) or len(images) != len(y_true):
         raise ValueError(
             f"{len(images)} images, {len(y_true)} classes and {len(probabilities)} predictions "
-            "were given; one each"
+            "were given; there should be equally many"
         )
     predicted = probabilities.argmax(axis=1)
     certainty = probabilities.max(axis=1)
@@ -183,52 +185,25 @@ def plot_mistakes(
     return finished(figure, path)
 
 
-def plot_profile(
-    profile: "Profile", path: Path | None = None, title: str | None = None
-) -> "Figure":
-    """A bar for each layer, first on top: milliseconds of forward and, behind it, of backward.
+def __getattr__(name: str) -> Any:
+    # PEP 562: `plot_profile` has moved to `minicnn.profiler`, which stands above this module.
+    if name == "plot_profile":
+        from minicnn.profiler import plot_profile
 
-    Beside a bar stands how fast the layer's products were, and that as a share of the peak of a
-    large matrix product; more than 100 % where an algorithm saves multiplications.
+        return plot_profile
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def new_figure(width: float, height: float, title: str | None) -> "Figure":
+    """An empty figure.
 
     Args:
-        profile: what `model.profile` returned.
-        path: where to write the picture.
-        title: what stands above; model, images and threads where not given.
+        width, height: in inches.
+        title: the text above; None for none.
+
+    Raises:
+        ImportError: matplotlib is not installed.
     """
-    rows = profile.rows
-    threads = "1 thread" if profile.threads == 1 else f"{profile.threads} threads"
-    figure = _figure(
-        8.6, 1.6 + 0.3 * len(rows), title or f"{profile.name}: {profile.images} images, {threads}"
-    )
-    axes = figure.add_subplot()
-    places = range(len(rows))
-    forward = [1e3 * row.forward_seconds for row in rows]
-    backward = [1e3 * row.backward_seconds for row in rows]
-    axes.barh(places, forward, color=_BLUE, height=0.7, label="forward")
-    axes.barh(places, backward, left=forward, color=_VERMILION, height=0.7, label="backward")
-    for place, row in zip(places, rows, strict=True):
-        share = profile.peak_share(row)
-        if row.gflops is not None and share is not None:
-            axes.annotate(
-                f"{row.gflops:,.0f} GFLOP/s, {share:.0%} of peak", (1e3 * row.seconds, place),
-                xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color=_GREY,
-            )  # fmt: skip
-    algorithms = [f" ({row.algorithm})" if row.algorithm else "" for row in rows]
-    axes.set_yticks(places, [row.name + a for row, a in zip(rows, algorithms, strict=True)])
-    axes.tick_params(axis="y", length=0, labelsize=9)
-    axes.set_ylim(len(rows) - 0.4, -0.6)  # the first layer on top
-    axes.set_xlim(0, 1.3 * 1e3 * max(row.seconds for row in rows))  # room for the text
-    axes.set_xlabel(f"Milliseconds for {profile.images} images")
-    axes.grid(axis="x", alpha=0.25)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    # above the axes, where no bar can be
-    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=9)
-    return finished(figure, path)
-
-
-def _figure(width: float, height: float, title: str | None) -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -247,7 +222,7 @@ def _image_grid(
     lines = max((caption.count("\n") + 1 for caption in captions), default=1)
     title_lines = 0 if not title else title.count("\n") + 1
     width, height = max(1.4 * columns, 4.0), (1.15 + 0.2 * lines) * rows + 0.26 * title_lines
-    figure = _figure(width, height, title)
+    figure = new_figure(width, height, title)
     grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).reshape(-1)
     for axes in grid:
         axes.axis("off")
@@ -258,7 +233,7 @@ def _image_grid(
 
 
 def _displayable(image: np.ndarray) -> np.ndarray:
-    """(h, w, c) of any range as what imshow takes: uint8, or floats from 0 to 1."""
+    """(h, w, c) of any range as imshow takes it: uint8, or floats from 0 to 1."""
     if image.shape[-1] == 1:
         image = image[..., 0]
     if image.dtype == np.uint8:
@@ -271,13 +246,22 @@ def _displayable(image: np.ndarray) -> np.ndarray:
 
 
 def finished(figure: "Figure", path: Path | None) -> "Figure":
+    """The figure, written to a file if there is a path.
+
+    Args:
+        figure: what to write.
+        path: the file; its suffix chooses the format.
+
+    Raises:
+        ValueError: matplotlib does not know the suffix.
+    """
     if path is not None:
         suffix = os.path.splitext(path)[1].lower().lstrip(".") or "png"
         known = figure.canvas.get_supported_filetypes()
         if suffix not in known:
             raise ValueError(
                 f"cannot write a picture as {os.fspath(path)!r}; "
-                f"suffixes known: {', '.join(sorted(known))}"
+                f"known suffixes: {', '.join(sorted(known))}"
             )
         with atomic_write(path) as temporary:
             figure.savefig(temporary, format=suffix, bbox_inches="tight", pad_inches=0.12)

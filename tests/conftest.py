@@ -13,7 +13,8 @@ from typing import Any
 import emulated_gpu
 import numpy as np
 import pytest
-import strict_backend
+import strict_backend  # noqa: F401 - it registers itself as a backend
+import strict_cuda
 from hypothesis import settings
 
 from minicnn import backend
@@ -92,13 +93,13 @@ def chosen_backend(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
-def strict() -> Iterator[strict_backend.Transfers]:
+def strict() -> Iterator[strict_cuda.Transfers]:
     """The strict stand-in for CuPy is the active backend; the value counts its transfers."""
     before = backend.get_backend()
     backend.set_backend("strict")
-    strict_backend.transfers.reset()
+    strict_cuda.transfers.reset()
     try:
-        yield strict_backend.transfers
+        yield strict_cuda.transfers
     finally:
         backend.set_backend(before)
 

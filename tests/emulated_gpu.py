@@ -11,6 +11,7 @@ from threading import Lock
 
 import cuda_on_cpu
 import strict_backend
+import strict_cuda
 
 from minicnn import backend
 from minicnn.kernels.cuda import launch
@@ -28,7 +29,7 @@ class _Event:
         pass
 
 
-class _Cuda(strict_backend.StrictCuda):
+class _Cuda(strict_cuda.StrictCuda):
     Event = _Event
 
     @staticmethod
@@ -62,6 +63,6 @@ def _function(xp, file, kernel, dtype):
     def launched(blocks, threads, given):
         arrays = [a._data if isinstance(a, strict_backend.StrictArray) else a for a in given]
         with _one_at_a_time:
-            strict_backend._done(run, blocks, threads, arrays)
+            strict_cuda.done(run, blocks, threads, arrays)
 
     return launched

@@ -7,7 +7,7 @@ import numpy as np
 from strategies import numbers
 
 from minicnn import backend
-from minicnn.context import Context
+from minicnn.layers.context import Context
 from minicnn.parallel.communicator import SOLO
 
 

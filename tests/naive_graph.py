@@ -3,7 +3,7 @@
 import numpy as np
 from strategies import numbers
 
-from minicnn.context import Context
+from minicnn.layers.context import Context
 from minicnn.models import Model
 
 

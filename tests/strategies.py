@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from minicnn.kernels.windows import Window
+from minicnn.kernels.windows import Convolution, Window
 
 
 def numbers(shape, seed=0, dtype="float64"):
@@ -37,14 +37,17 @@ def image_sizes(draw, window, extra=4):
 
 
 @dataclass(frozen=True)
-class Convolution:
+class ConvolutionCase:
     """A convolution to try: sizes, and arrays for them."""
 
-    window: Window
+    window: Convolution
     x_shape: tuple[int, int, int, int]
-    groups: int
     filters: int
     seed: int
+
+    @property
+    def groups(self):
+        return self.window.groups
 
     @property
     def geometry(self):
@@ -80,14 +83,17 @@ class Convolution:
         )
 
 
+def with_groups(window, groups):
+    return Convolution(window.size, window.strides, window.padding, window.dilation, groups)
+
+
 @st.composite
 def convolutions(draw, grouped=True):
     window = draw(windows())
     groups = draw(st.integers(1, 3)) if grouped else 1
-    return Convolution(
-        window,
+    return ConvolutionCase(
+        with_groups(window, groups),
         (draw(st.integers(1, 4)), *draw(image_sizes(window)), groups * draw(st.integers(1, 2))),
-        groups,
         groups * draw(st.integers(1, 2)),
         draw(st.integers(0, 1000)),
     )
@@ -97,15 +103,14 @@ def convolutions(draw, grouped=True):
 def paired_convolutions(draw):
     """Short rows and an even output width, so that two outputs are made at once."""
     size = draw(st.integers(1, 3)), draw(st.integers(2, 3))
-    window = Window(size, padding=draw(st.sampled_from(["valid", "same"])))
+    window = Convolution(size, padding=draw(st.sampled_from(["valid", "same"])))
     channels = draw(st.integers(1, 5))
     width = 2 * draw(st.integers(1, 4))
     if window.padding == "valid":
         width += window.size[1] - 1
-    return Convolution(
+    return ConvolutionCase(
         window,
         (draw(st.integers(1, 4)), draw(st.integers(window.size[0], 6)), width, channels),
-        1,
         draw(st.integers(1, 3)),
         draw(st.integers(0, 1000)),
     )

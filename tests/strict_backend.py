@@ -6,11 +6,8 @@ a NumPy array on the quiet, meeting one in an operation, being handed to `np.som
 arguments CuPy takes. So a stray `np.` in the library fails on the machine that runs the tests
 rather than on the first user's GPU.
 
-`transfers` counts every crossing between host and device, so that a test can say "none in here".
-
-`StrictCuda`, set as the module's `cuda`, stands in for `cupy.cuda` as far as a training step is
-captured as a CUDA graph: what is done between `begin_capture` and `end_capture` is undone at the
-end, and done again, with the same arrays, at each launch.
+Every operation goes through `strict_cuda.done`, so that a stream can capture it; the transfers
+between host and device are counted there.
 
 The lists of what CuPy lacks were read off the source of CuPy 14.2.
 """
@@ -18,12 +15,11 @@ The lists of what CuPy lacks were read off the source of CuPy 14.2.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from strict_cuda import StrictPool, StrictStream, arrays_in, count_to_device, count_to_host, done
 
 from minicnn import backend
 
@@ -100,185 +96,6 @@ _OPERATORS = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshi
 _COMPARISONS = "lt le eq ne gt ge".split()
 
 
-@dataclass
-class Transfers:
-    """How often data crossed between host and device since `reset`.
-
-    Attributes:
-        to_device: arrays or lists copied from the host.
-        to_host: arrays copied to the host, explicitly or by `float(x)`, `bool(x)`, `x.item()`:
-            on a GPU each of them waits for everything that was launched before.
-    """
-
-    to_device: int = 0
-    to_host: int = 0
-
-    def reset(self) -> None:
-        self.to_device = self.to_host = 0
-
-
-transfers = Transfers()
-
-
-def _count_to_host() -> None:
-    if StrictStream.capturing is not None:
-        raise RuntimeError(
-            "the current stream is capturing, so synchronous API calls are disallowed"
-        )
-    transfers.to_host += 1
-
-
-def _count_to_device(array: np.ndarray) -> None:
-    if StrictStream.capturing is not None and array.ndim:  # a number is an argument of a kernel
-        raise RuntimeError("the current stream is capturing, so H2D transfers are disallowed")
-    transfers.to_device += 1
-
-
-# Capturing
-
-
-class StrictGraph:
-    """What `cupy.cuda.Graph` is: operations on arrays that stay where they are."""
-
-    def __init__(self) -> None:
-        self._operations: list[tuple[Callable[[], Any], list[tuple[Any, np.ndarray]]]] = []
-        self._before: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._undo: list[Callable[[], None]] = []
-
-    def touch(self, *values: Any) -> None:
-        """Note what arrays hold before an operation may change them."""
-        for array in _arrays_in(values):
-            while isinstance(array.base, np.ndarray):
-                array = array.base
-            if id(array) not in self._before:
-                self._before[id(array)] = (array, array.copy())
-
-    def add(self, operation: Callable[[], Any], result: Any, *values: Any) -> None:
-        """Note an operation; what of its result is new gets the numbers of each launch."""
-        given = _arrays_in(values)
-        new = [
-            (place, array)
-            for place, array in enumerate(_arrays_in(result))
-            if not any(np.may_share_memory(array, other) for other in given)
-        ]
-        self._operations.append((operation, new))
-
-    def undo(self) -> None:
-        """A stream that captures does nothing."""
-        for array, before in self._before.values():
-            if array.flags.writeable:
-                array[...] = before
-        for undo in self._undo:
-            undo()
-
-    def launch(self, stream: Any = None) -> None:
-        for operation, new in self._operations:
-            results = _arrays_in(operation())
-            for place, array in new:
-                array[...] = results[place]
-
-
-class StrictStream:
-    """What `cupy.cuda.Stream` is, as far as it captures."""
-
-    capturing: StrictGraph | None = None
-
-    def __init__(self, non_blocking: bool = False):
-        self._non_blocking = non_blocking
-
-    def __enter__(self) -> StrictStream:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        pass
-
-    def begin_capture(self) -> None:
-        assert self._non_blocking and StrictStream.capturing is None
-        StrictStream.capturing = StrictGraph()
-
-    def end_capture(self) -> StrictGraph:
-        graph, StrictStream.capturing = StrictStream.capturing, None
-        assert graph is not None
-        graph.undo()
-        return graph
-
-
-class StrictPool:
-    """What `cupy.cuda.MemoryPool` is; what a graph holds has `taken` bytes."""
-
-    taken = 0
-
-    def malloc(self, size: int) -> None:
-        raise NotImplementedError("NumPy does that")
-
-    def free_all_blocks(self) -> None:
-        pass
-
-    used_bytes = staticmethod(lambda: 0)
-
-    def total_bytes(self) -> int:
-        return self.taken
-
-
-class StrictCuda:
-    """As much of `cupy.cuda` as the capturing of a graph needs."""
-
-    Stream = StrictStream
-    MemoryPool = StrictPool
-    free_bytes = 1 << 30
-
-    def __init__(self) -> None:
-        self.allocators: list[Any] = []
-        self.runtime = _Namespace(memGetInfo=lambda: (self.free_bytes, 1 << 30))
-        self.memory = _Namespace(OutOfMemoryError=type("OutOfMemoryError", (MemoryError,), {}))
-
-    def get_current_stream(self) -> Any:
-        return _Namespace(synchronize=lambda: None)
-
-    @contextmanager
-    def using_allocator(self, allocator: Any) -> Iterator[None]:
-        self.allocators.append(allocator)
-        try:
-            yield
-        finally:
-            self.allocators.pop()
-
-
-def _arrays_in(value: Any) -> list[np.ndarray]:
-    if isinstance(value, np.ndarray):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        return [array for v in value for array in _arrays_in(v)]
-    return []
-
-
-def _done(function: Any, *args: Any, **kwargs: Any) -> Any:
-    """What a function of NumPy returns, numbers as 0-d arrays; noted where a stream captures."""
-
-    def operation() -> Any:
-        return _with_arrays(function(*args, **kwargs))
-
-    graph = StrictStream.capturing
-    if graph is None:
-        return operation()
-    graph.touch(args, kwargs)
-    result = operation()
-    graph.add(operation, result, args, kwargs)
-    return result
-
-
-def _with_arrays(result: Any) -> Any:
-    if isinstance(result, np.generic):
-        return np.asarray(result)
-    if type(result) in (list, tuple):
-        return type(result)(_with_arrays(r) for r in result)
-    if isinstance(result, tuple):  # the named tuples of np.linalg
-        return tuple(_with_arrays(r) for r in result)
-    return result
-
-
 def _raw(value: Any) -> Any:
     """`value` with the NumPy arrays inside its StrictArrays; refuses arrays of the host."""
     if isinstance(value, StrictArray):
@@ -319,7 +136,7 @@ def _check_arguments(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     if name == "argsort" and kwargs.get("kind") not in (None, "stable"):
         raise ValueError("cupy.argsort has no kind but 'stable'")
     if name in _WAITING or name == "where" and len(args) == 1:
-        _count_to_host()
+        count_to_host()
     _check_bfloat16(name, args)
     if name not in _TAKES_NUMBERS and isinstance(first, (list, tuple)) and first:
         if all(isinstance(v, (bool, int, float, np.generic)) for v in first):
@@ -329,7 +146,7 @@ def _check_arguments(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 def _check_bfloat16(name: str, args: Any) -> None:
     if name not in _WITHOUT_BFLOAT16:
         return
-    if any(a.dtype.name == "bfloat16" for a in _arrays_in(_raw(args))):
+    if any(a.dtype.name == "bfloat16" for a in arrays_in(_raw(args))):
         raise TypeError(f"cupy.{name} knows no bfloat16; give it float32")
 
 
@@ -337,7 +154,7 @@ def _count_waiting(index: Any) -> None:
     """A boolean mask as an index: its True are counted, and the host waits for their number."""
     parts = index if isinstance(index, tuple) else (index,)
     if any(isinstance(part, StrictArray) and part.dtype == bool for part in parts):
-        _count_to_host()
+        count_to_host()
 
 
 class StrictArray:
@@ -387,11 +204,11 @@ class StrictArray:
     # To the host, in the open
 
     def get(self) -> np.ndarray:
-        _count_to_host()
+        count_to_host()
         return self._data.copy()
 
     def item(self, *args: int) -> Any:
-        _count_to_host()
+        count_to_host()
         return self._data.item(*args)
 
     def tolist(self) -> Any:
@@ -404,7 +221,7 @@ class StrictArray:
         return int(self.item())
 
     def __bool__(self) -> bool:
-        _count_to_host()
+        count_to_host()
         return bool(self._data)
 
     def __index__(self) -> int:
@@ -417,13 +234,13 @@ class StrictArray:
 
     def __getitem__(self, index: Any) -> Any:
         _count_waiting(index)
-        return _wrapped(_done(operator.getitem, self._data, _raw(index)))
+        return _wrapped(done(operator.getitem, self._data, _raw(index)))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(value, (list, tuple)):
             raise TypeError(f"a device array is assigned arrays or scalars, not {type(value)}")
         _count_waiting(index)
-        _done(operator.setitem, self._data, _raw(index), _raw(value))
+        done(operator.setitem, self._data, _raw(index), _raw(value))
 
     # Methods that are more than their namesakes in NumPy
 
@@ -431,26 +248,26 @@ class StrictArray:
                copy: bool = True) -> Any:  # fmt: skip
         if casting is not None or subok is not None:
             raise TypeError("cupy.ndarray.astype supports neither casting nor subok")
-        return _wrapped(_done(np.ndarray.astype, self._data, dtype, order=order, copy=copy), self)
+        return _wrapped(done(np.ndarray.astype, self._data, dtype, order=order, copy=copy), self)
 
     def fill(self, value: Any) -> None:
-        _done(np.ndarray.fill, self._data, _raw(value))
+        done(np.ndarray.fill, self._data, _raw(value))
 
     def sort(self, axis: int = -1) -> None:
         _check_bfloat16("sort", (self,))
-        _done(np.ndarray.sort, self._data, axis)
+        done(np.ndarray.sort, self._data, axis)
 
     def __copy__(self) -> StrictArray:
-        return _wrapped(_done(np.copy, self._data))
+        return _wrapped(done(np.copy, self._data))
 
     def __deepcopy__(self, memo: Any) -> StrictArray:
-        return _wrapped(_done(np.copy, self._data))
+        return _wrapped(done(np.copy, self._data))
 
 
 def _method(name: str) -> Any:
     def call(self: StrictArray, *args: Any, **kwargs: Any) -> Any:
         _check_arguments(name, (self, *args), kwargs)
-        result = _done(getattr(np.ndarray, name), self._data, *_raw(args), **_raw(kwargs))
+        result = done(getattr(np.ndarray, name), self._data, *_raw(args), **_raw(kwargs))
         return _wrapped(result, kwargs.get("out"))
 
     return call
@@ -465,14 +282,14 @@ def _operand(value: Any) -> Any:
 def _binary(function: Any, swapped: bool = False) -> Any:
     def call(self: StrictArray, other: Any) -> Any:
         pair = (self._data, _operand(other))
-        return _wrapped(_done(function, *(pair[::-1] if swapped else pair)))
+        return _wrapped(done(function, *(pair[::-1] if swapped else pair)))
 
     return call
 
 
 def _in_place(function: Any) -> Any:
     def call(self: StrictArray, other: Any) -> Any:
-        _done(function, self._data, _operand(other))
+        done(function, self._data, _operand(other))
         return self
 
     return call
@@ -492,7 +309,7 @@ for _name, _plain in (
     ("__neg__", operator.neg), ("__pos__", operator.pos),
     ("__abs__", abs), ("__invert__", operator.invert),
 ):  # fmt: skip
-    setattr(StrictArray, _name, lambda self, _plain=_plain: _wrapped(_done(_plain, self._data)))
+    setattr(StrictArray, _name, lambda self, _plain=_plain: _wrapped(done(_plain, self._data)))
 
 
 class _Ufunc:
@@ -513,12 +330,12 @@ class _Ufunc:
         for out in (*outs, *args[self._ufunc.nin :]):
             if out is not None and not isinstance(out, StrictArray):
                 raise TypeError(f"out= of cupy.{name} has to be a device array, not {type(out)}")
-        result = _done(self._ufunc, *_raw(args), **_raw(kwargs))
+        result = done(self._ufunc, *_raw(args), **_raw(kwargs))
         return _wrapped(result, *outs, *args[self._ufunc.nin :])
 
     def __getattr__(self, name: str) -> Any:
         if name == "outer":
-            return lambda *pair, **kwargs: _wrapped(_done(self._ufunc.outer, *_raw(pair), **kwargs))
+            return lambda *pair, **kwargs: _wrapped(done(self._ufunc.outer, *_raw(pair), **kwargs))
         if name == "at" and self._ufunc.__name__ in _UFUNC_AT:
             return self._at
         raise AttributeError(
@@ -527,13 +344,13 @@ class _Ufunc:
 
     def _at(self, *args: Any) -> None:
         _check_bfloat16(f"{self._ufunc.__name__}.at", args)
-        _done(self._ufunc.at, *_raw(args))
+        done(self._ufunc.at, *_raw(args))
 
 
 def _function(name: str, function: Any) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
         _check_arguments(name, args, kwargs)
-        result = _done(function, *_raw(args), **_raw(kwargs))
+        result = done(function, *_raw(args), **_raw(kwargs))
         if name in _ZERO_DIMENSIONAL:
             result = np.asarray(result)
         return _wrapped(result, *args, kwargs.get("out"))
@@ -544,12 +361,12 @@ def _function(name: str, function: Any) -> Any:
 def _creation(function: Any) -> Any:
     def call(x: Any, dtype: Any = None, **kwargs: Any) -> Any:
         if isinstance(x, StrictArray):
-            return _wrapped(_done(function, x._data, dtype=dtype, **kwargs), x)
+            return _wrapped(done(function, x._data, dtype=dtype, **kwargs), x)
         if _holds_arrays(x):
-            return _wrapped(_done(np.array, _raw(x), dtype=dtype))
+            return _wrapped(done(np.array, _raw(x), dtype=dtype))
         array = np.array(x, dtype=dtype)
-        _count_to_device(array)
-        return _wrapped(_done(np.array, array))
+        count_to_device(array)
+        return _wrapped(done(np.array, array))
 
     return call
 
@@ -574,8 +391,8 @@ class StrictGenerator:
         graph = StrictStream.capturing
         if graph is not None:
             bits, state = self._host.bit_generator, self._host.bit_generator.state
-            graph._undo.insert(0, lambda: setattr(bits, "state", state))
-        return _done(draw, *args, **kwargs)
+            graph.when_undone(lambda: setattr(bits, "state", state))
+        return done(draw, *args, **kwargs)
 
     def integers(self, low: int, high: int | None = None, size: Any = None,
                  dtype: Any = np.int64, endpoint: bool = False) -> Any:  # fmt: skip
@@ -588,13 +405,6 @@ class StrictGenerator:
         return _wrapped(drawn, out)
 
 
-class _Namespace:
-    """A submodule with nothing but the given names."""
-
-    def __init__(self, **names: Any):
-        self.__dict__.update(names)
-
-
 class StrictModule:
     """What `array_module(x)` gives for a StrictArray: numpy's names, as far as cupy has them."""
 
@@ -603,11 +413,11 @@ class StrictModule:
     ndarray = StrictArray
 
     def __init__(self) -> None:
-        self.random = _Namespace(default_rng=StrictGenerator, Generator=StrictGenerator)
-        self.linalg = _Namespace(**{n: _function(n, getattr(np.linalg, n)) for n in _LINALG})
+        self.random = SimpleNamespace(default_rng=StrictGenerator, Generator=StrictGenerator)
+        self.linalg = SimpleNamespace(**{n: _function(n, getattr(np.linalg, n)) for n in _LINALG})
         tricks = np.lib.stride_tricks
-        self.lib = _Namespace(
-            stride_tricks=_Namespace(
+        self.lib = SimpleNamespace(
+            stride_tricks=SimpleNamespace(
                 as_strided=_function("as_strided", tricks.as_strided),
                 sliding_window_view=_function("sliding_window_view", tricks.sliding_window_view),
             )

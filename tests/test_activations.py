@@ -30,7 +30,7 @@ KINKS = np.array([0.0, 0.25, 1.0, 1.5, 6.0])
 
 
 def away_from_kinks(z):
-    """Moves numbers near a kink, where differences say nothing about the derivative."""
+    """Moves elements near a kink, where differences say nothing about the derivative."""
     for kink in KINKS:
         z = np.where(np.abs(z - kink) < 1e-3, z + 0.01, z)
     return z
@@ -83,7 +83,7 @@ def test_dtype_kept_and_out_may_be_the_input(name, dtype):
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_record_may_write_over_its_input(name, dtype):
-    """As a layer lets it that has no more use for z: the gradient is the same."""
+    """A layer that has no more use for z allows it: the gradient is the same."""
     activation = CASES[name]
     z, dy = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(dtype) * 4
     y, kept = activation.record(z.copy())
@@ -158,10 +158,6 @@ def test_get():
     assert isinstance(activations.get(None), activations.Linear)
     assert isinstance(activations.get("swish"), activations.SiLU)
     assert isinstance(activations.get(activations.leaky_relu), activations.LeakyReLU)
-    for function in activations._FUNCTIONS:
-        assert activations.get(function.__name__).get_config() == (
-            activations.get(function).get_config()
-        )
     for case in CASES.values():
         config = {"class_name": type(case).__name__, "config": case.get_config()}
         assert activations.get(config).get_config() == case.get_config()
@@ -169,11 +165,24 @@ def test_get():
     assert not activations.Softmax(axis=1).is_softmax
 
 
+@pytest.mark.parametrize("name", activations.ACTIVATIONS.names())
+def test_the_name_in_keras_is_that_of_a_function_which_stands_for_the_class(name):
+    cls = activations.ACTIVATIONS.find(name)
+    function = getattr(activations, cls.keras_name)
+    for identifier in (cls.keras_name, function, function.__name__, cls):
+        found = activations.get(identifier)
+        assert type(found) is cls and found.get_config() == cls().get_config()
+    z = np.linspace(-2, 2, 6, dtype="float32").reshape(2, 3)
+    np.testing.assert_array_equal(function(z), cls()(z))
+
+
 def test_errors():
     with pytest.raises(ValueError, match="unknown activation 'rleu'; did you mean 'ReLU'"):
         activations.get("rleu")
     with pytest.raises(TypeError, match="not as 3"):
         activations.get(3)
+    with pytest.raises(TypeError, match="not as <function"):
+        activations.get(lambda z: z)
     with pytest.raises(ValueError, match="negative_slope of 0 or above; got -0.1"):
         activations.LeakyReLU(-0.1)
     with pytest.raises(ValueError, match="positive max_value, or None; got 0"):

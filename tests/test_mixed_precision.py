@@ -78,7 +78,7 @@ def test_the_global_policy_is_that_of_layers_made_from_now_on():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("float16", "say 'mixed_float16', which computes in float16 with weights in float32"),
+        ("float16", "use 'mixed_float16', which computes in float16 with weights in float32"),
         ("mixed_flaot16", "no dtype policy 'mixed_flaot16'; did you mean 'mixed_float16'"),
         ("int8", "no dtype policy 'int8'; "),
     ],

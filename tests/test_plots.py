@@ -8,9 +8,8 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from matplotlib.image import imread  # noqa: E402
-
-from minicnn import plots  # noqa: E402
+from minicnn import plots, profiler  # noqa: E402
+from tests.figures import nothing_clipped, texts  # noqa: E402
 
 NAMES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 RNG = np.random.default_rng(0)
@@ -18,22 +17,6 @@ IMAGES = RNG.integers(256, size=(40, 8, 8, 3), dtype=np.uint8)
 LABELS = RNG.integers(10, size=(40, 1))
 PROBABILITIES = RNG.dirichlet(np.ones(10), size=40)
 HISTORY = {"loss": [2.0, 1.5], "accuracy": [0.3, 0.5], "val_loss": [2, 1.6], "val_accuracy": [0, 1]}
-
-
-def texts(figure):
-    found = [figure.get_suptitle()]
-    for axes in figure.axes:
-        found += [axes.get_title(), axes.get_xlabel(), axes.get_ylabel()]
-        found += [t.get_text() for t in axes.texts]
-        found += [t.get_text() for t in (axes.get_legend().texts if axes.get_legend() else [])]
-    return found
-
-
-def nothing_clipped(path):
-    """Whether a margin runs all around the picture, so that no label is cut off."""
-    picture = imread(path)[..., :3]
-    edges = [picture[:4], picture[-4:], picture[:, :4], picture[:, -4:]]
-    return all((edge == 1).all() for edge in edges)
 
 
 def test_samples(tmp_path):
@@ -107,48 +90,6 @@ def test_no_mistakes_at_all(tmp_path):
     assert (tmp_path / "m.png").exists()
 
 
-def profile(layers=3):
-    from minicnn.profiler import LayerProfile, Profile
-
-    dense = [
-        LayerProfile(f"fc{i}", "Dense", "(n, 9)", "", 0.001, 0, 10**6, 0, 9, 1e6)
-        for i in range(2, layers)
-    ]
-    rows = [
-        LayerProfile(
-            "conv", "Conv2D", "(n, 8)", "winograd", 0.002, 0.006, 10**8, 2 * 10**8, 9, 1e8
-        ),
-        LayerProfile("pool", "MaxPooling2D", "(n, 4)", "", 0.001, 0.002, 0, 0, 4, 0),
-        *dense,
-    ]
-    return Profile("net", "float32", rows, images=32, threads=2, peak=50.0, bytes_kept=20)
-
-
-def test_profile(tmp_path):
-    figure = profile().plot(tmp_path / "profile.png")
-    assert figure.get_suptitle() == "net: 32 images, 2 threads"
-    (axes,) = figure.axes
-    assert [t.get_text() for t in axes.get_yticklabels()] == ["conv (winograd)", "pool", "fc2"]
-    forward, backward = axes.containers
-    np.testing.assert_allclose([bar.get_width() for bar in forward], [2, 1, 1])
-    np.testing.assert_allclose([bar.get_width() for bar in backward], [6, 2, 0])
-    np.testing.assert_allclose([bar.get_x() for bar in backward], [2, 1, 1])
-    assert [t.get_text() for t in axes.texts] == [
-        "75 GFLOP/s, 150% of peak", "2 GFLOP/s, 4% of peak"
-    ]  # fmt: skip
-    assert axes.yaxis_inverted()  # the first layer on top
-    assert {"forward", "backward", "Milliseconds for 32 images"} <= set(texts(figure))
-    assert nothing_clipped(tmp_path / "profile.png")
-
-
-@pytest.mark.parametrize("layers", [2, 60])
-def test_profiles_of_any_length_fit(tmp_path, layers):
-    figure = plots.plot_profile(profile(layers), tmp_path / "p.png", title="A network")
-    assert figure.get_suptitle() == "A network"
-    assert len(figure.axes[0].get_yticklabels()) == layers
-    assert nothing_clipped(tmp_path / "p.png")
-
-
 def test_many_mistakes_fit(tmp_path):
     long = "a title that is rather longer than the picture is wide " * 3
     plots.plot_mistakes(IMAGES, LABELS, PROBABILITIES, NAMES, tmp_path / "m.png", long)
@@ -182,7 +123,7 @@ def test_unwritable_folder_and_unknown_suffix(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="cannot write into the folder"):
         plots.plot_curves(HISTORY, tmp_path / "file" / "c.png")
-    with pytest.raises(ValueError, match="suffixes known: .*png"):
+    with pytest.raises(ValueError, match="known suffixes: .*png"):
         plots.plot_curves(HISTORY, tmp_path / "c.txt")
     assert os.listdir(tmp_path) == ["file"]
 
@@ -197,3 +138,9 @@ def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match="plots need matplotlib: pip install"):
         plots.plot_curves(HISTORY)
+
+
+def test_the_picture_of_a_profile_has_its_old_name_too():
+    assert plots.plot_profile is profiler.plot_profile
+    with pytest.raises(AttributeError, match="'minicnn.plots' has no attribute 'plot_profiles'"):
+        _ = plots.plot_profiles

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from networks import NETWORKS  # noqa: E402 - found through the path above
 import minicnn  # noqa: E402
 from minicnn import backend, mixed_precision  # noqa: E402
 from minicnn.backend import synchronize  # noqa: E402, F401 - the worker calls it
-from minicnn.parallel.capture import CapturedStep  # noqa: E402
+from minicnn.training.capture import CapturedStep  # noqa: E402
+from minicnn.training.step import train_step  # noqa: E402
 from minicnn.utils import set_random_seed  # noqa: E402
 
 VERSIONS = {"minicnn": minicnn.__version__, "numpy": np.__version__}
@@ -35,7 +37,7 @@ def use_precision(name):
 
 
 def make_step(task, network, x, y, threads, precision="float32"):
-    """The step to time; MINICNN_NUM_THREADS, which the parent sets, holds `threads`.
+    """The work to time; MINICNN_NUM_THREADS, which the parent sets, holds `threads`.
 
     Args:
         precision: as `use_precision` takes it.
@@ -50,5 +52,5 @@ def make_step(task, network, x, y, threads, precision="float32"):
         return lambda: model.train_on_batch(x, y)
     # what `fit` does for each batch of a data set that lies on the device
     x, y = backend.asarray(x), backend.asarray(y)
-    step = CapturedStep(model, model._train_step)
-    return lambda: step(*model._prepare((x, y, None)))
+    step = CapturedStep(model, partial(train_step, model))
+    return lambda: step(*model.prepare(([x], y, None)))

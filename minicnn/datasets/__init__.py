@@ -1,4 +1,4 @@
-"""Data sets: CIFAR-10, and images the library draws itself where there is no network."""
+"""Data sets: CIFAR-10, and images that the library draws itself, for use without a network."""
 
 from minicnn.datasets import cifar10, shapes
 from minicnn.datasets.fetch import DatasetUnavailable

@@ -32,22 +32,23 @@ def load_data(data_dir: str | os.PathLike[str] | None = None) -> tuple[Split, Sp
     x_train (50000, 32, 32, 3), y_train (50000, 1), x_test (10000, 32, 32, 3), y_test (10000, 1).
     Pixels are 0 to 255, labels 0 to 9 in the order of `CLASS_NAMES`.
 
-    Looked for, in this order: in `data_dir`; in the directory that the environment variable
-    MINICNN_DATA_DIR names; in the user's cache. Failing these the official binary archive
-    (170 MB) is downloaded into the cache. Each directory may be the official folder itself
-    (binary or python format) or hold it. A given `data_dir` is the only place looked at.
+    Args:
+        data_dir: the only directory to look in: the official folder itself (binary or python
+            format), or one that holds it. Default: the directory that the environment variable
+            MINICNN_DATA_DIR names, then the user's cache. If neither has it, the official binary
+            archive (170 MB) is downloaded into the cache.
 
     Raises:
         FileNotFoundError: no CIFAR-10 in `data_dir`, or one of its files is missing.
-        ValueError: a file is truncated or mis-sized, or a label is above 9.
-        DatasetUnavailable: it is nowhere on disk and cannot be downloaded.
+        ValueError: a file has the wrong size, or a label is above 9.
+        DatasetUnavailable: it is not on disk and cannot be downloaded.
     """
     folder = _explicit(Path(data_dir)) if data_dir is not None else _search()
     x_train, y_train = _empty(5 * _RECORDS)
     x_test, y_test = _empty(_RECORDS)
     for i, name in enumerate(_BATCHES[:-1]):
-        part = slice(i * _RECORDS, (i + 1) * _RECORDS)
-        _read_into(folder, name, x_train[part], y_train[part])
+        images = slice(i * _RECORDS, (i + 1) * _RECORDS)
+        _read_into(folder, name, x_train[images], y_train[images])
     _read_into(folder, _BATCHES[-1], x_test, y_test)
     return (x_train, y_train), (x_test, y_test)
 
@@ -58,7 +59,7 @@ def _empty(count: int) -> Split:
 
 def _explicit(directory: Path) -> Path:
     if not directory.is_dir():
-        raise FileNotFoundError(f"data_dir {str(directory)!r} is no directory")
+        raise FileNotFoundError(f"data_dir {str(directory)!r} is not a directory")
     folder = _official_folder(directory)
     if folder is None:
         raise FileNotFoundError(
@@ -102,7 +103,7 @@ def _official_folder(directory: Path) -> Path | None:
 def _read_into(folder: Path, name: str, x: np.ndarray, y: np.ndarray) -> None:
     """Fill x (n, 32, 32, 3) and y (n, 1) from one batch file of either format."""
     binary = folder / f"{name}.bin"
-    # A folder is of one format: the absence of test_batch is told in the names of its neighbours.
+    # A folder has one format: a missing test_batch is named as its neighbours are.
     is_binary = any((folder / f"{n}.bin").is_file() for n in _BATCHES)
     path = binary if is_binary else folder / name
     if not path.is_file():
@@ -116,7 +117,7 @@ def _read_into(folder: Path, name: str, x: np.ndarray, y: np.ndarray) -> None:
     if labels.max() > 9:
         raise ValueError(
             f"{path}: label {labels.max()} of image {labels.argmax()} is not in 0 to 9; "
-            "the file is damaged or no CIFAR-10"
+            "the file is damaged or not CIFAR-10"
         )
     y[:, 0] = labels
     planes = pixels.reshape(-1, 3, 32, 32)
@@ -128,7 +129,7 @@ def _read_binary(path: Path) -> Split:
     if size != expected:
         raise ValueError(
             f"{path} has {size:,} bytes, {expected:,} were expected; "
-            "the file is truncated or no CIFAR-10 batch: delete it and get it again"
+            "the file is truncated or not a CIFAR-10 batch: delete it and get it again"
         )
     records = np.fromfile(path, np.uint8).reshape(_RECORDS, _RECORD_BYTES)
     return records[:, 0], records[:, 1:]

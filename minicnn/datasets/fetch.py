@@ -1,6 +1,6 @@
-"""Getting an archive from the network into the user's cache, all of it or nothing.
+"""Gets an archive from the network into the user's cache, all of it or nothing.
 
-Everything happens in a temporary directory beside the destination: download, hash, unpacking.
+Download, hash and unpacking happen in a temporary directory beside the destination.
 Only a complete result is renamed into place, so an interrupted run leaves nothing behind that a
 later run would take for data.
 """
@@ -16,7 +16,7 @@ TIMEOUT = 10.0  # seconds without an answer before the network counts as absent
 
 
 class DatasetUnavailable(OSError):
-    """The data set is neither on disk nor to be downloaded; the message says what would do."""
+    """The data set is not on disk and cannot be downloaded; the message says what would help."""
 
 
 def cache_directory() -> Path:
@@ -37,7 +37,7 @@ def download_archive(url: str, md5: str, destination: Path, member_sizes: dict[s
 
     Raises:
         OSError: no network, or the cache cannot be written.
-        ValueError: the hash is wrong, or the archive does not hold what it should.
+        ValueError: the hash is wrong, or the archive does not hold what it should hold.
     """
     import pooch
     import requests
@@ -59,7 +59,7 @@ def download_archive(url: str, md5: str, destination: Path, member_sizes: dict[s
         try:
             os.rename(unpacked, destination)
         except OSError:
-            # Another process may have been quicker; its copy is as good as ours.
+            # Another process may have been quicker; its copy will do.
             if not all((destination / name).is_file() for name in member_sizes):
                 raise
 
@@ -69,8 +69,14 @@ def extract_members(archive: Path, destination: Path, member_sizes: dict[str, in
 
     Names in the archive are compared, never used as paths, so no member can land elsewhere.
 
+    Args:
+        archive: a .tar.gz file.
+        destination: the folder to make, as in `download_archive`.
+        member_sizes: the wanted files, as in `download_archive`.
+
     Raises:
-        ValueError: no readable archive; a member is missing, no regular file or of another size.
+        ValueError: not a readable archive; or a member is missing, is not a regular file or has
+            another size.
     """
     destination.mkdir()
     wanted = {f"{destination.name}/{name}": name for name in member_sizes}
@@ -90,6 +96,6 @@ def extract_members(archive: Path, destination: Path, member_sizes: dict[str, in
                     shutil.copyfileobj(source, out, 1 << 20)
                 del wanted[member.name]
     except (tarfile.TarError, EOFError) as error:
-        raise ValueError(f"{archive.name} is no readable .tar.gz archive: {error}") from error
+        raise ValueError(f"{archive.name} is not a readable .tar.gz archive: {error}") from error
     if wanted:
         raise ValueError(f"{archive.name} lacks {', '.join(sorted(wanted))}")

@@ -1,4 +1,4 @@
-"""One's own images: a directory with a subdirectory of image files for each class."""
+"""Your own images: a directory with one subdirectory of image files per class."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,13 +9,23 @@ import numpy as np
 from minicnn import random
 from minicnn.preprocessing import files
 
+Batch = np.ndarray | tuple[np.ndarray, np.ndarray]  # x, or (x, y)
+
 
 class ImageFolder:
     """Batches (x, y) of image files; iterating over it again is another epoch.
 
-    x is float32 (batch, height, width, channels), 0 to 255. `len()` is the number of batches,
-    `class_names` the classes in the order of their labels, `file_paths` and `labels` tell of each
-    image. Images are read when their batch is asked for, so memory holds one batch.
+    x is float32 (batch, height, width, channels), 0 to 255. `len()` is the number of batches.
+    Images are read when their batch is asked for, so memory holds one batch. The arguments up to
+    `shuffle` are attributes, too.
+
+    Args:
+        file_paths: the image files.
+        labels: the class of each file, (n,); None for images alone.
+        class_names: the classes in the order of their labels.
+        label_mode, batch_size, image_size, color_mode, shuffle, seed: see
+            `image_dataset_from_directory`.
+        reading: `interpolation` and `keep_aspect_ratio` of `load_img`.
     """
 
     def __init__(
@@ -45,13 +55,13 @@ class ImageFolder:
     def __len__(self) -> int:
         return -(-len(self.file_paths) // self.batch_size)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Batch]:
         n = len(self.file_paths)
         order = self._rng.permutation(n) if self.shuffle else np.arange(n)
         for start in range(0, n, self.batch_size):
             yield self._batch(order[start : start + self.batch_size])
 
-    def _batch(self, indices: np.ndarray) -> Any:
+    def _batch(self, indices: np.ndarray) -> Batch:
         paths = [self.file_paths[i] for i in indices]
         x = files.read_batch(paths, self.image_size, self.color_mode, np.float32, **self._reading)
         if self.labels is None or self.label_mode is None:
@@ -80,26 +90,26 @@ def image_dataset_from_directory(
     follow_links: bool = False,
     crop_to_aspect_ratio: bool = False,
     verbose: bool = True,
-) -> Any:
-    """Batches of the images in `directory`, as `keras.utils.image_dataset_from_directory`.
+) -> ImageFolder | tuple[ImageFolder, ImageFolder]:
+    """Batches of the images in `directory`, like `keras.utils.image_dataset_from_directory`.
 
     Args:
-        directory: one subdirectory a class, with image files at any depth.
-        labels: "inferred" from the subdirectories; or one integer for each file in sorted order;
-            or None for images alone.
+        directory: holds one subdirectory per class, with image files at any depth.
+        labels: "inferred" from the subdirectories; or one integer per file, in sorted order; or
+            None for images alone.
         label_mode: "int" (int32 (n,)), "categorical" (one-hot (n, classes)), "binary" ((n, 1), two
             classes) or None for images alone.
-        class_names: the subdirectories to use, in the order of their labels; default all, sorted.
+        class_names: the subdirectories to use, in the order of their labels; default: all, sorted.
         color_mode: "rgb", "rgba" or "grayscale".
-        batch_size: images a batch; the last may have fewer.
-        image_size: (height, width) that every image is resized to.
+        batch_size: images per batch; the last may have fewer.
+        image_size: (height, width) to which every image is resized.
         shuffle: a new order for each epoch.
         seed: fixes the order and the split.
-        validation_split: this fraction of the files, drawn at random when shuffling, is kept back.
-        subset: "training" or "validation", which part of the split; "both" for the pair of them.
+        validation_split: the fraction of the files that is kept back; drawn at random if `shuffle`.
+        subset: "training" or "validation", one side of the split; "both" for the pair of them.
         interpolation: as in `load_img`.
         follow_links: also enter directories that are symbolic links.
-        crop_to_aspect_ratio: cut the centre out rather than distort.
+        crop_to_aspect_ratio: crop to the centre instead of distorting.
         verbose: print how many files were found.
 
     Returns:
@@ -111,7 +121,7 @@ def image_dataset_from_directory(
     """
     files.check_choice("label_mode", label_mode, ("int", "categorical", "binary", None))
     files.check_choice("color_mode", color_mode, files.CHANNELS)
-    files.check_choice("interpolation", interpolation, files._RESAMPLING)
+    files.check_choice("interpolation", interpolation, files.RESAMPLING)
     if int(batch_size) != batch_size or batch_size < 1:
         raise ValueError(f"batch_size should be an integer from 1 on, not {batch_size!r}")
     _check_split(validation_split, subset, shuffle, seed)
@@ -126,11 +136,11 @@ def image_dataset_from_directory(
     if shuffle:
         order = random.host_generator(seed).permutation(order)
 
-    def part(chosen: np.ndarray) -> ImageFolder:
+    def folder_of(chosen: np.ndarray) -> ImageFolder:
         if not len(chosen):
             raise ValueError(
                 f"validation_split={validation_split} of {len(paths)} files leaves no image for "
-                "one of the two parts"
+                "training or none for validation"
             )
         return ImageFolder(
             [paths[i] for i in chosen],
@@ -147,11 +157,11 @@ def image_dataset_from_directory(
         )
 
     if subset is None:
-        return part(order)
+        return folder_of(order)
     cut = len(paths) - int((validation_split or 0) * len(paths))
     if subset == "both":
-        return part(order[:cut]), part(order[cut:])
-    return part(order[:cut] if subset == "training" else order[cut:])
+        return folder_of(order[:cut]), folder_of(order[cut:])
+    return folder_of(order[:cut] if subset == "training" else order[cut:])
 
 
 def _check_split(
@@ -163,10 +173,10 @@ def _check_split(
             f"validation_split={validation_split!r} and subset={subset!r}: give both or neither"
         )
     if validation_split is not None and not 0 < validation_split < 1:
-        raise ValueError(f"validation_split lies between 0 and 1, not at {validation_split!r}")
+        raise ValueError(f"validation_split should be between 0 and 1, not {validation_split!r}")
     if subset in ("training", "validation") and shuffle and seed is None:
         raise ValueError(
-            "give a seed: without one the training and the validation part would be drawn "
+            "give a seed: without one the training and the validation images would be drawn "
             "separately and overlap"
         )
 
@@ -177,7 +187,7 @@ def _indexed(
     class_names: Sequence[str] | None,
     follow_links: bool,
 ) -> tuple[list[Path], np.ndarray | None, list[str] | None]:
-    """All files, the label of each, the classes' names."""
+    """All files, the label of each, the class names."""
     if isinstance(labels, str):
         files.check_choice("labels", labels, ("inferred", None))
         names, by_class = files.list_class_files(directory, class_names, follow_links)
@@ -185,9 +195,9 @@ def _indexed(
         targets = np.repeat(np.arange(len(names), dtype=np.int32), counts)
         return [path for paths in by_class for path in paths], targets, names
     if class_names is not None:
-        raise ValueError("class_names goes with labels='inferred' only")
+        raise ValueError("class_names is only for labels='inferred'")
     if not Path(directory).is_dir():
-        raise FileNotFoundError(f"{str(directory)!r} is no directory")
+        raise FileNotFoundError(f"{str(directory)!r} is not a directory")
     paths = files.list_images(directory, follow_links)
     if not paths:
         raise ValueError(f"no image files in {str(directory)!r}")
@@ -197,5 +207,5 @@ def _indexed(
         raise ValueError(f"{len(labels)} labels were given for {len(paths)} files in {directory}")
     targets = np.asarray(labels)
     if targets.ndim != 1 or targets.dtype.kind not in "iu" or targets.min() < 0:
-        raise ValueError("labels should be a flat list of integers from 0 on, one for each file")
+        raise ValueError("labels should be a flat list of integers from 0 on, one per file")
     return paths, targets.astype(np.int32), [str(v) for v in range(targets.max() + 1)]

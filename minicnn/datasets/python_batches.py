@@ -3,7 +3,7 @@
 Those files are pickles, and loading a pickle runs whatever its author put in. Here the stream is
 only *read*: `pickletools.genops` takes it apart into opcodes, and the few opcodes that describe
 dictionaries, lists, numbers, strings and one uint8 array are carried out below. Functions named
-in the stream are compared with four known names and never looked up, imported or called.
+in the stream are compared with the few known names and never looked up, imported or called.
 """
 
 import pickletools
@@ -14,7 +14,7 @@ import numpy as np
 
 _PIXELS = 3072  # 3 planes of 32 x 32
 
-# What a pickled uint8 array names; newer NumPy says numpy._core where older said numpy.core.
+# What a pickled uint8 array names: numpy._core in newer NumPy, numpy.core in older.
 _RECONSTRUCT = {"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct"}
 _NDARRAY, _DTYPE, _ENCODE = "numpy ndarray", "numpy dtype", "_codecs encode"
 _ALLOWED = _RECONSTRUCT | {_NDARRAY, _DTYPE, _ENCODE}
@@ -31,7 +31,7 @@ class _DType:
 
 
 class _Array:
-    """Stands for the pickled array: empty at first, its value set by the BUILD opcode."""
+    """Stands for the pickled array: empty at first, the BUILD opcode sets its value."""
 
     value: np.ndarray | None = None
 
@@ -43,18 +43,23 @@ class _Refused(ValueError):
 def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """The labels (n,) and pixels (n, 3072), both uint8, of one python-format batch file.
 
-    The pixels of an image are its red, green and blue plane, each row by row.
+    The pixels of an image are its red, green and blue planes, each row by row.
+
+    Args:
+        path: the file, such as data_batch_1.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is truncated, is no pickle, or holds anything but such a batch.
+        ValueError: the file is truncated, is not a pickle, or holds anything but such a batch.
     """
     size = path.stat().st_size
     try:
         with open(path, "rb") as stream:
             content = _interpret(stream)
     except _Refused as error:
-        raise ValueError(f"{path} is no CIFAR-10 batch: {error}; nothing in it was run") from error
+        raise ValueError(
+            f"{path} is not a CIFAR-10 batch: {error}; nothing in it was run"
+        ) from error
     except (ValueError, IndexError, KeyError, TypeError, EOFError, AttributeError) as error:
         raise ValueError(
             f"{path} ({size:,} bytes) cannot be read as a CIFAR-10 python-format batch, it may be "
@@ -91,13 +96,13 @@ def _data_bytes(value: Any) -> bytes:
 
 
 def _interpret(stream: Any) -> Any:
-    """The plain value that the pickle in `stream` describes, on a stack machine as pickle's."""
+    """The plain value that the pickle in `stream` describes, on a stack machine like pickle's."""
     stack: list[Any] = []
     memo: dict[int, Any] = {}
 
     def pop_to_mark() -> list[Any]:
         at = len(stack) - 1
-        while stack[at] is not _MARK:  # IndexError where there is none
+        while stack[at] is not _MARK:  # IndexError if there is none
             at -= 1
         items = stack[at + 1 :]
         del stack[at:]
@@ -191,14 +196,14 @@ def _known(name: str) -> _Name:
 
 
 def _stand_in(function: Any, arguments: Any) -> Any:
-    """What REDUCE, "call this function", amounts to for the four known names."""
+    """What REDUCE, "call this function", gives for the known names."""
     if isinstance(function, _Name):
         if function in _RECONSTRUCT and arguments[0] == _NDARRAY:
             return _Array()
         if function == _DTYPE and _text(arguments[0]) == "u1":
             return _DType()
         if function == _ENCODE and _text(arguments[1]) in ("latin1", "latin-1"):
-            # Protocol 2 has no bytes: Python 3 writes them as text with the way back.
+            # Protocol 2 has no bytes: Python 3 writes them as text, to be encoded again.
             return arguments[0].encode("latin-1")
     raise _Refused(f"its pickle calls {function} with {str(arguments)[:60]}")
 

@@ -1,8 +1,8 @@
-"""Ten classes of shapes, drawn by the library itself: data where there is no network.
+"""Ten classes of shapes, drawn by the library itself: data for use without a network.
 
 Each image shows one shape of random colour, place, size and rotation over a shaded background of
 another colour, under noise. Shape and background colours come from the same distribution, so no
-single pixel tells the class and a linear model is lost; a small convolutional network is not.
+single pixel tells the class and a linear model fails; a small convolutional network does not.
 
 A shape is given by its signed distance function: negative inside, positive outside, about the
 distance to the outline (Quilez, https://iquilezles.org/articles/distfunctions2d/). The coverage
@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 _SIZE = 32
-_CHUNK = 250  # images drawn at once, few enough for the processor's cache
+_CHUNK = 250  # images drawn at a time, few enough for the processor's cache
 
 Field = np.ndarray  # float32 (n, 32, 32)
 
@@ -28,8 +28,12 @@ def load_data(
     `CLASS_NAMES`, each class equally often, in random order. The same seed gives the same images,
     and the test images do not depend on `n_train`.
 
+    Args:
+        n_train, n_test: how many images to draw.
+        seed: an integer from 0 on.
+
     Raises:
-        ValueError: a count or the seed is negative.
+        ValueError: a count or the seed is negative or not an integer.
     """
     for name, value in (("n_train", n_train), ("n_test", n_test), ("seed", seed)):
         if int(value) != value or value < 0:
@@ -42,13 +46,13 @@ def _split(count: int, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
     labels = rng.permutation(np.arange(count) % len(CLASS_NAMES)).astype(np.uint8)
     x = np.empty((count, _SIZE, _SIZE, 3), np.uint8)
     for start in range(0, count, _CHUNK):
-        part = slice(start, start + _CHUNK)
-        x[part] = _draw(labels[part], rng)
+        chunk = slice(start, start + _CHUNK)
+        x[chunk] = _draw(labels[chunk], rng)
     return x, labels[:, None]
 
 
 def _draw(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One image (32, 32, 3) for each label, uint8."""
+    """One image (32, 32, 3) per label, uint8."""
     n = len(labels)
 
     def uniform(low: float, high: float, *shape: int) -> np.ndarray:
@@ -73,7 +77,7 @@ def _draw(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     coverage = np.clip(0.5 - distance * radius, 0, 1)[..., None]  # (n, 32, 32, 1)
 
     background = uniform(40, 215, 1, 1, 3)
-    # Away from the background by 70 to 125 levels a channel, whichever way there is room.
+    # Away from the background by 70 to 125 levels per channel, in a direction with room for it.
     contrast = uniform(70, 125, 1, 1, 3)
     way = rng.random((n, 1, 1, 3)) < 0.5
     way = np.where(background < 90, True, np.where(background > 165, False, way))

@@ -1,1 +1,1 @@
-"""Stateless array functions: forward and gradients side by side, no layers, no classes."""
+"""Stateless array functions: forward and gradients side by side, without layers or classes."""

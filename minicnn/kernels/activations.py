@@ -1,9 +1,10 @@
 """Activation functions: y = f(z), and dz from dy.
 
-Each gradient takes `y` where the derivative can be written in the output (z need not be kept
-then), and `z` where it cannot; GELU has its slope computed together with y. `out` may be z itself.
-Nothing writes over dy, y or z otherwise. Numbers of 16 bits are calculated with in float32; what
-ReLU does to them is exact as it is.
+All arrays have the shape of z, which may be any. Each gradient takes `y` where the derivative can
+be written in the output (z need not be kept then), and `z` where it cannot; GELU has its slope
+computed together with y. `out` is where y goes, by default a new array; it may be z itself. Nothing
+else writes over dy, y or z. Arrays of 16 bits are calculated in float32; ReLU, which is exact, in
+16 bits.
 
 Masks are multiplied, not selected with `where`: on a CPU a select costs seven times a product when
 signs are random, as those of activations are.
@@ -20,6 +21,7 @@ from minicnn.backend import array_module, is_array
 from minicnn.dtypes import is_half, widened
 from minicnn.kernels.device import with_cuda_version
 from minicnn.kernels.special import normal_cdf, normal_pdf
+from minicnn.typing import Array
 
 # Fixed point of mean 0 and variance 1: Klambauer et al. 2017, arXiv:1706.02515, equation 14.
 SELU_ALPHA = 1.6732632423543772
@@ -31,11 +33,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def in_float32(function: Function) -> Function:
-    """Decorator of what is calculated in float32 where arrays are of 16 bits, and rounded at the
-    end; other dtypes are left as they are."""
+    """Decorator: `function` takes and returns arrays of 16 bits, but calculates in float32; other
+    dtypes are left as they are."""
 
     @wraps(function)
-    def calculated(first: Any, *others: Any, out: Any = None, **options: Any) -> Any:
+    def calculated(first: Array, *others: Any, out: Array | None = None, **options: Any) -> Any:
         target = {} if out is None else {"out": out}
         if not is_half(first.dtype):
             return function(first, *others, **target, **options)
@@ -52,20 +54,22 @@ def in_float32(function: Function) -> Function:
 
 
 def relu(
-    z: Any,
+    z: Array,
     negative_slope: float = 0.0,
     max_value: float | None = None,
     threshold: float = 0.0,
-    out: Any = None,
-) -> Any:
+    out: Array | None = None,
+) -> Array:
     """max(z, 0), or in general
 
     f(z) = min(z, max_value)               for z > threshold,
-           negative_slope (z - threshold)  elsewhere.
+           negative_slope (z - threshold)  elsewhere,
+
+    into `out`.
     """
     xp = array_module(z)
     if threshold == 0 and negative_slope == 0:
-        # NumPy compares two arrays three times as fast as an array and a number
+        # NumPy compares two arrays three times as fast as an array and a scalar
         zero = xp.zeros(z.shape[-2:], z.dtype) if type(z) is np.ndarray else 0
         y = xp.maximum(z, zero, out=out)
         return y if max_value is None else xp.minimum(y, max_value, out=y)
@@ -74,8 +78,12 @@ def relu(
 
 @in_float32
 def _sloped_relu(
-    z: Any, negative_slope: float, max_value: float | None, threshold: float, out: Any = None
-) -> Any:
+    z: Array,
+    negative_slope: float,
+    max_value: float | None,
+    threshold: float,
+    out: Array | None = None,
+) -> Array:
     xp = array_module(z)
     if threshold == 0 and max_value is None and negative_slope <= 1:
         return xp.maximum(z, z * negative_slope, out=out)
@@ -89,11 +97,11 @@ def _sloped_relu(
 
 @with_cuda_version
 def relu_gradient(
-    dy: Any, y: Any, negative_slope: float = 0.0, max_value: float | None = None
-) -> Any:
+    dy: Array, y: Array, negative_slope: float = 0.0, max_value: float | None = None
+) -> Array:
     """dz = dy where 0 < y < max_value, negative_slope · dy where y <= 0, 0 at max_value.
 
-    Needs thresholds and slopes that are not negative, so that y > 0 says z > threshold.
+    Threshold and slope must not be negative, so that y > 0 says z > threshold.
     """
     xp = array_module(y)
     above = passes = y > 0
@@ -106,14 +114,21 @@ def relu_gradient(
 
 
 def record_relu(
-    z: Any,
+    z: Array,
     negative_slope: float = 0.0,
     max_value: float | None = None,
     threshold: float = 0.0,
-    out: Any = None,
-) -> tuple[Any, Any]:
-    """(y of `relu`, what `recorded_relu_gradient` takes): y itself, or on the CPU, where that says
-    enough, whether y > 0, a quarter of the memory."""
+    out: Array | None = None,
+) -> tuple[Array, Array]:
+    """`relu`, and what its gradient needs.
+
+    Args:
+        z, negative_slope, max_value, threshold, out: see `relu`.
+
+    Returns:
+        (y, what `recorded_relu_gradient` takes): y itself, or on the CPU, where that is enough,
+        whether y > 0, a quarter of the memory.
+    """
     y = relu(z, negative_slope, max_value, threshold, out)
     if negative_slope or max_value is not None or type(y) is not np.ndarray:
         return y, y
@@ -121,15 +136,20 @@ def record_relu(
 
 
 def recorded_relu_gradient(
-    dy: Any, kept: Any, negative_slope: float = 0.0, max_value: float | None = None
-) -> Any:
-    """`relu_gradient` from what `record_relu` kept."""
+    dy: Array, kept: Array, negative_slope: float = 0.0, max_value: float | None = None
+) -> Array:
+    """`relu_gradient` from what `record_relu` kept.
+
+    Args:
+        dy, negative_slope, max_value: see `relu_gradient`.
+        kept: from `record_relu`.
+    """
     if kept.dtype == bool:
         return dy * kept
     return relu_gradient(dy, kept, negative_slope, max_value)
 
 
-def _expm1_of_negative(z: Any) -> Any:
+def _expm1_of_negative(z: Array) -> Array:
     """exp(z) - 1 for z <= 0 without cancellation, as 2t / (1 - t) with t = tanh(z / 2).
 
     Where z > 0 it is 0. NumPy's own expm1 is not vectorised: four times as slow.
@@ -145,8 +165,11 @@ def _expm1_of_negative(z: Any) -> Any:
 
 
 @in_float32
-def elu(z: Any, alpha: float = 1.0, out: Any = None) -> Any:
-    """z for z > 0, alpha (exp(z) - 1) elsewhere (Clevert et al. 2015, arXiv:1511.07289)."""
+def elu(z: Array, alpha: float = 1.0, out: Array | None = None) -> Array:
+    """z for z > 0, alpha (exp(z) - 1) elsewhere, into `out`.
+
+    Source: Clevert et al. 2015, arXiv:1511.07289.
+    """
     xp = array_module(z)
     below = _expm1_of_negative(z)
     if alpha != 1:
@@ -157,7 +180,7 @@ def elu(z: Any, alpha: float = 1.0, out: Any = None) -> Any:
 
 
 @in_float32
-def elu_gradient(dy: Any, y: Any, alpha: float = 1.0) -> Any:
+def elu_gradient(dy: Array, y: Array, alpha: float = 1.0) -> Array:
     """dz = dy for y > 0, (y + alpha) dy elsewhere; alpha must not be negative."""
     xp = array_module(y)
     slope = xp.minimum(y, 0.0)
@@ -170,24 +193,27 @@ def elu_gradient(dy: Any, y: Any, alpha: float = 1.0) -> Any:
 
 
 @in_float32
-def selu(z: Any, out: Any = None) -> Any:
-    """SELU_SCALE · elu(z, SELU_ALPHA) (Klambauer et al. 2017, arXiv:1706.02515)."""
+def selu(z: Array, out: Array | None = None) -> Array:
+    """SELU_SCALE · elu(z, SELU_ALPHA), into `out`.
+
+    Source: Klambauer et al. 2017, arXiv:1706.02515.
+    """
     y = elu(z, SELU_ALPHA, out=out)
     y *= SELU_SCALE
     return y
 
 
 @in_float32
-def selu_gradient(dy: Any, y: Any) -> Any:
-    """elu's gradient with y = SELU_SCALE · elu."""
+def selu_gradient(dy: Array, y: Array) -> Array:
+    """dz from dy: elu's gradient with y = SELU_SCALE · elu."""
     dz = elu_gradient(dy, y * (1 / SELU_SCALE), SELU_ALPHA)
     dz *= SELU_SCALE
     return dz
 
 
 @in_float32
-def sigmoid(z: Any, out: Any = None) -> Any:
-    """1 / (1 + exp(-z))."""
+def sigmoid(z: Array, out: Array | None = None) -> Array:
+    """1 / (1 + exp(-z)), into `out`."""
     xp = array_module(z)
     # exp must not overflow: sigmoid(-87) = 2e-38 is near the smallest normal float32
     y = xp.maximum(z, -87.0 if z.dtype == xp.float32 else -708.0, out=out)
@@ -198,7 +224,7 @@ def sigmoid(z: Any, out: Any = None) -> Any:
 
 
 @in_float32
-def sigmoid_gradient(dy: Any, y: Any) -> Any:
+def sigmoid_gradient(dy: Array, y: Array) -> Array:
     """dz = dy · y (1 - y)."""
     dz = 1.0 - y
     dz *= y
@@ -207,14 +233,14 @@ def sigmoid_gradient(dy: Any, y: Any) -> Any:
 
 
 @in_float32
-def tanh(z: Any, out: Any = None) -> Any:
-    """Hyperbolic tangent."""
+def tanh(z: Array, out: Array | None = None) -> Array:
+    """Hyperbolic tangent of z, into `out`."""
     return array_module(z).tanh(z, out=out)
 
 
 @in_float32
-def tanh_gradient(dy: Any, y: Any) -> Any:
-    """dz = dy (1 - y²)."""
+def tanh_gradient(dy: Array, y: Array) -> Array:
+    """dz = dy (1 - y · y)."""
     dz = y * y
     dz -= 1.0
     dz *= dy
@@ -222,8 +248,9 @@ def tanh_gradient(dy: Any, y: Any) -> Any:
 
 
 @in_float32
-def softmax(z: Any, axis: int = -1, out: Any = None) -> Any:
-    """exp(z) / sum exp(z) along `axis`, shifted by the maximum so that nothing overflows."""
+def softmax(z: Array, axis: int = -1, out: Array | None = None) -> Array:
+    """exp(z) / sum exp(z) along `axis`, into `out`; z is shifted by its maximum so that nothing
+    overflows."""
     xp = array_module(z)
     y = xp.subtract(z, z.max(axis=axis, keepdims=True), out=out)
     xp.exp(y, out=y)
@@ -232,15 +259,15 @@ def softmax(z: Any, axis: int = -1, out: Any = None) -> Any:
 
 
 @in_float32
-def softmax_gradient(dy: Any, y: Any, axis: int = -1) -> Any:
-    """dz = y (dy - sum(dy · y)): the Jacobian is diag(y) - y yᵀ."""
+def softmax_gradient(dy: Array, y: Array, axis: int = -1) -> Array:
+    """dz = y (dy - sum(dy · y)), the sum along `axis`: the Jacobian is diag(y) - y yᵀ."""
     dz = dy * y
     dz -= y * dz.sum(axis=axis, keepdims=True)
     return dz
 
 
 @in_float32
-def log_softmax(z: Any, axis: int = -1) -> Any:
+def log_softmax(z: Array, axis: int = -1) -> Array:
     """z - log sum exp(z) along `axis`."""
     xp = array_module(z)
     y = z - z.max(axis=axis, keepdims=True)
@@ -249,13 +276,16 @@ def log_softmax(z: Any, axis: int = -1) -> Any:
 
 
 @in_float32
-def silu(z: Any, out: Any = None) -> Any:
-    """z · sigmoid(z), also called swish (Ramachandran et al. 2017, arXiv:1710.05941)."""
+def silu(z: Array, out: Array | None = None) -> Array:
+    """z · sigmoid(z), also called swish, into `out`.
+
+    Source: Ramachandran et al. 2017, arXiv:1710.05941.
+    """
     return array_module(z).multiply(z, sigmoid(z), out=out)
 
 
 @in_float32
-def silu_gradient(dy: Any, z: Any) -> Any:
+def silu_gradient(dy: Array, z: Array) -> Array:
     """dz = dy · s (1 + z (1 - s)) with s = sigmoid(z)."""
     s = sigmoid(z)
     dz = 1.0 - s
@@ -268,10 +298,12 @@ def silu_gradient(dy: Any, z: Any) -> Any:
 
 @with_cuda_version
 @in_float32
-def gelu(z: Any, approximate: bool = False, out: Any = None) -> Any:
-    """z · P(X <= z) for a standard normal X (Hendrycks, Gimpel 2016, arXiv:1606.08415).
+def gelu(z: Array, approximate: bool = False, out: Array | None = None) -> Array:
+    """z · P(X <= z) for a standard normal X, into `out`.
 
-    `approximate` is their tanh form, z/2 (1 + tanh(√(2/π) (z + 0.044715 z³))).
+    `approximate` is the tanh form, z/2 (1 + tanh(√(2/π) (z + 0.044715 z³))).
+
+    Source: Hendrycks and Gimpel 2016, arXiv:1606.08415.
     """
     weight = _gelu_weight(z) if approximate else normal_cdf(z)
     return array_module(z).multiply(z, weight, out=out)
@@ -279,10 +311,10 @@ def gelu(z: Any, approximate: bool = False, out: Any = None) -> Any:
 
 @with_cuda_version
 @in_float32
-def gelu_with_slope(z: Any, approximate: bool = False) -> tuple[Any, Any]:
-    """(y, dy/dz): the slope shares the costly part, P(z), with y itself.
+def gelu_with_slope(z: Array, approximate: bool = False) -> tuple[Array, Array]:
+    """(y, dy/dz) of `gelu`: the slope shares the costly part, P(z), with y.
 
-    dy/dz = P(z) + z p(z), or with w(z) = (1 + tanh(u)) / 2 of the approximate form
+    dy/dz = P(z) + z p(z), or with w(z) = (1 + tanh(u)) / 2 of the `approximate` form
     dy/dz = w + 2 z w (1 - w) u'.
     """
     if not approximate:
@@ -301,7 +333,7 @@ def gelu_with_slope(z: Any, approximate: bool = False) -> tuple[Any, Any]:
     return weight, slope
 
 
-def _gelu_weight(z: Any) -> Any:
+def _gelu_weight(z: Array) -> Array:
     """(1 + tanh(u)) / 2 with u = √(2/π) (z + 0.044715 z³)."""
     t = z * z
     t *= _GELU_CUBIC * _GELU_SLOPE
@@ -314,8 +346,8 @@ def _gelu_weight(z: Any) -> Any:
 
 
 @in_float32
-def softplus(z: Any, out: Any = None) -> Any:
-    """log(1 + exp(z)), as max(z, 0) + log(1 + exp(-|z|)) so that nothing overflows."""
+def softplus(z: Array, out: Array | None = None) -> Array:
+    """log(1 + exp(z)), into `out`, as max(z, 0) + log(1 + exp(-|z|)) so that nothing overflows."""
     xp = array_module(z)
     tail = xp.abs(z)
     xp.negative(tail, out=tail)
@@ -327,7 +359,7 @@ def softplus(z: Any, out: Any = None) -> Any:
 
 
 @in_float32
-def softplus_gradient(dy: Any, z: Any) -> Any:
+def softplus_gradient(dy: Array, z: Array) -> Array:
     """dz = dy · sigmoid(z)."""
     dz = sigmoid(z)
     dz *= dy
@@ -335,8 +367,8 @@ def softplus_gradient(dy: Any, z: Any) -> Any:
 
 
 @in_float32
-def softsign(z: Any, out: Any = None) -> Any:
-    """z / (1 + |z|)."""
+def softsign(z: Array, out: Array | None = None) -> Array:
+    """z / (1 + |z|), into `out`."""
     xp = array_module(z)
     denominator = xp.abs(z)
     denominator += 1.0
@@ -344,7 +376,7 @@ def softsign(z: Any, out: Any = None) -> Any:
 
 
 @in_float32
-def softsign_gradient(dy: Any, y: Any) -> Any:
+def softsign_gradient(dy: Array, y: Array) -> Array:
     """dz = dy (1 - |y|)²."""
     xp = array_module(y)
     dz = 1.0 - xp.abs(y)

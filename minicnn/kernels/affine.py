@@ -12,38 +12,38 @@ fill modes), so that all four pixels are found by one index:
     index + down   index + down + right
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from minicnn.backend import array_module
 from minicnn.dtypes import widened
-from minicnn.kernels.borders import Pads, pad, pad_gradient, tiles
+from minicnn.kernels.borders import Pads, image_chunks, pad, pad_gradient
+from minicnn.typing import Array
 
-_TILE_BYTES = 128 * 1024  # measured: 64 KB is no faster, at 512 KB fresh memory is needed again
+_CHUNK_BYTES = 128 * 1024  # measured: 64 KB is no faster, at 512 KB fresh memory is needed again
 _SLACK = 1e-3  # pixels: rounding must not cut off an edge that lies exactly on the border
 
 
 class _Sources(NamedTuple):
-    """Where the M = N*H*W output pixels come from, in images padded by `pads` and laid end to
-    end."""
+    """Where the M = N*H*W output pixels come from, in padded images that lie end to end."""
 
     pads: Pads
-    index: Any  # (M,) the upper left of the four pixels
+    index: Array  # (M,) the upper left of the four pixels
     down: int  # from there to the pixel below
     right: int  # and to the one beside
-    fy: Any  # (M,) how far the point lies below the upper row, 0 to 1
-    fx: Any  # (M,)
-    outside: Any  # (M,) whether the fill value is seen and nothing else, or None
+    fy: Array  # (M,) how far the point lies below the upper row, 0 to 1
+    fx: Array  # (M,)
+    outside: Array | None  # (M,) whether the fill value is seen and nothing else
 
 
 def affine(
-    x: Any,
-    matrix: Any,
-    offset: Any,
+    x: Array,
+    matrix: Array,
+    offset: Array,
     fill_mode: str = "reflect",
     fill_value: float = 0.0,
     interpolation: str = "bilinear",
     sharp_border: bool = False,
-) -> Any:
+) -> Array:
     """Each image under its own map: y[n, i, j] = x[n] at the point A_n (i, j) + b_n.
 
     Args:
@@ -61,27 +61,29 @@ def affine(
         (N, H, W, C).
     """
     y = array_module(x).empty(x.shape, x.dtype)
-    for tile in tiles(x, _TILE_BYTES):
-        part = widened(x[tile])
-        sources = _sources(part, matrix[tile], offset[tile], fill_mode, interpolation, sharp_border)
-        padded = pad(part, sources.pads, fill_mode, fill_value)
+    for chunk in image_chunks(x, _CHUNK_BYTES):
+        images = widened(x[chunk])
+        sources = _sources(
+            images, matrix[chunk], offset[chunk], fill_mode, interpolation, sharp_border
+        )
+        padded = pad(images, sources.pads, fill_mode, fill_value)
         values = _read(padded.reshape(-1, x.shape[3]), sources, interpolation)
         if sources.outside is not None:
             values[sources.outside] = fill_value
-        y[tile] = values.reshape(part.shape)
+        y[chunk] = values.reshape(images.shape)
     return y
 
 
-def _read(pixels: Any, sources: _Sources, interpolation: str) -> Any:
+def _read(pixels: Array, sources: _Sources, interpolation: str) -> Array:
     """The values (M, C) at the sources, from pixels (P, C)."""
     _, index, down, right, fy, fx, _ = sources
     if interpolation == "nearest":
         return pixels.take(index, axis=0)
-    # (M,) -> (M, C): products of equal shapes run long, those broadcast over 3 channels do not
+    # (M,) -> (M, C): products of equal shapes make long runs, those broadcast over 3 channels not
     c = pixels.shape[1]
     fy, fx = fy.repeat(c).reshape(-1, c), fx.repeat(c).reshape(-1, c)
 
-    def between_columns(first: int) -> Any:
+    def between_columns(first: int) -> Array:
         return _between(
             pixels[first:].take(index, axis=0), pixels[first + right :].take(index, axis=0), fx
         )
@@ -89,7 +91,7 @@ def _read(pixels: Any, sources: _Sources, interpolation: str) -> Any:
     return _between(between_columns(0), between_columns(down), fy)
 
 
-def _between(a: Any, b: Any, f: Any) -> Any:
+def _between(a: Array, b: Array, f: Array) -> Array:
     """(1 - f) a + f b, in the memory of b."""
     b -= a
     b *= f
@@ -98,14 +100,19 @@ def _between(a: Any, b: Any, f: Any) -> Any:
 
 
 def affine_gradient(
-    dy: Any,
-    matrix: Any,
-    offset: Any,
+    dy: Array,
+    matrix: Array,
+    offset: Array,
     fill_mode: str = "reflect",
     interpolation: str = "bilinear",
     sharp_border: bool = False,
-) -> Any:
-    """Gradient of `affine` with respect to x, (N, H, W, C)."""
+) -> Array:
+    """Gradient of `affine` with respect to x, (N, H, W, C).
+
+    Args:
+        dy: (N, H, W, C).
+        matrix, offset, fill_mode, interpolation, sharp_border: as for `affine`.
+    """
     xp = array_module(dy)
     n, h, w, c = dy.shape
     dtype, dy = dy.dtype, widened(dy)
@@ -115,20 +122,21 @@ def affine_gradient(
     (top, bottom), (left, beyond) = pads
     dpadded = xp.zeros((n, top + h + bottom, left + w + beyond, c), dy.dtype)
     dpixels = dpadded.reshape(-1, c)
-    part = dy.reshape(-1, c)
+    dvalues = dy.reshape(-1, c)
     if outside is not None:
-        part = part * ~outside[:, None]
+        dvalues = dvalues * ~outside[:, None]
     if interpolation == "nearest":
-        xp.add.at(dpixels, index, part)
+        xp.add.at(dpixels, index, dvalues)
     else:
         for row, weight_row in ((0, 1 - fy), (down, fy)):
             for column, weight in ((0, 1 - fx), (right, fx)):
-                xp.add.at(dpixels, index + (row + column), (weight_row * weight)[:, None] * part)
+                weights = (weight_row * weight)[:, None]
+                xp.add.at(dpixels, index + (row + column), weights * dvalues)
     return pad_gradient(dpadded, pads, fill_mode).astype(dtype, copy=False)
 
 
 def _sources(
-    x: Any, matrix: Any, offset: Any, fill_mode: str, interpolation: str, sharp_border: bool
+    x: Array, matrix: Array, offset: Array, fill_mode: str, interpolation: str, sharp_border: bool
 ) -> _Sources:
     xp = array_module(x)
     n, h, w, _ = x.shape
@@ -176,7 +184,7 @@ def _sources(
     )
 
 
-def _led_inside(point: Any, size: int, fill_mode: str) -> Any:
+def _led_inside(point: Array, size: int, fill_mode: str) -> Array:
     """The coordinates inside 0..size-1, or less than a pixel beyond, that show the same as
     `point`, whose memory is used. Those of "nearest" and "constant" are left to be cut off."""
     xp = array_module(point)

@@ -3,7 +3,7 @@
     xhat = (x - m) / sqrt(v + epsilon)        y = gamma xhat + beta
 
 m and v are the mean and variance over everything but the channel, of all shards of the batch.
-Images are (N, ..., C), what belongs to a channel is (C,), and float32 where images are of 16 bits.
+Images are (N, ..., C), what belongs to channels is (C,), and float32 if images are of 16 bits.
 
 Source: Ioffe and Szegedy (2015), arXiv:1502.03167, with the gradient of its section 3.
 """
@@ -15,27 +15,33 @@ from minicnn.dtypes import narrowed, widened
 from minicnn.kernels.channels import along_row, channel_sum
 from minicnn.kernels.device import with_cuda_version
 from minicnn.parallel.communicator import SOLO, Communicator
+from minicnn.typing import Array
 
 
 @with_cuda_version
 def normalize(
-    x: Any,
-    gamma: Any,
-    beta: Any,
-    moving_mean: Any,
-    moving_variance: Any,
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    moving_mean: Array,
+    moving_variance: Array,
     momentum: float,
     epsilon: float,
     comm: Communicator = SOLO,
-) -> tuple[Any, Any, Any, Any]:
-    """With the statistics of the batch.
+) -> tuple[Array, Array, Array, Any]:
+    """y with the statistics of the batch.
 
     Args:
+        x: (N, ..., C), the images of this shard.
         gamma, beta: (C,), or None for 1 and 0.
+        moving_mean, moving_variance: (C,), not changed.
+        momentum: how much of them the new ones keep.
+        epsilon: added to v.
+        comm: joins the shards of the batch.
 
     Returns:
-        (y; the moving mean and variance with those of the batch taken in, momentum old +
-        (1 - momentum) new; what `normalize_gradient` needs).
+        (y; the new moving mean and variance, momentum old + (1 - momentum) of the batch; what
+        `normalize_gradient` needs).
     """
     total, count = comm.allreduce((channel_sum(x), x.size // x.shape[-1]))
     mean = total / count
@@ -54,11 +60,16 @@ def normalize(
 
 @with_cuda_version
 def normalize_gradient(
-    dy: Any, saved: Any, comm: Communicator = SOLO, needs_dx: bool = True
-) -> tuple[Any, Any, Any]:
-    """(dgamma, dbeta, dx) of this shard; dx None unless `needs_dx`.
+    dy: Array, saved: Any, comm: Communicator = SOLO, needs_dx: bool = True
+) -> tuple[Array, Array, Array]:
+    """(dgamma, dbeta, dx) of this shard; dx is None unless `needs_dx`.
 
     dx = gamma / sqrt(v + eps) (dy - mean(dy) - xhat mean(dy xhat)), means over all shards
+
+    Args:
+        dy: (N, ..., C).
+        saved: what `normalize` kept.
+        comm: joins the shards of the batch.
     """
     centered, inverse, factor, count = saved
     scratch = dy * centered
@@ -77,8 +88,8 @@ def normalize_gradient(
 
 
 @with_cuda_version
-def scale_and_shift(x: Any, factor: Any, shift: Any) -> Any:
-    """factor x + shift, channel by channel: with the moving statistics."""
+def scale_and_shift(x: Array, factor: Array, shift: Array) -> Array:
+    """factor x + shift, both (C,): normalization with the moving statistics."""
     y = widened(x) * along_row(factor, x)
     y += along_row(shift, y)
     return narrowed(y, x.dtype)

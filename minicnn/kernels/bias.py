@@ -1,36 +1,35 @@
-"""A bias, one number for each channel, added with ReLU in the same pass on an NVIDIA GPU.
+"""A bias, one value per channel, added with ReLU in the same pass on an NVIDIA GPU.
 
-z is (N, ..., C), the bias (C,). The sums of `add_bias_relu_gradient` over channels belong to a
-weight: they are float32 where z is of 16 bits.
+z and dy are (N, ..., C), the bias (C,). Its gradient belongs to a weight: it is float32 if dy is of
+16 bits.
 """
-
-from typing import Any
 
 from minicnn.kernels.activations import record_relu, recorded_relu_gradient, relu
 from minicnn.kernels.channels import along_row, channel_sum
 from minicnn.kernels.device import with_cuda_version
+from minicnn.typing import Array
 
 
 @with_cuda_version
-def add_bias(z: Any, bias: Any) -> Any:
-    """z + b, in place of z."""
+def add_bias(z: Array, bias: Array) -> Array:
+    """z + bias, in place of z."""
     z += along_row(bias, z)
     return z
 
 
 @with_cuda_version
 def add_bias_relu(
-    z: Any,
-    bias: Any,
+    z: Array,
+    bias: Array,
     negative_slope: float = 0.0,
     max_value: float | None = None,
     record: bool = False,
-) -> tuple[Any, Any]:
-    """(y = relu(z + b) in place of z, what `add_bias_relu_gradient` takes or None).
+) -> tuple[Array, Array | None]:
+    """(y = relu(z + bias) in place of z, what `add_bias_relu_gradient` takes or None).
 
     Args:
         negative_slope, max_value: see `minicnn.kernels.activations.relu`.
-        record: whether a gradient will be asked for.
+        record: whether the gradient will be needed.
     """
     add_bias(z, bias)
     if not record:
@@ -40,8 +39,14 @@ def add_bias_relu(
 
 @with_cuda_version
 def add_bias_relu_gradient(
-    dy: Any, kept: Any, negative_slope: float = 0.0, max_value: float | None = None
-) -> tuple[Any, Any]:
-    """(dz, the bias's gradient (C,): dz summed over everything but the channel)."""
+    dy: Array, kept: Array, negative_slope: float = 0.0, max_value: float | None = None
+) -> tuple[Array, Array]:
+    """(dz, the bias's gradient (C,): dz summed over everything but the channel).
+
+    Args:
+        dy: (N, ..., C).
+        kept: from `add_bias_relu`.
+        negative_slope, max_value: as there.
+    """
     dz = recorded_relu_gradient(dy, kept, negative_slope, max_value)
     return dz, channel_sum(dz)

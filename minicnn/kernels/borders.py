@@ -1,4 +1,4 @@
-"""What the kernels that move images share: what is seen outside an image, and working in tiles.
+"""What the kernels that move images share: what is seen outside an image, and working in chunks.
 
 What lies outside is filled in, as Keras calls it:
 
@@ -8,11 +8,11 @@ What lies outside is filled in, as Keras calls it:
     "constant"  k k k k | a b c d | k k k k    with k = fill_value
 """
 
-from typing import Any
-
 import numpy as np
 
 from minicnn.backend import array_module
+from minicnn.parallel.slices import chunks
+from minicnn.typing import Array
 
 FILL_MODES = ("reflect", "wrap", "constant", "nearest")
 INTERPOLATIONS = ("nearest", "bilinear")
@@ -22,8 +22,13 @@ Pads = tuple[tuple[int, int], tuple[int, int]]  # pixels above and below, left a
 _NUMPY_PAD = {"reflect": "symmetric", "wrap": "wrap", "nearest": "edge", "constant": "constant"}
 
 
-def pad(x: Any, pads: Pads, fill_mode: str, fill_value: float) -> Any:
-    """Images (N, H, W, C) with what is seen around them; x itself where there is nothing to add."""
+def pad(x: Array, pads: Pads, fill_mode: str, fill_value: float) -> Array:
+    """Images x (N, H, W, C) with what is seen around them; x itself if there is nothing to add.
+
+    Args:
+        pads: how far to add pixels on each side.
+        fill_mode, fill_value: see above.
+    """
     if pads == ((0, 0), (0, 0)):
         return x
     options = {"constant_values": fill_value} if fill_mode == "constant" else {}
@@ -31,14 +36,19 @@ def pad(x: Any, pads: Pads, fill_mode: str, fill_value: float) -> Any:
     return array_module(x).pad(x, widths, mode=_NUMPY_PAD[fill_mode], **options)
 
 
-def pad_gradient(d: Any, pads: Pads, fill_mode: str) -> Any:
-    """Gradient of `pad` with respect to x: what went into the border comes back to its source."""
+def pad_gradient(d: Array, pads: Pads, fill_mode: str) -> Array:
+    """Gradient of `pad` with respect to x: what went into the border comes back to its source.
+
+    Args:
+        d: gradient with respect to the padded images.
+        pads, fill_mode: as for `pad`.
+    """
     for axis, (before, after) in ((1, pads[0]), (2, pads[1])):
         d = _fold(d, axis, before, d.shape[axis] - before - after, fill_mode)
     return d
 
 
-def _fold(d: Any, axis: int, before: int, size: int, fill_mode: str) -> Any:
+def _fold(d: Array, axis: int, before: int, size: int, fill_mode: str) -> Array:
     if d.shape[axis] == size:
         return d
     xp = array_module(d)
@@ -60,11 +70,11 @@ def _source(i: int, size: int, fill_mode: str) -> int:
     return i if i < size else 2 * size - 1 - i
 
 
-def tiles(x: Any, tile_bytes: int) -> list[slice]:
-    """The batch a few images at a time on the CPU, so that what lies between input and output stays
-    in cache and needs no fresh memory, whose page faults cost more than the arithmetic. On a
-    GPU, where each operation has to be launched, the whole batch at once."""
+def image_chunks(x: Array, chunk_bytes: int) -> list[slice]:
+    """Chunks of the images x, of at most `chunk_bytes` on the CPU, so that what lies between input
+    and output stays in cache and needs no fresh memory, whose page faults cost more than the
+    arithmetic. On a GPU, where each operation has to be launched, one chunk of all images."""
     n = x.shape[0]
-    bytes_per_image = max(1, x.nbytes // max(1, n))
-    step = max(1, tile_bytes // bytes_per_image) if isinstance(x, np.ndarray) else max(1, n)
-    return [slice(start, start + step) for start in range(0, n, step)]
+    if not isinstance(x, np.ndarray):
+        return chunks(n, 1, n)
+    return chunks(n, x.nbytes // max(1, n), chunk_bytes)

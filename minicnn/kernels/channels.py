@@ -1,21 +1,20 @@
-"""One number for each channel: added to images, or summed over them."""
-
-from typing import Any
+"""One value per channel: added to images, or summed over them."""
 
 import numpy as np
 
 from minicnn.backend import array_module
 from minicnn.dtypes import widened
 from minicnn.kernels.device import with_cuda_version
+from minicnn.typing import Array
 
 
 @with_cuda_version
-def channel_sum(x: Any) -> Any:
-    """(..., C) to (C,): the sum over everything but the channel.
+def channel_sum(x: Array) -> Array:
+    """x (..., C) to (C,): the sum over everything but the channel.
 
-    Adding a long column number by number in float32 loses digits (error growing with its length),
-    so it is done in two stages of about the square root of the length each. Numbers of 16 bits
-    have a sum in float32.
+    Adding up a long column element by element in float32 loses digits (the error grows with its
+    length), so it is done in two stages of about the square root of the length each. The sum of
+    an array of 16 bits is float32.
     """
     xp = array_module(x)
     x = widened(x).reshape(-1, x.shape[-1])
@@ -29,11 +28,12 @@ def channel_sum(x: Any) -> Any:
     return total if whole == rows else total + x[whole:].sum(0)
 
 
-def along_row(numbers: Any, images: Any) -> Any:
-    """(C,) repeated along a row of `images` (N, ..., W, C), to (W, C), to be combined with them.
+def along_row(numbers: Array, images: Array) -> Array:
+    """`numbers` (C,) repeated along a row of `images` (N, ..., W, C), to (W, C), to be combined
+    with them.
 
     NumPy works run by run, each with its own start, and the channels of one pixel make short runs;
-    whole rows take half to a third of the time. A GPU does not mind.
+    whole rows take half to a third of the time. On a GPU that makes no difference.
     """
     if images.ndim < 3 or type(images) is not np.ndarray:
         return numbers

@@ -5,33 +5,49 @@
 (cross-correlation, as all deep-learning libraries define it). Each algorithm is a module of three
 functions:
 
-    prepare(kernel, dtype)               the kernel as the other two read it, once a step, for
-                                         images of `dtype`
+    prepare(kernel, dtype)               the kernel as the other two read it, once per training
+                                         step, for images of `dtype`
     forward(x, prepared, ...)            y, and what the gradients need to know of x
     gradients(dy, kept, prepared, ...)   dw and dx
 
 Images may have 16 bits where the kernel is float32: y and dx are then of 16 bits, dw is float32.
 """
 
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from minicnn import backend
-from minicnn.kernels import conv_im2col, conv_implicit, conv_winograd
+from minicnn.kernels import conv_im2col, conv_winograd, device
 from minicnn.kernels.channels import along_row
-from minicnn.kernels.windows import Window
+from minicnn.kernels.windows import Convolution
+from minicnn.typing import Array
 
-ALGORITHMS: dict[str, Any] = {
+# On arrays of any library
+ALGORITHMS: dict[str, ModuleType] = {
     "im2col": conv_im2col,
     "pointwise": conv_im2col,  # to which a 1x1 window is a matrix as it stands
     "winograd": conv_winograd,
-    "implicit": conv_implicit,
+    "implicit": conv_im2col,  # only where the version in CUDA C does not fit
 }
+# Modules in `kernels/cuda` that take the place of the above on an NVIDIA GPU
+_CUDA_VERSIONS = {"im2col": "conv_im2col", "pointwise": "conv_im2col", "implicit": "conv_implicit"}
 
 
-def choose_algorithm(
-    window: Window, x_shape: tuple[int, ...], filters: int, groups: int = 1
-) -> str:
-    """The quickest of `ALGORITHMS` for images of `x_shape`, (N, H, W, C), on the active backend.
+def implementation(algorithm: str, x: Array, *others: Any) -> Any:
+    """The module that computes an algorithm: a generic one, or one in CUDA C.
+
+    Args:
+        algorithm: one of `ALGORITHMS`.
+        x, others: the arrays to work on; see `device.cuda_version_fits`.
+    """
+    if algorithm in _CUDA_VERSIONS and device.cuda_version_fits(x, *others):
+        return import_module(f"minicnn.kernels.cuda.{_CUDA_VERSIONS[algorithm]}")
+    return ALGORITHMS[algorithm]
+
+
+def choose_algorithm(convolution: Convolution, x_shape: tuple[int, ...], filters: int) -> str:
+    """The quickest of `ALGORITHMS` on the active backend.
 
     On an NVIDIA GPU it is "implicit": im2col would write and read a matrix kh kw times as large as
     the images. On a CPU Winograd does fewer multiply-adds in the products, but has to transform
@@ -53,39 +69,50 @@ def choose_algorithm(
         16, 16,  64 ->  64, same           68       108     0.46
          7,  7, 256 -> 256, same           61       138     0.40
         15, 15,  64 -> 256, same           68       112     0.40
+
+    Args:
+        convolution: what is to be computed.
+        x_shape: (N, H, W, C).
+        filters: F.
     """
     if backend.cuda_is_active():
         return "implicit"
-    if window.is_pointwise and groups == 1:
+    if convolution.is_pointwise and convolution.groups == 1:
         return "pointwise"
     if backend.get_backend() != "numpy":
         return "im2col"  # a GPU has multiplications to spare, and the transforms are many launches
-    if conv_winograd.supports(window, groups) and winograd_effort(window, x_shape, filters) < 1.1:
+    if conv_winograd.supports(convolution) and winograd_effort(convolution, x_shape, filters) < 1.1:
         return "winograd"
     return "im2col"
 
 
 def algorithm_for(
-    wanted: str | None, window: Window, x_shape: tuple[int, ...], filters: int, groups: int = 1
+    wanted: str | None, convolution: Convolution, x_shape: tuple[int, ...], filters: int
 ) -> str:
-    """The algorithm `wanted`; the quickest where that is None, or "implicit" without an NVIDIA GPU,
-    as for a model that was made on one."""
+    """The algorithm that is asked for, if there is one, and otherwise the quickest.
+
+    Args:
+        wanted: one of `ALGORITHMS`, or None for the quickest. "implicit" stands for that, too,
+            without an NVIDIA GPU, as in a model that was made on one.
+        convolution, x_shape, filters: as for `choose_algorithm`.
+    """
     if wanted is None or (wanted == "implicit" and not backend.cuda_is_active()):
-        return choose_algorithm(window, x_shape, filters, groups)
+        return choose_algorithm(convolution, x_shape, filters)
     return wanted
 
 
 def winograd_effort(
-    window: Window, x_shape: tuple[int, ...], filters: int, results: int = 1
+    convolution: Convolution, x_shape: tuple[int, ...], filters: int, results: int = 1
 ) -> float:
     """Multiply-adds of `conv_winograd`, its transforms included, over those of the direct sum.
 
     Args:
+        convolution, x_shape, filters: as for `choose_algorithm`.
         results: 1 for forward, or for one of the gradients; 2 for both gradients, which share the
             transforms between them.
     """
     n, h, w, c = x_shape
-    oh, ow = window.output_size(h, w)
+    oh, ow = convolution.output_size(h, w)
     tiles = n * conv_winograd.tiles_of(oh) * conv_winograd.tiles_of(ow)
     transforms = tiles * 36 * (36 * c + 16 * filters) + 36 * 9 * c * filters
     products = results * tiles * 36 * c * filters
@@ -93,37 +120,43 @@ def winograd_effort(
 
 
 def conv2d(
-    x: Any, kernel: Any, bias: Any, window: Window, groups: int = 1, algorithm: str | None = None
-) -> Any:
-    """(N, H, W, C) and (kh, kw, C / groups, F) to (N, OH, OW, F).
+    x: Array,
+    kernel: Array,
+    bias: Array | None,
+    convolution: Convolution,
+    algorithm: str | None = None,
+) -> Array:
+    """(N, H, W, C) to (N, OH, OW, F), by one algorithm or another.
 
     Args:
+        x: images (N, H, W, C).
+        kernel: (kh, kw, C / groups, F).
         bias: (F,), or None.
-        groups: channels and filters are cut into so many independent parts.
-        algorithm: one of `ALGORITHMS`; the quickest where not given.
+        convolution: how the kernel is applied.
+        algorithm: one of `ALGORITHMS`; default: the quickest.
     """
-    run = _algorithm(algorithm, window, x.shape, kernel.shape[-1], groups)
-    y, _ = run.forward(x, run.prepare(kernel, x.dtype), window, groups)
+    name = algorithm_for(algorithm, convolution, x.shape, kernel.shape[-1])
+    run = implementation(name, x, kernel)
+    y, _ = run.forward(x, run.prepare(kernel, x.dtype), convolution)
     if bias is not None:
         y += along_row(bias, y)
     return y
 
 
 def conv2d_gradients(
-    x: Any, dy: Any, kernel: Any, window: Window, groups: int = 1, algorithm: str | None = None
-) -> tuple[Any, Any]:
-    """(dw, dx) of `conv2d` from dy (N, OH, OW, F).
+    x: Array, dy: Array, kernel: Array, convolution: Convolution, algorithm: str | None = None
+) -> tuple[Array, Array]:
+    """(dw, dx) of `conv2d`.
 
     dw[i, j, c, f] = sum_{n, p, q} x[n, p sh + i dh, q sw + j dw, c] dy[n, p, q, f]
     dx[n, r, s, c] = sum of w[i, j, c, f] dy[n, p, q, f] over p sh + i dh = r, q sw + j dw = s
+
+    Args:
+        x, kernel, convolution, algorithm: as for `conv2d`.
+        dy: (N, OH, OW, F).
     """
-    run = _algorithm(algorithm, window, x.shape, kernel.shape[-1], groups)
+    name = algorithm_for(algorithm, convolution, x.shape, kernel.shape[-1])
+    run = implementation(name, dy, x, kernel)
     prepared = run.prepare(kernel, x.dtype)
-    _, kept = run.forward(x, prepared, window, groups, keep=True)
-    return run.gradients(dy, kept, prepared, x.shape, window, groups)
-
-
-def _algorithm(
-    wanted: str | None, window: Window, x_shape: tuple[int, ...], filters: int, groups: int
-) -> Any:
-    return ALGORITHMS[algorithm_for(wanted, window, x_shape, filters, groups)]
+    _, kept = run.forward(x, prepared, convolution, keep=True)
+    return run.gradients(dy, kept, prepared, x.shape, convolution)

@@ -1,10 +1,10 @@
 """3x3 convolution with stride 1 by Winograd's minimal filtering F(4x4, 3x3), with both gradients.
 
 Four outputs of a 3-tap filter need 12 multiplications as they stand, but 6 after a change of basis:
-y = A^T ((G w) * (B^T d)), d the 6 inputs that 4 outputs see and * the product number by number. In
-two dimensions a tile of 4x4 outputs reads 6x6 inputs and needs 36 multiplications in place of 144.
-Flattened, each change of basis is one product with a Kronecker square, over all tiles and channels
-at once:
+y = A^T ((G w) * (B^T d)), d the 6 inputs that 4 outputs see and * the product element by element.
+In two dimensions a tile of 4x4 outputs reads 6x6 inputs and needs 36 multiplications instead of
+144. Flattened, each change of basis is one product with a Kronecker square, over all tiles and
+channels at once:
 
     D[36, T, C]  the 6x6 inputs of each of the T tiles
     V[k] = sum_l (B ⊗ B)^T[k, l] D[l]                                (36, 36) @ (36, T C)
@@ -25,6 +25,7 @@ convolutional neural networks" (2015), arXiv:1509.09308, for the nested form and
 """
 
 from functools import cache
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,9 @@ import numpy as np
 from minicnn.backend import array_module
 from minicnn.dtypes import widened
 from minicnn.kernels.dense import rounded
-from minicnn.kernels.windows import Pair, Window, pad
-from minicnn.slices import even_slices
+from minicnn.kernels.windows import Convolution, Pair, Window, pad
+from minicnn.parallel.slices import even_chunks
+from minicnn.typing import Array
 
 # The polynomials are evaluated at 0, 1, -1, 2, -2 and infinity.
 _B_T: list[list[float]] = [
@@ -59,28 +61,28 @@ _A_T: list[list[float]] = [
     [0, 1, -1, 8, -8, 1],
 ]
 
-# Bytes of the transformed inputs and products of the images that are worked on at a time; at least
-# as many as the transformed kernel has, which is read once for each such run of images. Measured
-# as for im2col, on ten shapes: 2 MB is the fastest or within 3 % of it, 0.5 and 16 MB up to 30 %
-# slower.
-TILE_BYTES = 1 << 21
+# Bytes of the transformed inputs and products of a chunk of images; at least as many as the
+# transformed kernel has, which is read once per chunk. Measured as for im2col, on ten shapes: 2 MB
+# is the fastest or within 3 % of it, 0.5 and 16 MB up to 30 % slower.
+CHUNK_BYTES = 1 << 21
 
 
-def supports(window: Window, groups: int = 1) -> bool:
-    """Whether a convolution is one that this file computes."""
-    return window == Window((3, 3), padding=window.padding) and groups == 1
+def supports(convolution: Convolution) -> bool:
+    """Whether a `convolution` is one that this file computes."""
+    return convolution == Convolution((3, 3), padding=convolution.padding)
 
 
 def tiles_of(outputs: int) -> int:
-    """Tiles of 4 that cover a row (or column) of outputs."""
+    """Tiles of 4 that cover a row (or column) of `outputs`."""
     return -(-outputs // 4)
 
 
-def prepare(kernel: Any, dtype: Any = None) -> Any:
-    """U (36, C, F) of a kernel (3, 3, C, F).
+def prepare(kernel: Array, dtype: Any = None) -> Array:
+    """U (36, C, F).
 
     Args:
-        dtype: of the images; that of the kernel where not given.
+        kernel: (3, 3, C, F).
+        dtype: of the images; default: that of the kernel.
     """
     _, _, c, f = kernel.shape
     kernel = rounded(kernel, dtype or kernel.dtype)
@@ -89,51 +91,56 @@ def prepare(kernel: Any, dtype: Any = None) -> Any:
 
 
 def forward(
-    x: Any, prepared: Any, window: Window, groups: int = 1, keep: bool = False
-) -> tuple[Any, Any]:
+    x: Array, prepared: Array, convolution: Convolution, keep: bool = False
+) -> tuple[Array, list[Array] | None]:
     """(N, H, W, C) to (N, OH, OW, F).
 
     Args:
+        x: images (N, H, W, C).
         prepared: U of `prepare`.
+        convolution: one that this file `supports`.
         keep: whether the kernel's gradient will be asked for.
 
     Returns:
-        (y, V): V is what `gradients` reads in place of x: a list of (36, T, C), one for each run
-        of a few images; None unless `keep`.
+        (y, V): V is what `gradients` reads in place of x: a list of (36, T, C), one per chunk of
+        images; None unless `keep`.
     """
     xp = array_module(x)
     dtype, x = x.dtype, widened(x)
     n, h, w, c = x.shape
     filters = prepared.shape[-1]
     b, _, a = _matrices(xp, x.dtype)
-    oh, ow = output_size = window.output_size(h, w)
-    y = xp.empty((n, oh, ow, filters), x.dtype)
+    output_size = convolution.output_size(h, w)
+    y = xp.empty((n, *output_size, filters), x.dtype)
     kept = []
-    for images in _image_runs(n, c, filters, output_size, x.dtype.itemsize):
-        tiles = _gather(x[images], window)
+    for chunk in _chunks(n, c, filters, output_size, x.dtype.itemsize):
+        tiles = _gather(x[chunk], convolution)
         shape = tiles.shape[2:5]  # (n, TY, TX)
         v = (b @ tiles.reshape(36, -1)).reshape(36, -1, c)
         m = xp.matmul(v, prepared)
-        _place((a @ m.reshape(36, -1)).reshape(4, 4, *shape, filters), y[images])
+        _place((a @ m.reshape(36, -1)).reshape(4, 4, *shape, filters), y[chunk])
         kept.append(v)
     return y.astype(dtype, copy=False), kept if keep else None
 
 
 def gradients(
-    dy: Any,
-    kept: list[Any] | None,
-    prepared: Any,
+    dy: Array,
+    kept: list[Array] | None,
+    prepared: Array,
     x_shape: tuple[int, ...],
-    window: Window,
-    groups: int = 1,
+    convolution: Convolution,
     needs_dw: bool = True,
     needs_dx: bool = True,
-) -> tuple[Any, Any]:
+) -> tuple[Array | None, Array | None]:
     """(dw (3, 3, C, F), dx (N, H, W, C)) of `forward`; None for what is not needed.
 
     Args:
         dy: (N, OH, OW, F).
         kept: V as `forward` returned it; None without `needs_dw`.
+        prepared: U of `prepare`.
+        x_shape: (N, H, W, C).
+        convolution: as `forward` was given it.
+        needs_dw, needs_dx: what is needed.
     """
     xp = array_module(dy)
     dtype, dy = dy.dtype, widened(dy)
@@ -142,29 +149,28 @@ def gradients(
     b, g, a = _matrices(xp, dy.dtype)
     du: Any = None
     dx: Any = xp.empty(x_shape, dy.dtype) if needs_dx else None
-    runs = _image_runs(n, c, filters, dy.shape[1:3], dy.dtype.itemsize)
-    for images, v in zip(runs, kept or [None] * len(runs), strict=True):
-        dm = (a.T @ _output_tiles(dy[images]).reshape(16, -1)).reshape(36, -1, filters)
+    chunks = _chunks(n, c, filters, dy.shape[1:3], dy.dtype.itemsize)
+    for chunk, v in zip(chunks, kept or [None] * len(chunks), strict=True):
+        dm = (a.T @ _output_tiles(dy[chunk]).reshape(16, -1)).reshape(36, -1, filters)
         if needs_dw:
             part = xp.matmul(v.transpose(0, 2, 1), dm)
             du = part if du is None else xp.add(du, part, out=du)
         if needs_dx:
             dv = xp.matmul(dm, prepared.transpose(0, 2, 1))
-            _scatter(b.T @ dv.reshape(36, -1), dx[images], window)
+            _scatter(b.T @ dv.reshape(36, -1), dx[chunk], convolution)
     dw = (g.T @ du.reshape(36, c * filters)).reshape(3, 3, c, filters) if needs_dw else None
     return dw, dx.astype(dtype, copy=False) if needs_dx else None
 
 
-def _image_runs(n: int, c: int, filters: int, output_size: Pair, itemsize: int) -> list[slice]:
-    """The batch cut into runs of a few images, as even as possible."""
+def _chunks(n: int, c: int, filters: int, output_size: Pair, itemsize: int) -> list[slice]:
+    """The batch cut into chunks of a few images."""
     tiles = tiles_of(output_size[0]) * tiles_of(output_size[1])
     kernel_bytes = 36 * c * filters * itemsize
     image_bytes = 36 * tiles * (c + filters) * itemsize
-    runs = max(1, min(n, n * image_bytes // max(TILE_BYTES, kernel_bytes)))
-    return even_slices(n, runs)
+    return even_chunks(n, image_bytes, max(CHUNK_BYTES, kernel_bytes), rounding=floor)
 
 
-def _gather(x: Any, window: Window) -> Any:
+def _gather(x: Array, window: Window) -> Array:
     """(n, H, W, C) to (6, 6, n, TY, TX, C): the inputs of each tile, zeros outside the image."""
     xp = array_module(x)
     n, h, w, c = x.shape
@@ -184,7 +190,7 @@ def _gather(x: Any, window: Window) -> Any:
     return xp.ascontiguousarray(view)
 
 
-def _scatter(tiles: Any, dx: Any, window: Window) -> None:
+def _scatter(tiles: Array, dx: Array, window: Window) -> None:
     """Adjoint of `_gather`, into dx (n, H, W, C): neighbouring tiles share two rows or columns."""
     n, h, w, c = dx.shape
     ty, tx = (tiles_of(size) for size in window.output_size(h, w))
@@ -202,7 +208,7 @@ def _scatter(tiles: Any, dx: Any, window: Window) -> None:
     dx[...] = images[:, top : top + h, left : left + w]
 
 
-def _place(tiles: Any, y: Any) -> None:
+def _place(tiles: Array, y: Array) -> None:
     """(4, 4, n, TY, TX, F) into y (n, OH, OW, F); what reaches over its edges is dropped."""
     _, _, n, ty, tx, filters = tiles.shape
     tiles = tiles.transpose(2, 3, 0, 4, 1, 5)
@@ -213,7 +219,7 @@ def _place(tiles: Any, y: Any) -> None:
         y[...] = images[:, : y.shape[1], : y.shape[2]]
 
 
-def _output_tiles(dy: Any) -> Any:
+def _output_tiles(dy: Array) -> Array:
     """(n, OH, OW, F) to (4, 4, n, TY, TX, F), zeros where tiles reach over the edges."""
     n, oh, ow, filters = dy.shape
     ty, tx = tiles_of(oh), tiles_of(ow)
@@ -223,6 +229,6 @@ def _output_tiles(dy: Any) -> Any:
 
 
 @cache
-def _matrices(xp: Any, dtype: Any) -> tuple[Any, Any, Any]:
+def _matrices(xp: Any, dtype: Any) -> tuple[Array, ...]:
     """The Kronecker squares (36, 36) of B^T, (36, 9) of G and (16, 36) of A^T."""
     return tuple(xp.asarray(np.kron(m, m).astype(dtype)) for m in (_B_T, _G, _A_T))

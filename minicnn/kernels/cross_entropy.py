@@ -9,10 +9,18 @@ from minicnn.backend import array_module
 from minicnn.dtypes import widened
 from minicnn.kernels.activations import log_softmax
 from minicnn.kernels.device import with_cuda_version
+from minicnn.typing import Array
 
 
-def one_hot(labels: Any, classes: int, smoothing: float, dtype: Any) -> Any:
-    """Targets (N, C) of class numbers (N,): smoothing / C, and 1 - smoothing more at the label."""
+def one_hot(labels: Array, classes: int, smoothing: float, dtype: Any) -> Array:
+    """Targets (N, C): smoothing / C, and 1 - smoothing more at the label.
+
+    Args:
+        labels: (N,) integers, the right classes.
+        classes: C.
+        smoothing: how much of a target is spread over all classes.
+        dtype: of the targets.
+    """
     xp = array_module(labels)
     targets = xp.full((labels.size, classes), smoothing / classes, dtype)
     targets[xp.arange(labels.size), labels] += 1.0 - smoothing
@@ -20,22 +28,26 @@ def one_hot(labels: Any, classes: int, smoothing: float, dtype: Any) -> Any:
 
 
 @with_cuda_version
-def of_logits(z: Any, targets: Any) -> tuple[Any, tuple[Any, Any]]:
+def of_logits(z: Array, targets: Array) -> tuple[Array, tuple[Array, Array]]:
     """(losses -sum_c t_c log p_c of shape (...), what `of_logits_gradient` needs).
 
-    Losses and gradient are float32 where z is of 16 bits.
+    Losses and gradient are float32 if the logits are of 16 bits.
+
+    Args:
+        z: logits.
+        targets: t, in the dtype of the losses.
     """
     log_p = log_softmax(widened(z))
     return -(targets * log_p).sum(axis=-1), (log_p, targets)
 
 
 @with_cuda_version
-def of_logits_gradient(log_p: Any, targets: Any, scale: Any) -> Any:
+def of_logits_gradient(log_p: Array, targets: Array, scale: Any) -> Array:
     """d (sum of scale · losses) / dz = scale (p sum(t) - t).
 
     Args:
         log_p, targets: as `of_logits` kept them.
-        scale: a number, or (..., 1).
+        scale: a scalar, or (..., 1).
     """
     gradient = array_module(log_p).exp(log_p)
     gradient *= targets.sum(axis=-1, keepdims=True)

@@ -1,33 +1,37 @@
 """Product of rows with a kernel, with both its gradients: what a dense layer computes.
 
-Rows of 16 bits are multiplied as the matrix units of a GPU do it: with the kernel rounded to as
-many bits, the sums made in float32.
+Rows of 16 bits are multiplied as the matrix units of a GPU do it: the kernel is rounded to as many
+bits, and sums are made in float32.
 """
 
 from typing import Any
 
 from minicnn.dtypes import is_half, narrowed, widened
 from minicnn.kernels.device import with_cuda_version
+from minicnn.typing import Array
 
 
-def rounded(kernel: Any, dtype: Any) -> Any:
-    """The kernel as it is multiplied with numbers of `dtype`: itself, unless these have 16 bits."""
+def rounded(kernel: Array, dtype: Any) -> Array:
+    """The kernel as it multiplies arrays of `dtype`: itself, unless these are of 16 bits."""
     return widened(kernel.astype(dtype, copy=False)) if is_half(dtype) else kernel
 
 
 @with_cuda_version
-def dense(rows: Any, kernel: Any) -> Any:
-    """(N, in) and (in, units) to (N, units), in the dtype of `rows`."""
+def dense(rows: Array, kernel: Array) -> Array:
+    """`rows` (N, in) times `kernel` (in, units): (N, units), in the dtype of `rows`."""
     return narrowed(widened(rows) @ rounded(kernel, rows.dtype), rows.dtype)
 
 
 @with_cuda_version
 def dense_gradients(
-    dy: Any, rows: Any, kernel: Any, needs_dw: bool = True, needs_dx: bool = True
-) -> tuple[Any, Any]:
-    """(dw (in, units), dx (N, in)) of `dense` from dy (N, units); None for what is not needed.
+    dy: Array, rows: Array, kernel: Array, needs_dw: bool = True, needs_dx: bool = True
+) -> tuple[Array, Array]:
+    """(dw (in, units), dx (N, in)) of `dense`; dw is float32 if dy is of 16 bits.
 
-    With dy of 16 bits dw is float32.
+    Args:
+        dy: (N, units).
+        rows, kernel: as `dense` took them; rows may be None without dw.
+        needs_dw, needs_dx: what is not needed is None.
     """
     dw = dx = None
     if needs_dw:

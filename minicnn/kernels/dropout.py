@@ -1,19 +1,23 @@
-"""Dropout: some numbers become 0, drawn anew at each call; the others grow to keep the mean."""
+"""Dropout: some elements become 0, drawn anew at each call; the others grow to keep the mean."""
 
 from typing import Any
 
 from minicnn.dtypes import wide, widened
 from minicnn.kernels.device import with_cuda_version
+from minicnn.typing import Array
 
 
 @with_cuda_version
-def dropout(x: Any, rate: float, mask_shape: tuple[int, ...], generator: Any) -> tuple[Any, Any]:
-    """y = x · m with m = 0 where a uniform number is below `rate`, else 1 / (1 - rate).
+def dropout(
+    x: Array, rate: float, mask_shape: tuple[int, ...], generator: Any
+) -> tuple[Array, Any]:
+    """y = x · m with m = 0 where a uniform random number is below `rate`, else 1 / (1 - rate).
 
     Args:
+        x: of any shape.
         rate: probability, at least 0 and below 1.
-        mask_shape: of m, as many axes as x; the sizes are those of x, or 1 for numbers that fall
-            together.
+        mask_shape: of m, with as many axes as x; each size is that of x, or 1 where elements are
+            dropped together.
         generator: its `random` draws the uniform numbers.
 
     Returns:
@@ -26,6 +30,6 @@ def dropout(x: Any, rate: float, mask_shape: tuple[int, ...], generator: Any) ->
 
 
 @with_cuda_version
-def dropout_gradient(dy: Any, mask: Any) -> Any:
-    """dx = dy · m."""
+def dropout_gradient(dy: Array, mask: Any) -> Array:
+    """dx = dy · m, with the `mask` that `dropout` kept."""
     return (widened(dy) * mask).astype(dy.dtype, copy=False)

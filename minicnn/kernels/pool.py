@@ -1,5 +1,6 @@
 """Maximum and average over windows, with gradients."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,19 +9,20 @@ from minicnn.backend import array_module
 from minicnn.dtypes import wide, widened
 from minicnn.kernels.device import with_cuda_version
 from minicnn.kernels.windows import Window, crop, pad
+from minicnn.typing import Array
 
 
 @with_cuda_version
-def max_pool(x: Any, window: Window, with_index: bool = False) -> tuple[Any, Any]:
-    """(N, H, W, C) to the largest number of each window, (N, OH, OW, C).
+def max_pool(x: Array, window: Window, with_index: bool = False) -> tuple[Array, Any]:
+    """x (N, H, W, C) to the largest element of each window, (N, OH, OW, C).
 
-    Padding counts as minus infinity: it is never the maximum, unlike zeros would be among
-    negative numbers.
+    Padding counts as minus infinity: it is never the maximum, as zeros would be among negative
+    elements.
 
     Returns:
-        (y, index): index is what `max_pool_gradient` needs to know, which of its numbers was the
-        maximum of each window; None unless `with_index`. Of equals it is the first in reading
-        order, or, where windows lie side by side, the topmost of the first column.
+        (y, index): index is what `max_pool_gradient` needs, which element was the maximum of each
+        window; None unless `with_index`. Of equal ones it is the first in reading order, or, if
+        windows lie side by side, the topmost of the first column.
     """
     if _is_grid(window, x.shape):
         return _grid_max_pool(x, window, with_index)
@@ -31,22 +33,23 @@ def max_pool(x: Any, window: Window, with_index: bool = False) -> tuple[Any, Any
 
 
 @with_cuda_version
-def max_pool_gradient(dy: Any, index: Any, x_shape: tuple[int, ...], window: Window) -> Any:
-    """dx (N, H, W, C): each dy goes to the pixel its maximum came from."""
+def max_pool_gradient(dy: Array, index: Any, x_shape: tuple[int, ...], window: Window) -> Array:
+    """dx of `x_shape` (N, H, W, C): each dy (N, OH, OW, C) goes to the pixel of its window that
+    `index` says was the maximum."""
     if _is_grid(window, x_shape):
         return _grid_max_pool_gradient(dy, index, x_shape, window)
     return _scatter(dy, x_shape, window, lambda i, j: dy * (index == i * window.size[1] + j))
 
 
-def _running_maximum(views: list[Any], xp: Any, with_index: bool) -> tuple[Any, Any]:
-    """The largest of several arrays, number by number, and the first of them that has it."""
+def _running_maximum(views: list[Array], xp: Any, with_index: bool) -> tuple[Array, Array | None]:
+    """The largest of several arrays, element by element, and the first of them that has it."""
     if len(views) == 1:
         return views[0].copy(), xp.zeros(views[0].shape, np.uint8) if with_index else None
     y = xp.maximum(views[0], views[1])
     index = (views[1] > views[0]).view(np.uint8) if with_index else None
     for number, view in enumerate(views[2:], start=2):
         if with_index:
-            # numbers rise, so "this one, where it is larger" is a maximum too
+            # `number` rises, so "this one, where it is larger" is a maximum too
             dtype = np.uint8 if number < 256 else np.int32
             index = xp.maximum(index, (view > y) * dtype(number))
         xp.maximum(y, view, out=y)
@@ -59,7 +62,7 @@ def _is_grid(window: Window, x_shape: tuple[int, ...]) -> bool:
     return window.size == window.strides and window.pads(*x_shape[1:3]) == no_padding
 
 
-def _grid_max_pool(x: Any, window: Window, with_index: bool) -> tuple[Any, Any]:
+def _grid_max_pool(x: Array, window: Window, with_index: bool) -> tuple[Array, Any]:
     """`max_pool` down columns first, which compares whole rows of the image, then along rows."""
     xp = array_module(x)
     (kh, kw), (oh, ow) = window.size, window.output_size(*x.shape[1:3])
@@ -69,7 +72,9 @@ def _grid_max_pool(x: Any, window: Window, with_index: bool) -> tuple[Any, Any]:
     return y, (row, column) if with_index else None
 
 
-def _grid_max_pool_gradient(dy: Any, index: Any, x_shape: tuple[int, ...], window: Window) -> Any:
+def _grid_max_pool_gradient(
+    dy: Array, index: Any, x_shape: tuple[int, ...], window: Window
+) -> Array:
     xp = array_module(dy)
     row, column = index
     (kh, kw), (oh, ow) = window.size, dy.shape[1:3]
@@ -81,7 +86,7 @@ def _grid_max_pool_gradient(dy: Any, index: Any, x_shape: tuple[int, ...], windo
     return dx
 
 
-def _deal_out(dy: Any, index: Any, views: list[Any], xp: Any) -> None:
+def _deal_out(dy: Array, index: Array, views: list[Array], xp: Any) -> None:
     """Adjoint of `_running_maximum`: each dy to the array the maximum came from, zero to others."""
     for number, view in enumerate(views[1:], start=1):
         xp.multiply(dy, index == number, out=view)
@@ -92,10 +97,10 @@ def _deal_out(dy: Any, index: Any, views: list[Any], xp: Any) -> None:
         views[0][...] = dy
 
 
-def average_pool(x: Any, window: Window) -> Any:
-    """(N, H, W, C) to the mean of each window, (N, OH, OW, C); padding is not counted."""
+def average_pool(x: Array, window: Window) -> Array:
+    """x (N, H, W, C) to the mean of each window, (N, OH, OW, C); padding is not counted."""
     h, w = x.shape[1:3]
-    y: Any = None
+    y: Array = None
     padded = pad(widened(x), window.pads(h, w))
     for _, _, view in window.taps(padded, window.output_size(h, w)):
         if y is None:
@@ -106,14 +111,16 @@ def average_pool(x: Any, window: Window) -> Any:
     return y.astype(x.dtype, copy=False)
 
 
-def average_pool_gradient(dy: Any, x_shape: tuple[int, ...], window: Window) -> Any:
-    """dx (N, H, W, C): each dy is shared out evenly among the pixels of its window."""
+def average_pool_gradient(dy: Array, x_shape: tuple[int, ...], window: Window) -> Array:
+    """dx of `x_shape` (N, H, W, C): each dy is shared evenly among the pixels of its window."""
     share = widened(dy) * _inverse_counts(dy, x_shape, window)
     return _scatter(dy, x_shape, window, lambda i, j: share)
 
 
-def _scatter(dy: Any, x_shape: tuple[int, ...], window: Window, part: Any) -> Any:
-    """Sum over the taps (i, j) of part(i, j) (N, OH, OW, C), each where its tap looks."""
+def _scatter(
+    dy: Array, x_shape: tuple[int, ...], window: Window, share: Callable[[int, int], Array]
+) -> Array:
+    """Sum over the taps (i, j) of share(i, j) (N, OH, OW, C), each where its tap looks."""
     n, h, w, c = x_shape
     (top, bottom), (left, right) = pads = window.pads(h, w)
     padded_shape = n, h + top + bottom, w + left + right, c
@@ -121,17 +128,18 @@ def _scatter(dy: Any, x_shape: tuple[int, ...], window: Window, part: Any) -> An
     dx = array_module(dy).zeros(padded_shape, dy.dtype if disjoint else wide(dy.dtype))
     for i, j, view in window.taps(dx, dy.shape[1:3]):
         if disjoint:
-            view[...] = part(i, j)
+            view[...] = share(i, j)
         else:
-            view += part(i, j)
+            view += share(i, j)
     return crop(dx, pads).astype(dy.dtype, copy=False)
 
 
-def _inverse_counts(like: Any, x_shape: tuple[int, ...], window: Window) -> Any:
-    """1 / (pixels of the image in each window): (1, OH, OW, 1), in what `like` is calculated in."""
+def _inverse_counts(like: Array, x_shape: tuple[int, ...], window: Window) -> Array:
+    """1 / (pixels of the image in each window): (1, OH, OW, 1), in the dtype that `like` is
+    calculated in."""
     h, w = x_shape[1:3]
     ones = array_module(like).ones((1, h, w, 1), wide(like.dtype))
-    counts: Any = None
+    counts: Array = None
     for _, _, view in window.taps(pad(ones, window.pads(h, w)), window.output_size(h, w)):
         counts = view.copy() if counts is None else counts + view
     return 1 / counts

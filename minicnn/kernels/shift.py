@@ -5,16 +5,16 @@ fast, since whole rows are copied at once: the image is padded and a window cut 
 """
 
 import math
-from typing import Any
 
 from minicnn.backend import array_module
 from minicnn.dtypes import wide, widened
-from minicnn.kernels.borders import Pads, pad, pad_gradient, tiles
+from minicnn.kernels.borders import Pads, image_chunks, pad, pad_gradient
+from minicnn.typing import Array
 
-_TILE_BYTES = 256 * 1024  # measured: 128 KB is slower, at 512 KB fresh memory is needed again
+_CHUNK_BYTES = 256 * 1024  # measured: 128 KB is slower, at 512 KB fresh memory is needed again
 
 
-def windows(x: Any, rows: Any, columns: Any, height: int, width: int) -> Any:
+def windows(x: Array, rows: Array, columns: Array, height: int, width: int) -> Array:
     """From each image its own window of `height` x `width` pixels.
 
     Args:
@@ -31,21 +31,27 @@ def windows(x: Any, rows: Any, columns: Any, height: int, width: int) -> Any:
 
 
 def windows_gradient(
-    dy: Any, x_shape: tuple[int, ...], rows: Any, columns: Any, height: int, width: int
-) -> Any:
-    """Gradient of `windows`: dy goes back to where it was cut out."""
+    dy: Array, x_shape: tuple[int, ...], rows: Array, columns: Array, height: int, width: int
+) -> Array:
+    """Gradient of `windows` with respect to x: dy goes back to where it was cut out.
+
+    Args:
+        dy: (N, height, width, C).
+        x_shape: (N, H, W, C).
+        rows, columns, height, width: as for `windows`.
+    """
     xp = array_module(dy)
     n, _, _, c = x_shape
     dx = xp.zeros(x_shape, dy.dtype)
-    # the windows of different images do not overlap, so each number is assigned once
+    # the windows of different images do not overlap, so each element is assigned once
     view = _all_windows(dx, height, width)
     view[xp.arange(n), rows, columns * c] = dy.reshape(n, height, width * c)
     return dx
 
 
-def _all_windows(x: Any, height: int, width: int) -> Any:
-    """(N, H, W, C) -> (N, H-height+1, (W-width)C+1, height, width C), a writable view: rows of a
-    window are contiguous, so that copying one is a copy of long runs."""
+def _all_windows(x: Array, height: int, width: int) -> Array:
+    """(N, H, W, C) -> (N, H-height+1, (W-width)C+1, height, width C), a writable view: the rows of
+    a window are contiguous, so that copying it is a copy of long runs."""
     xp = array_module(x)
     n, h, w, c = x.shape
     s = x.dtype.itemsize
@@ -57,20 +63,20 @@ def _all_windows(x: Any, height: int, width: int) -> Any:
 
 
 def translate(
-    x: Any,
-    shift: Any,
+    x: Array,
+    shift: Array,
     bounds: tuple[tuple[float, float], tuple[float, float]],
     fill_mode: str = "reflect",
     fill_value: float = 0.0,
     interpolation: str = "bilinear",
-) -> Any:
+) -> Array:
     """Each image shifted by its own number of pixels: y[n, i, j] = x[n, i - sy, j - sx].
 
     Args:
         x: (N, H, W, C).
-        shift: (N, 2) pixels, down and to the right; need not be whole.
-        bounds: smallest and largest shift down, and to the right: known on the host, they say
-            how far to pad without asking the device.
+        shift: (N, 2) in pixels, down and to the right; need not be whole.
+        bounds: smallest and largest shift down, and to the right; known on the host, so that the
+            padding need not be read from the device.
         fill_mode, fill_value: see `minicnn.kernels.borders`.
         interpolation: "bilinear" or "nearest".
 
@@ -82,16 +88,16 @@ def translate(
     real = wide(x.dtype)
     fy, fx = fy.astype(real, copy=False), fx.astype(real, copy=False)
     y = xp.empty(x.shape, x.dtype)
-    for tile in tiles(x, _TILE_BYTES):
-        padded = pad(widened(x[tile]), pads, fill_mode, fill_value)
+    for chunk in image_chunks(x, _CHUNK_BYTES):
+        padded = pad(widened(x[chunk]), pads, fill_mode, fill_value)
         if interpolation == "nearest":
-            y[tile] = windows(padded, rows[tile], columns[tile], *x.shape[1:3])
+            y[chunk] = windows(padded, rows[chunk], columns[chunk], *x.shape[1:3])
         else:
-            _between(padded, rows[tile], columns[tile], fy[tile], fx[tile], y[tile])
+            _between(padded, rows[chunk], columns[chunk], fy[chunk], fx[chunk], y[chunk])
     return y
 
 
-def _between(padded: Any, rows: Any, columns: Any, fy: Any, fx: Any, y: Any) -> None:
+def _between(padded: Array, rows: Array, columns: Array, fy: Array, fx: Array, y: Array) -> None:
     """Into y (n, H, W, C) the windows at (rows + fy, columns + fx)."""
     n, h, w, c = y.shape
     cut = windows(padded, rows, columns, h + 1, w + 1).reshape(n, h + 1, (w + 1) * c)
@@ -106,13 +112,18 @@ def _between(padded: Any, rows: Any, columns: Any, fy: Any, fx: Any, y: Any) -> 
 
 
 def translate_gradient(
-    dy: Any,
-    shift: Any,
+    dy: Array,
+    shift: Array,
     bounds: tuple[tuple[float, float], tuple[float, float]],
     fill_mode: str = "reflect",
     interpolation: str = "bilinear",
-) -> Any:
-    """Gradient of `translate` with respect to x, (N, H, W, C)."""
+) -> Array:
+    """Gradient of `translate` with respect to x, (N, H, W, C).
+
+    Args:
+        dy: (N, H, W, C).
+        shift, bounds, fill_mode, interpolation: as for `translate`.
+    """
     xp = array_module(dy)
     n, h, w, c = dy.shape
     dtype, dy = dy.dtype, widened(dy)
@@ -135,8 +146,8 @@ def translate_gradient(
 
 
 def _translation(
-    shift: Any, bounds: tuple[tuple[float, float], tuple[float, float]], interpolation: str
-) -> tuple[Pads, Any, Any, Any, Any]:
+    shift: Array, bounds: tuple[tuple[float, float], tuple[float, float]], interpolation: str
+) -> tuple[Pads, Array, Array, Array, Array]:
     """Padding, the corners of the windows in the padded images, and the fractions between."""
     xp = array_module(shift)
     pads, corners, fractions = [], [], []

@@ -4,9 +4,9 @@ Both versions are quotients of polynomials in x², evaluated over whole arrays.
 """
 
 import math
-from typing import Any
 
 from minicnn.backend import array_module
+from minicnn.typing import Array
 
 # Cody 1969, "Rational Chebyshev approximations for the error function", Mathematics of
 # Computation 23. Highest power first. Near 0: erf(x) = x · A(x²) / B(x²).
@@ -42,7 +42,7 @@ _Q32 = (
 )  # fmt: skip
 
 
-def _polynomial(coefficients: tuple[float, ...], x: Any) -> Any:
+def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
     """Horner's rule, highest power first, in one array."""
     y = x * coefficients[0]
     for c in coefficients[1:-1]:
@@ -52,14 +52,14 @@ def _polynomial(coefficients: tuple[float, ...], x: Any) -> Any:
     return y
 
 
-def erf(x: Any) -> Any:
-    """erf(x) = 2/√π ∫₀ˣ exp(-t²) dt, elementwise, in the dtype of x.
+def erf(x: Array) -> Array:
+    """erf(x) = 2/√π ∫₀ˣ exp(-t²) dt, element by element, in the dtype of x.
 
     Relative error: below 1e-15 in float64, 5e-7 in float32.
     """
     xp = array_module(x)
     if x.dtype == xp.float32:
-        # NumPy compares two arrays three times as fast as an array and a number
+        # NumPy compares two arrays three times as fast as an array and a scalar
         four, one = (xp.full(x.shape[-2:], limit, x.dtype) for limit in (4.0, 1.0))
         x = xp.minimum(x, four)
         xp.maximum(x, -four, out=x)
@@ -79,7 +79,7 @@ def erf(x: Any) -> Any:
     return xp.where(magnitude <= 0.5, inner, outer)
 
 
-def normal_cdf(x: Any) -> Any:
+def normal_cdf(x: Array) -> Array:
     """P(X <= x) for a standard normal X: (1 + erf(x / √2)) / 2."""
     y = erf(x * math.sqrt(0.5))
     y += 1.0
@@ -87,8 +87,8 @@ def normal_cdf(x: Any) -> Any:
     return y
 
 
-def normal_pdf(x: Any) -> Any:
-    """Density of the standard normal distribution: exp(-x² / 2) / √(2π)."""
+def normal_pdf(x: Array) -> Array:
+    """Density of the standard normal distribution at x: exp(-x² / 2) / √(2π)."""
     xp = array_module(x)
     y = x * x
     y *= -0.5

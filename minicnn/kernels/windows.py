@@ -7,10 +7,10 @@ Images are (N, H, W, C). A window of kh x kw taps, moved by strides (sh, sw), it
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from minicnn.backend import array_module
 from minicnn.dtypes import wide
+from minicnn.typing import Array
 
 Pair = tuple[int, int]
 
@@ -21,7 +21,7 @@ class Window:
 
     Attributes:
         size: (kh, kw) taps.
-        strides: (sh, sw).
+        strides: (sh, sw), from one window to the next.
         padding: "valid" (none) or "same" (zeros so that the output has ceil(H / sh) rows, the odd
             one at the bottom and right, as TensorFlow pads).
         dilation: (dh, dw).
@@ -40,7 +40,7 @@ class Window:
 
     @lru_cache(maxsize=1024)  # noqa: B019 - windows are small, and asked the same again and again
     def output_size(self, height: int, width: int) -> Pair:
-        """(OH, OW); below 1 where the window does not fit.
+        """(OH, OW) for images of H = `height` and W = `width`; below 1 if the window does not fit.
 
         valid: OH = floor((H - eh) / sh) + 1        same: OH = ceil(H / sh)
         """
@@ -50,13 +50,20 @@ class Window:
         return (height - eh) // sh + 1, (width - ew) // sw + 1
 
     def input_size(self, output_size: Pair) -> Pair:
-        """Rows and columns that so many outputs read without padding: (OH - 1) sh + eh, ..."""
+        """Rows and columns that outputs of `output_size` (OH, OW) read without padding.
+
+        (OH - 1) sh + eh, (OW - 1) sw + ew
+        """
         (oh, ow), (sh, sw), (eh, ew) = output_size, self.strides, self.extent
         return (oh - 1) * sh + eh, (ow - 1) * sw + ew
 
     @lru_cache(maxsize=1024)  # noqa: B019
     def pads(self, height: int, width: int) -> tuple[Pair, Pair]:
-        """((top, bottom), (left, right)) rows and columns added around an image."""
+        """((top, bottom), (left, right)): rows and columns added around an image.
+
+        Args:
+            height, width: of the image.
+        """
         if self.padding == "valid":
             return (0, 0), (0, 0)
         totals = [
@@ -77,8 +84,13 @@ class Window:
         """Whether every output reads the one pixel at its own place."""
         return self.size == (1, 1) and self.strides == (1, 1)
 
-    def taps(self, x: Any, output_size: Pair) -> Iterator[tuple[int, int, Any]]:
-        """(i, j, view) for each tap: view (N, OH, OW, C) is what the tap sees of the padded x."""
+    def taps(self, x: Array, output_size: Pair) -> Iterator[tuple[int, int, Array]]:
+        """(i, j, view) for each tap: view (N, OH, OW, C) is what the tap sees.
+
+        Args:
+            x: the padded images.
+            output_size: (OH, OW).
+        """
         (oh, ow), (sh, sw), (dh, dw) = output_size, self.strides, self.dilation
         for i in range(self.size[0]):
             rows = slice(i * dh, i * dh + (oh - 1) * sh + 1, sh)
@@ -87,8 +99,26 @@ class Window:
                 yield i, j, x[:, rows, columns]
 
 
-def pad(x: Any, pads: tuple[Pair, Pair], value: float = 0.0) -> Any:
-    """x with rows and columns of `value` around each image; x itself where there are none."""
+@dataclass(frozen=True)
+class Convolution(Window):
+    """All that says how a kernel (kh, kw, C / groups, F) is applied to images.
+
+    Attributes:
+        size, strides, padding, dilation: see `Window`.
+        groups: channels and filters are cut into so many parts that do not see each other.
+    """
+
+    groups: int = 1
+
+
+def pad(x: Array, pads: tuple[Pair, Pair], value: float = 0.0) -> Array:
+    """x with a border around each image; x itself if the border is empty.
+
+    Args:
+        x: (N, H, W, C).
+        pads: ((top, bottom), (left, right)), the border's rows and columns.
+        value: what fills it.
+    """
     (top, bottom), (left, right) = pads
     if top == bottom == left == right == 0:
         return x
@@ -98,14 +128,20 @@ def pad(x: Any, pads: tuple[Pair, Pair], value: float = 0.0) -> Any:
     return padded
 
 
-def crop(x: Any, pads: tuple[Pair, Pair]) -> Any:
-    """The inverse of `pad`: a view without the border."""
+def crop(x: Array, pads: tuple[Pair, Pair]) -> Array:
+    """The inverse of `pad`: a view of x without the border `pads`."""
     (top, bottom), (left, right) = pads
     return x[:, top : x.shape[1] - bottom, left : x.shape[2] - right]
 
 
-def windows_view(x: Any, window: Window, output_size: Pair) -> Any:
-    """All windows of the padded x without a copy: (N, OH, OW, kh, kw, C)."""
+def windows_view(x: Array, window: Window, output_size: Pair) -> Array:
+    """All windows without a copy: (N, OH, OW, kh, kw, C).
+
+    Args:
+        x: the padded images.
+        window: which windows.
+        output_size: (OH, OW).
+    """
     n, _, _, c = x.shape
     (oh, ow), (kh, kw), (sh, sw), (dh, dw) = (
         output_size, window.size, window.strides, window.dilation
@@ -118,14 +154,17 @@ def windows_view(x: Any, window: Window, output_size: Pair) -> Any:
     )
 
 
-def im2col(x: Any, window: Window, output_size: Pair, out: Any = None) -> Any:
-    """Windows of the padded x as the rows of a matrix: (N OH OW, kh kw C).
+def im2col(x: Array, window: Window, output_size: Pair, out: Array | None = None) -> Array:
+    """Windows as the rows of a matrix: (N OH OW, kh kw C).
 
-    With the image as rows, convolution is one product: (N OH OW, kh kw C) @ (kh kw C, F).
-    A row is kh runs of kw C neighbouring numbers, so the copy is quick in NHWC.
+    With the windows as rows, convolution is one product: (N OH OW, kh kw C) @ (kh kw C, F).
+    A row is kh runs of kw C neighbouring elements, so the copy is quick in NHWC.
 
     Args:
-        out: where to put it, (N OH OW, kh kw C); a new array where not given.
+        x: the padded images.
+        window: which windows.
+        output_size: (OH, OW).
+        out: where to put the matrix, (N OH OW, kh kw C); default: a new array.
     """
     n, _, _, c = x.shape
     (oh, ow), (kh, kw) = output_size, window.size
@@ -135,12 +174,13 @@ def im2col(x: Any, window: Window, output_size: Pair, out: Any = None) -> Any:
     return out
 
 
-def col2im(columns: Any, x_shape: tuple[int, ...], window: Window, output_size: Pair) -> Any:
-    """Adjoint of `im2col`: each number of the matrix is added to the pixel it was read from.
+def col2im(columns: Array, x_shape: tuple[int, ...], window: Window, output_size: Pair) -> Array:
+    """Adjoint of `im2col`: each element of the matrix is added to the pixel it was read from.
 
     Args:
         columns: (N OH OW, kh kw C).
-        x_shape: shape of the padded x.
+        x_shape: shape of the padded images.
+        window, output_size: as for `im2col`.
     """
     n, _, _, c = x_shape
     (oh, ow), (kh, kw) = output_size, window.size

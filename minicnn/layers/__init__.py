@@ -7,7 +7,7 @@ from minicnn.layers.augmentation import (
     RandomCrop,
     RandomFlip,
 )
-from minicnn.layers.base import LAYERS, Layer, Weight
+from minicnn.layers.base import LAYERS, Layer
 from minicnn.layers.conv import Conv2D
 from minicnn.layers.dense import Dense
 from minicnn.layers.depthwise import DepthwiseConv2D, SeparableConv2D
@@ -24,6 +24,7 @@ from minicnn.layers.pooling import (
 from minicnn.layers.random_affine import RandomRotation, RandomTranslation, RandomZoom
 from minicnn.layers.rescaling import Rescaling
 from minicnn.layers.reshaping import Flatten, Reshape, ZeroPadding2D
+from minicnn.layers.weight import Weight
 
 AvgPool2D = AveragePooling2D
 Convolution2D = Conv2D

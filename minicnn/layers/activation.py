@@ -3,17 +3,18 @@
 from typing import Any
 
 from minicnn import activations
-from minicnn.context import Context
 from minicnn.layers.base import LAYERS, Layer
-from minicnn.nodes import Parts
+from minicnn.layers.context import Context
+from minicnn.typing import Array, Shape
 
 
 @LAYERS.register()
 class Activation(Layer):
-    """y = f(x), number by number (softmax: along the last axis).
+    """y = f(x), element by element (softmax: along the last axis).
 
     Args:
-        activation: name or object.
+        activation: f, a name or an object.
+        kwargs: see `Layer`.
 
     Shape:
         any, kept.
@@ -23,18 +24,11 @@ class Activation(Layer):
         super().__init__(**kwargs)
         self.activation = activations.get(activation)
 
-    @property
-    def closing_softmax(self) -> bool:
-        return bool(self.activation.is_softmax)
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def parts_around_maximum(self, forward: str) -> Parts | None:
-        return (None, ("forward", "backward")) if self.activation.rises else None
-
-    def forward(self, x: Any, ctx: Context) -> Any:
-        if self.activation.is_linear or (ctx.wants_logits and self.closing_softmax):
+    def forward(self, x: Array, ctx: Context) -> Array:
+        if self.activation.is_linear or (ctx.wants_logits and self.activation.is_softmax):
             return x
         if not ctx.record:
             return self.activation.forward(x)
@@ -42,18 +36,15 @@ class Activation(Layer):
         ctx.save(kept)
         return y
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
-        if not ctx.saved:  # forward handed x through
+    def backward(self, dy: Array, ctx: Context) -> Array:
+        if not ctx.saved:  # forward passed x on as it is
             return dy
         (kept,) = ctx.saved
         return self.activation.backward(dy, kept)
 
 
 class _FixedActivation(Activation):
-    """An activation layer named after its function; its arguments are its own."""
-
-    def __init__(self, activation: Any, **kwargs: Any):
-        super().__init__(activation, **kwargs)
+    """An activation layer named after its function, whose arguments it takes itself."""
 
     @classmethod
     def _argument_names(cls) -> list[str]:
@@ -73,6 +64,7 @@ class ReLU(_FixedActivation):
         max_value: upper limit, or None.
         negative_slope: slope below the threshold.
         threshold: where the function leaves the lower branch.
+        kwargs: see `Layer`.
 
     Shape:
         any, kept.
@@ -99,7 +91,8 @@ class LeakyReLU(_FixedActivation):
     """y = x where x >= 0, negative_slope x below.
 
     Args:
-        negative_slope: 0.3 as in Keras (older name: alpha).
+        negative_slope: slope below 0; default: 0.3, as in Keras (older name: alpha).
+        kwargs: see `Layer`.
 
     Shape:
         any, kept.
@@ -119,7 +112,8 @@ class ELU(_FixedActivation):
     """y = x where x > 0, alpha (exp(x) - 1) below.
 
     Args:
-        alpha: minus the limit for x to minus infinity.
+        alpha: y goes to -alpha for x to minus infinity.
+        kwargs: see `Layer`.
 
     Shape:
         any, kept.
@@ -137,7 +131,8 @@ class GELU(_FixedActivation):
     """y = x P(X <= x) for a standard normal X.
 
     Args:
-        approximate: use the formula with tanh.
+        approximate: whether to use the formula with tanh.
+        kwargs: see `Layer`.
 
     Shape:
         any, kept.
@@ -155,20 +150,21 @@ class Softmax(_FixedActivation):
     """y_k = exp(x_k) / sum_j exp(x_j) along an axis.
 
     Args:
-        axis: -1, the last.
+        axis: default: the last.
+        kwargs: see `Layer`.
 
     Shape:
         any, kept.
 
     Raises:
-        ValueError: the axis is the batch, whose images have nothing to do with each other.
+        ValueError: the axis is that of the batch, whose images have nothing to do with each other.
     """
 
     def __init__(self, axis: int = -1, **kwargs: Any):
         super().__init__(activations.Softmax(axis=axis), **kwargs)
         self.axis = axis
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         if self.axis in (0, -len(input_shape)):
             raise ValueError(
                 f"{self.described}: axis {self.axis} of inputs of shape {tuple(input_shape)} is "

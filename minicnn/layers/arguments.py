@@ -1,22 +1,30 @@
-"""Checks of constructor arguments that several layers share."""
+"""Checks that several layers share, of constructor arguments and of sizes."""
 
 from typing import Any
 
 from minicnn import activations
+from minicnn.initializers import INITIALIZERS
 from minicnn.kernels.windows import Pair, Window
 from minicnn.layers.activation import Activation
 from minicnn.layers.base import Layer
+from minicnn.regularizers import REGULARIZERS
+from minicnn.typing import Shape
 
 
 def positive_int(layer: Layer, argument: str, value: Any) -> int:
-    """`value` if it is a whole number above 0."""
+    """`value` if it is an integer above 0; `layer` and `argument` are named in the error."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < 1:
         raise ValueError(f"{layer.described}: {argument} must be an integer above 0, not {value!r}")
     return int(value)
 
 
 def pair(layer: Layer, argument: str, value: Any) -> Pair:
-    """An integer, or two, as (rows, columns)."""
+    """(rows, columns) from a `value` of one integer or two.
+
+    Args:
+        layer, argument: named in the error.
+        value: what the user gave.
+    """
     values = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
     if len(values) != 2:
         raise ValueError(
@@ -27,12 +35,28 @@ def pair(layer: Layer, argument: str, value: Any) -> Pair:
 
 
 def activation_function(value: Any) -> activations.Activation:
-    """From what `activations.get` takes, or a layer such as `LeakyReLU(0.1)`."""
+    """The function of `value`: what `activations.get` takes, or a layer such as LeakyReLU(0.1)."""
     return value.activation if isinstance(value, Activation) else activations.get(value)
 
 
+def set_weight_arguments(layer: Layer, **given: Any) -> None:
+    """Set the arguments that say how a layer's weights begin and what is penalized.
+
+    Args:
+        layer: gets an attribute for each of them: an object, or None.
+        given: names, configurations or objects by the name of the argument, such as
+            kernel_initializer="glorot_uniform", bias_regularizer=None.
+    """
+    for argument, value in given.items():
+        kind = argument.rpartition("_")[2]
+        setattr(layer, argument, _WEIGHT_ARGUMENTS[kind].get(value))
+
+
+_WEIGHT_ARGUMENTS = {"initializer": INITIALIZERS, "regularizer": REGULARIZERS}
+
+
 def one_of(layer: Layer, argument: str, value: Any, choices: tuple[Any, ...]) -> Any:
-    """`value` if it is one of `choices`."""
+    """`value` if it is one of `choices`; `layer` and `argument` are named in the error."""
     if value not in choices:
         raise ValueError(
             f"{layer.described}: {argument} must be one of "
@@ -42,6 +66,7 @@ def one_of(layer: Layer, argument: str, value: Any, choices: tuple[Any, ...]) ->
 
 
 def padding_name(layer: Layer, value: Any) -> str:
+    """`value` in lower case if it is "valid" or "same"; `layer` is named in the error."""
     name = value.lower() if isinstance(value, str) else value
     if name not in ("valid", "same"):
         raise ValueError(f"{layer.described}: padding must be 'valid' or 'same', not {value!r}")
@@ -49,7 +74,7 @@ def padding_name(layer: Layer, value: Any) -> str:
 
 
 def channels_last(layer: Layer, value: Any) -> str:
-    """The one data format there is."""
+    """The one data format there is, if `value` asks for it; `layer` is named in the error."""
     if value not in (None, "channels_last"):
         raise ValueError(
             f"{layer.described}: images are (N, height, width, channels), so data_format must be "
@@ -59,7 +84,7 @@ def channels_last(layer: Layer, value: Any) -> str:
 
 
 def fraction(layer: Layer, argument: str, value: Any) -> float:
-    """A number from 0 up to, not including, 1."""
+    """`value` if it is at least 0 and below 1; `layer` and `argument` are named in the error."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
         raise ValueError(
             f"{layer.described}: {argument} must be at least 0 and below 1, not {value!r}"
@@ -67,13 +92,29 @@ def fraction(layer: Layer, argument: str, value: Any) -> float:
     return float(value)
 
 
-def window_output_size(layer: Layer, window: Window, height: int, width: int) -> Pair:
-    """Output size of a sliding window.
+def fixed_sizes(layer: Layer, sizes: Shape) -> tuple[int, ...]:
+    """`sizes` of axes of an input if none is None; `layer` is named in the error."""
+    fixed = tuple(size for size in sizes if size is not None)
+    if len(fixed) != len(sizes):
+        raise ValueError(
+            f"{layer.described} needs inputs of fixed sizes, but for the batch; got None in "
+            f"{tuple(sizes)}"
+        )
+    return fixed
+
+
+def window_output_size(layer: Layer, window: Window, height: int | None, width: int | None) -> Pair:
+    """(rows, columns) of what a sliding window makes of an image.
+
+    Args:
+        layer: named in the error.
+        window: its geometry.
+        height, width: of the image.
 
     Raises:
-        ValueError: the image is smaller than the window.
+        ValueError: the image is smaller than the window, or of no fixed size.
     """
-    oh, ow = window.output_size(height, width)
+    oh, ow = window.output_size(*fixed_sizes(layer, (height, width)))
     if oh < 1 or ow < 1:
         eh, ew = window.extent
         raise ValueError(

@@ -1,20 +1,20 @@
 """Augmentation without interpolation: flips, crops, brightness and contrast.
 
-Each image gets a change of its own in training and none outside it. The gradient goes back through
+In training each image is changed in its own way, otherwise none is. The gradient goes back through
 the change, for the few models in which something before it learns.
 """
 
 from typing import Any
 
 from minicnn.backend import array_module
-from minicnn.context import Context
 from minicnn.dtypes import widened
 from minicnn.kernels.shift import windows, windows_gradient
 from minicnn.layers import arguments
 from minicnn.layers.base import LAYERS, Layer, require_rank
+from minicnn.layers.context import Context
 from minicnn.layers.seeded import SeededLayer
-from minicnn.nodes import Shape
 from minicnn.registry import near_matches
+from minicnn.typing import Array, Shape
 
 
 class RandomImageLayer(SeededLayer):
@@ -23,6 +23,7 @@ class RandomImageLayer(SeededLayer):
     Args:
         seed: see `SeededLayer`.
         data_format: "channels_last".
+        kwargs: see `Layer`.
     """
 
     def __init__(self, seed: int | None = None, data_format: str | None = None, **kwargs: Any):
@@ -42,6 +43,11 @@ def factor_range(
 ) -> tuple[float, float]:
     """(lower, upper) from a number f, for (-f, f), or from two of them.
 
+    Args:
+        layer, argument: named in the error.
+        value: what the user gave.
+        low, high: bounds of what is allowed.
+
     Raises:
         ValueError: not one or two numbers from `low` to `high`.
     """
@@ -55,7 +61,8 @@ def factor_range(
 
 
 def value_bounds(layer: Layer, value_range: Any) -> tuple[float, float]:
-    """The smallest and the largest value of a pixel."""
+    """(smallest, largest) value of a pixel from the user's `value_range`; `layer` is named in the
+    error."""
     values = tuple(value_range) if isinstance(value_range, (tuple, list)) else ()
     if len(values) != 2 or not values[0] < values[1]:
         raise ValueError(
@@ -73,6 +80,7 @@ class RandomFlip(RandomImageLayer):
 
     Args:
         mode: "horizontal" (left and right swap), "vertical" or "horizontal_and_vertical".
+        seed, data_format, kwargs: see `RandomImageLayer`.
 
     Shape:
         (N, H, W, C), kept.
@@ -94,7 +102,7 @@ class RandomFlip(RandomImageLayer):
             )
         self.mode = mode
 
-    def forward(self, x: Any, ctx: Context) -> Any:
+    def forward(self, x: Array, ctx: Context) -> Array:
         if not ctx.training:
             return x
         draws = self.draw(ctx, x.shape[0], 2) < 0.5
@@ -102,12 +110,12 @@ class RandomFlip(RandomImageLayer):
         ctx.save(index)
         return _gather(x, index)
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
+    def backward(self, dy: Array, ctx: Context) -> Array:
         # a flip is its own inverse
         return _gather(dy, ctx.saved[0]) if ctx.saved else dy
 
-    def _pixels(self, shape: tuple[int, ...], draws: Any) -> Any:
-        """For each pixel the number, among all N*H*W, of the one that takes its place."""
+    def _pixels(self, shape: tuple[int, ...], draws: Array) -> Array:
+        """For each pixel the index, among all N H W, of the one that takes its place."""
         xp = array_module(draws)
         n, h, w, _ = shape
         rows = xp.arange(h)
@@ -120,19 +128,20 @@ class RandomFlip(RandomImageLayer):
         return first + rows.reshape(-1, h, 1) * w + columns.reshape(-1, 1, w)
 
 
-def _gather(x: Any, index: Any) -> Any:
-    """Pixels of x (N, H, W, C) by their numbers (N, H, W)."""
+def _gather(x: Array, index: Array) -> Array:
+    """Pixels of x (N, H, W, C) by their indices (N, H, W)."""
     return x.reshape(-1, x.shape[-1]).take(index.ravel(), axis=0).reshape(x.shape)
 
 
 @LAYERS.register()
 class RandomCrop(RandomImageLayer):
-    """In training, cuts a window out of each image at a place of its own; else out of the middle.
+    """In training, cuts a window out of each image at a random place; else out of the middle.
 
     After `ZeroPadding2D(4)` it is the usual "pad and crop" of CIFAR-10.
 
     Args:
         height, width: size of the window, at most that of the image.
+        seed, data_format, kwargs: see `RandomImageLayer`.
 
     Shape:
         (N, H, W, C) to (N, height, width, C).
@@ -159,7 +168,7 @@ class RandomCrop(RandomImageLayer):
             )
         return (n, self.height, self.width, c)
 
-    def forward(self, x: Any, ctx: Context) -> Any:
+    def forward(self, x: Array, ctx: Context) -> Array:
         n, h, w, _ = x.shape
         down, right = h - self.height, w - self.width  # places for the window, less one
         if not ctx.training:
@@ -173,7 +182,7 @@ class RandomCrop(RandomImageLayer):
         x = array_module(x).ascontiguousarray(x)
         return windows(x, rows, columns, self.height, self.width)
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
+    def backward(self, dy: Array, ctx: Context) -> Array:
         x_shape, rows, columns = ctx.saved
         if ctx.training:
             return windows_gradient(dy, x_shape, rows, columns, self.height, self.width)
@@ -184,11 +193,12 @@ class RandomCrop(RandomImageLayer):
 
 @LAYERS.register()
 class RandomBrightness(RandomImageLayer):
-    """In training, adds to each image a number drawn from factor x the width of value_range.
+    """In training, adds to each image a number drawn from factor times the width of value_range.
 
     Args:
         factor: f for (-f, f), or (lower, upper), from -1 (black) to 1 (white).
         value_range: smallest and largest value of a pixel; the result is cut off there.
+        seed, kwargs: see `RandomImageLayer`.
 
     Shape:
         (N, H, W, C), kept.
@@ -201,7 +211,7 @@ class RandomBrightness(RandomImageLayer):
         self.factor = factor_range(self, "factor", factor)
         self.value_range = value_bounds(self, value_range)
 
-    def forward(self, x: Any, ctx: Context) -> Any:
+    def forward(self, x: Array, ctx: Context) -> Array:
         if not ctx.training:
             return x
         low, high = self.value_range
@@ -212,7 +222,7 @@ class RandomBrightness(RandomImageLayer):
         ctx.save((y >= low) & (y <= high))
         return array_module(x).clip(y, low, high).astype(x.dtype, copy=False)
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
+    def backward(self, dy: Array, ctx: Context) -> Array:
         return dy * ctx.saved[0] if ctx.saved else dy
 
 
@@ -225,6 +235,7 @@ class RandomContrast(RandomImageLayer):
         factor: f is drawn from 1 - lower to 1 + upper; (lower, upper), or one number for both,
             from 0 to 1.
         value_range: smallest and largest value of a pixel; the result is cut off there.
+        seed, kwargs: see `RandomImageLayer`.
 
     Shape:
         (N, H, W, C), kept.
@@ -243,7 +254,7 @@ class RandomContrast(RandomImageLayer):
         self.factor = (float(values[0]), float(values[1]))
         self.value_range = value_bounds(self, value_range)
 
-    def forward(self, x: Any, ctx: Context) -> Any:
+    def forward(self, x: Array, ctx: Context) -> Array:
         if not ctx.training:
             return x
         lower, upper = self.factor
@@ -256,7 +267,7 @@ class RandomContrast(RandomImageLayer):
         ctx.save(f, (y >= low) & (y <= high))
         return array_module(x).clip(y, low, high).astype(x.dtype, copy=False)
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
+    def backward(self, dy: Array, ctx: Context) -> Array:
         if not ctx.saved:
             return dy
         f, inside = ctx.saved

@@ -1,18 +1,21 @@
 """Two-dimensional convolution."""
 
+from math import prod
 from typing import Any
 
-from minicnn.context import Context
-from minicnn.initializers import INITIALIZERS
+from minicnn.initializers import Initializer
 from minicnn.kernels import conv, conv_winograd
-from minicnn.kernels.windows import Window
+from minicnn.kernels.windows import Convolution
 from minicnn.layers import arguments
-from minicnn.layers.base import LAYERS, ActivatedLayer, require_rank
-from minicnn.regularizers import REGULARIZERS
+from minicnn.layers.base import LAYERS
+from minicnn.layers.context import Context
+from minicnn.layers.sliding import SlidingFilters
+from minicnn.regularizers import Regularizer
+from minicnn.typing import Array, Shape
 
 
 @LAYERS.register("Convolution2D")
-class Conv2D(ActivatedLayer):
+class Conv2D(SlidingFilters):
     """A bank of filters slid over an image.
 
     y[n, p, q, f] = act(sum_{i, j, c} x[n, p sh + i dh, q sw + j dw, c] w[i, j, c, f] + b[f])
@@ -20,27 +23,32 @@ class Conv2D(ActivatedLayer):
     Args:
         filters: number of filters F, the channels of the output.
         kernel_size: (kh, kw), or one integer for both.
-        strides: (sh, sw): pixels from one window to the next.
+        strides: (sh, sw), or one integer for both: pixels from one window to the next.
         padding: "valid" (none) or "same" (zeros, so that the output has ceil(H / sh) rows).
         data_format: "channels_last".
-        dilation_rate: (dh, dw): pixels between the taps of a filter.
+        dilation_rate: (dh, dw), or one integer for both: pixels between the taps of a filter.
         groups: channels and filters are cut into so many parts that do not see each other.
-        activation: applied at the end; None for none.
+        activation: act, a name or an object; default: the identity.
         use_bias: whether there is a b.
-        kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer: names or
-            objects.
-        algorithm: "im2col", "winograd" or "implicit", to compare them; the quickest where not
-            given. "implicit" is for NVIDIA GPUs, elsewhere as if not given.
+        kernel_initializer, bias_initializer: how w and b begin, names or objects.
+        kernel_regularizer, bias_regularizer: penalties on w and b, names or objects; default: none.
+        algorithm: "im2col", "winograd" or "implicit", to compare them; default: the quickest.
+            "implicit" is for NVIDIA GPUs, elsewhere it means the default.
+        kwargs: see `Layer`.
 
     Shape:
         (N, H, W, C) to (N, OH, OW, F); kernel (kh, kw, C / groups, F), bias (F,).
 
     Raises:
-        ValueError: a bad argument; an input that is no batch of images, whose channels are not
+        ValueError: a bad argument; an input that is no batch of images, whose channels cannot be
             divided by groups, or that is smaller than the window.
 
     Source: LeCun et al., "Gradient-based learning applied to document recognition" (1998).
     """
+
+    window: Convolution
+    kernel_initializer: Initializer
+    kernel_regularizer: Regularizer | None
 
     def __init__(
         self,
@@ -60,39 +68,44 @@ class Conv2D(ActivatedLayer):
         algorithm: str | None = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            activation=activation,
+            use_bias=use_bias,
+            weight_arguments={
+                "kernel_initializer": kernel_initializer,
+                "bias_initializer": bias_initializer,
+                "kernel_regularizer": kernel_regularizer,
+                "bias_regularizer": bias_regularizer,
+            },
+            **kwargs,
+        )
         self.filters = arguments.positive_int(self, "filters", filters)
-        self.kernel_size = arguments.pair(self, "kernel_size", kernel_size)
-        self.strides = arguments.pair(self, "strides", strides)
-        self.padding = arguments.padding_name(self, padding)
-        self.data_format = arguments.channels_last(self, data_format)
-        self.dilation_rate = arguments.pair(self, "dilation_rate", dilation_rate)
         self.groups = arguments.positive_int(self, "groups", groups)
         if self.filters % self.groups:
             raise ValueError(
                 f"{self.described}: {filters} filters cannot be cut into {groups} groups; "
                 f"choose filters as a multiple of groups"
             )
-        self.activation = arguments.activation_function(activation)
-        self.use_bias = use_bias
-        self.kernel_initializer = INITIALIZERS.get(kernel_initializer)
-        self.bias_initializer = INITIALIZERS.get(bias_initializer)
-        self.kernel_regularizer = REGULARIZERS.get(kernel_regularizer)
-        self.bias_regularizer = REGULARIZERS.get(bias_regularizer)
-        self.window = Window(self.kernel_size, self.strides, self.padding, self.dilation_rate)
+        self.window = Convolution(
+            self.kernel_size, self.strides, self.padding, self.dilation_rate, self.groups
+        )
         self.algorithm = arguments.one_of(
             self, "algorithm", algorithm, (None, "im2col", "winograd", "implicit")
         )
-        if algorithm == "winograd" and not conv_winograd.supports(self.window, self.groups):
+        if algorithm == "winograd" and not conv_winograd.supports(self.window):
             raise ValueError(
                 f"{self.described}: algorithm 'winograd' computes 3x3 kernels with strides, "
                 f"dilation_rate and groups of 1; this one has kernel_size {self.kernel_size}, "
                 f"strides {self.strides}, dilation_rate {self.dilation_rate}, groups {self.groups}"
             )
 
-    def build(self, input_shape: Any) -> None:
-        require_rank(self, input_shape, 4, "(batch, height, width, channels)")
-        channels = input_shape[-1]
+    def build(self, input_shape: Shape) -> None:
+        _, _, channels = self._image_shape(input_shape)
         if channels % self.groups:
             raise ValueError(
                 f"{self.described}: {channels} input channels cannot be cut into "
@@ -104,56 +117,38 @@ class Conv2D(ActivatedLayer):
         )
         self.bias = self.add_bias(self.filters)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        require_rank(self, input_shape, 4, "(batch, height, width, channels)")
-        channels = self.kernel.shape[2] * self.groups
-        if input_shape[-1] != channels:
-            raise ValueError(
-                f"{self.described} was built for {channels} channels; got images of "
-                f"{input_shape[-1]}, shape {tuple(input_shape)}"
-            )
-        size = arguments.window_output_size(self, self.window, *input_shape[1:3])
-        return (input_shape[0], *size, self.filters)
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return self._output_shape(input_shape, self.kernel.shape[2] * self.groups, self.filters)
 
-    def algorithm_for(self, input_shape: Any) -> str:
-        images = (input_shape[0] or 128, *input_shape[1:])
-        return conv.algorithm_for(self.algorithm, self.window, images, self.filters, self.groups)
+    def algorithm_for(self, input_shape: Shape) -> str:
+        """The name of the algorithm for images of `input_shape`, one of `conv.ALGORITHMS`."""
+        images = (input_shape[0] or 128, *self._image_shape(input_shape))
+        return conv.algorithm_for(self.algorithm, self.window, images, self.filters)
 
-    def input_size_for(self, output_size: tuple[int, int]) -> tuple[int, int] | None:
-        return self.window.input_size(output_size) if self.padding == "valid" else None
-
-    def linear(self, x: Any, ctx: Context) -> Any:
-        algorithm, prepared = self._prepared(x.shape, x.dtype, ctx)
+    def linear(self, x: Array, ctx: Context) -> Array:
+        module, prepared = self._prepared(x.shape, ctx, x)
         keep = ctx.record and self.kernel.trainable
-        z, kept = algorithm.forward(x, prepared, self.window, self.groups, keep)
+        z, kept = module.forward(x, prepared, self.window, keep)
         ctx.save(kept, x.shape)
         return z
 
-    def linear_gradient(self, dz: Any, ctx: Context) -> Any:
+    def linear_gradient(self, dz: Array, ctx: Context) -> Array | None:
         kept, x_shape = ctx.saved
-        algorithm, prepared = self._prepared(x_shape, dz.dtype, ctx)
+        module, prepared = self._prepared(x_shape, ctx, dz, kept)
         needs_dw = self.kernel.trainable
-        dw, dx = algorithm.gradients(
-            dz, kept, prepared, x_shape, self.window, self.groups, needs_dw, ctx.needs_dx
-        )
+        dw, dx = module.gradients(dz, kept, prepared, x_shape, self.window, needs_dw, ctx.needs_dx)
         if needs_dw:
             ctx.add_gradient(self.kernel, dw)
         return dx
 
-    def _prepared(self, x_shape: tuple[int, ...], dtype: Any, ctx: Context) -> tuple[Any, Any]:
-        """The algorithm, and the kernel as it reads it for images of `dtype`."""
-        name = self.algorithm_for(x_shape)
-        module, kernel = conv.ALGORITHMS[name], self.kernel
+    def _prepared(self, x_shape: tuple[int, ...], ctx: Context, *arrays: Any) -> tuple[Any, Any]:
+        """The module that works on `arrays`, and the kernel as it reads it for images like the
+        first of them."""
+        name, kernel = self.algorithm_for(x_shape), self.kernel
+        module = conv.implementation(name, *arrays, kernel.value)
+        dtype = arrays[0].dtype
         return module, ctx.once((kernel, name), lambda: module.prepare(kernel.value, dtype))
 
-    def multiply_adds_made(self, input_shape: Any, results: int = 1) -> float:
-        if not results or self.algorithm_for(input_shape) != "winograd":
-            return super().multiply_adds_made(input_shape, results)
-        images = (input_shape[0] or 128, *input_shape[1:])
-        effort = conv.winograd_effort(self.window, images, self.filters, results)
-        return effort * self.multiply_adds(input_shape)
-
-    def multiply_adds(self, input_shape: Any) -> int:
-        _, oh, ow, filters = self.compute_output_shape(input_shape)
-        kh, kw = self.kernel_size
-        return oh * ow * filters * kh * kw * input_shape[-1] // self.groups
+    def multiply_adds(self, input_shape: Shape) -> int:
+        outputs = prod(size or 1 for size in self.compute_output_shape(input_shape)[1:])
+        return outputs * prod(self.kernel.shape[:3])

@@ -1,13 +1,16 @@
 """Fully connected layer."""
 
+from math import prod
 from typing import Any
 
-from minicnn.context import Context
-from minicnn.initializers import INITIALIZERS
+from minicnn.initializers import Initializer
 from minicnn.kernels.dense import dense, dense_gradients
 from minicnn.layers import arguments
-from minicnn.layers.base import LAYERS, ActivatedLayer
-from minicnn.regularizers import REGULARIZERS
+from minicnn.layers.activated import ActivatedLayer
+from minicnn.layers.base import LAYERS
+from minicnn.layers.context import Context
+from minicnn.regularizers import Regularizer
+from minicnn.typing import Array, Shape
 
 
 @LAYERS.register()
@@ -16,16 +19,22 @@ class Dense(ActivatedLayer):
 
     Args:
         units: size of the output's last axis.
-        activation: applied at the end; None for none.
+        activation: act, a name or an object; default: the identity.
         use_bias: whether there is a b.
-        kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer: names or
-            objects.
+        kernel_initializer, bias_initializer: how W and b begin, names or objects.
+        kernel_regularizer, bias_regularizer: penalties on W and b, names or objects; default: none.
+        kwargs: see `Layer`; input_dim=n is short for input_shape=(n,).
 
     Shape:
         (N, ..., in) to (N, ..., units); kernel (in, units), bias (units,).
+
+    Raises:
+        ValueError: a bad argument; an input of no fixed number of features, or of another than the
+            layer was built for.
     """
 
-    by_tiles = False
+    kernel_initializer: Initializer
+    kernel_regularizer: Regularizer | None
 
     def __init__(
         self,
@@ -40,28 +49,32 @@ class Dense(ActivatedLayer):
     ):
         if "input_dim" in kwargs:  # how older scripts say input_shape=(n,)
             kwargs["input_shape"] = (kwargs.pop("input_dim"),)
-        super().__init__(**kwargs)
+        super().__init__(
+            activation=activation,
+            use_bias=use_bias,
+            weight_arguments={
+                "kernel_initializer": kernel_initializer,
+                "bias_initializer": bias_initializer,
+                "kernel_regularizer": kernel_regularizer,
+                "bias_regularizer": bias_regularizer,
+            },
+            **kwargs,
+        )
         self.units = arguments.positive_int(self, "units", units)
-        self.activation = arguments.activation_function(activation)
-        self.use_bias = use_bias
-        self.kernel_initializer = INITIALIZERS.get(kernel_initializer)
-        self.bias_initializer = INITIALIZERS.get(bias_initializer)
-        self.kernel_regularizer = REGULARIZERS.get(kernel_regularizer)
-        self.bias_regularizer = REGULARIZERS.get(bias_regularizer)
 
-    def build(self, input_shape: Any) -> None:
-        if len(input_shape) < 2 or input_shape[-1] is None:
+    def build(self, input_shape: Shape) -> None:
+        features = input_shape[-1] if len(input_shape) > 1 else None
+        if features is None:
             raise ValueError(
                 f"{self.described} expects inputs (batch, ..., features) with a fixed number of "
                 f"features; got shape {tuple(input_shape)}"
             )
-        shape = (input_shape[-1], self.units)
         self.kernel = self.add_weight(
-            "kernel", shape, self.kernel_initializer, self.kernel_regularizer
+            "kernel", (features, self.units), self.kernel_initializer, self.kernel_regularizer
         )
         self.bias = self.add_bias(self.units)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         if input_shape[-1] != self.kernel.shape[0]:
             raise ValueError(
                 f"{self.described} was built for {self.kernel.shape[0]} features; got inputs of "
@@ -69,12 +82,12 @@ class Dense(ActivatedLayer):
             )
         return (*input_shape[:-1], self.units)
 
-    def linear(self, x: Any, ctx: Context) -> Any:
+    def linear(self, x: Array, ctx: Context) -> Array:
         rows = x.reshape(-1, x.shape[-1])
         ctx.save(rows, x.shape)
         return dense(rows, self.kernel.value).reshape(*x.shape[:-1], self.units)
 
-    def linear_gradient(self, dz: Any, ctx: Context) -> Any:
+    def linear_gradient(self, dz: Array, ctx: Context) -> Array | None:
         rows, x_shape = ctx.saved
         dw, dx = dense_gradients(
             dz.reshape(-1, self.units), rows, self.kernel.value, self.kernel.trainable, ctx.needs_dx
@@ -83,8 +96,5 @@ class Dense(ActivatedLayer):
             ctx.add_gradient(self.kernel, dw)
         return dx.reshape(x_shape) if ctx.needs_dx else None
 
-    def multiply_adds(self, input_shape: Any) -> int:
-        positions = 1
-        for size in input_shape[1:-1]:
-            positions *= size or 1
-        return positions * input_shape[-1] * self.units
+    def multiply_adds(self, input_shape: Shape) -> int:
+        return prod(size or 1 for size in input_shape[1:]) * self.units

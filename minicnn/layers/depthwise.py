@@ -1,85 +1,74 @@
 """Convolutions whose filters see one channel each."""
 
+from math import prod
 from typing import Any
 
-from minicnn.context import Context
-from minicnn.initializers import INITIALIZERS
-from minicnn.kernels import conv_implicit, depthwise
-from minicnn.kernels.windows import Window
+from minicnn.initializers import Initializer
+from minicnn.kernels import conv, depthwise
+from minicnn.kernels.windows import Convolution
 from minicnn.layers import arguments
-from minicnn.layers.base import LAYERS, ActivatedLayer, require_rank
-from minicnn.regularizers import REGULARIZERS
+from minicnn.layers.base import LAYERS
+from minicnn.layers.context import Context
+from minicnn.layers.sliding import SlidingFilters
+from minicnn.regularizers import Regularizer
+from minicnn.typing import Array, Shape
+
+_POINT = Convolution((1, 1))
 
 
-class _Depthwise(ActivatedLayer):
+class _Depthwise(SlidingFilters):
     """What both layers share: the depthwise filters (kh, kw, C, M)."""
 
-    depthwise_kernel: Any
+    depthwise_initializer: Initializer
+    depthwise_regularizer: Regularizer | None
 
-    def __init__(
-        self,
-        kernel_size: Any,
-        strides: Any,
-        padding: str,
-        data_format: str | None,
-        dilation_rate: Any,
-        depth_multiplier: int,
-        activation: Any,
-        use_bias: bool,
-        depthwise_initializer: Any,
-        bias_initializer: Any,
-        depthwise_regularizer: Any,
-        bias_regularizer: Any,
-        **kwargs: Any,
-    ):
+    def __init__(self, *, depth_multiplier: int, **kwargs: Any):
         super().__init__(**kwargs)
-        self.kernel_size = arguments.pair(self, "kernel_size", kernel_size)
-        self.strides = arguments.pair(self, "strides", strides)
-        self.padding = arguments.padding_name(self, padding)
-        self.data_format = arguments.channels_last(self, data_format)
-        self.dilation_rate = arguments.pair(self, "dilation_rate", dilation_rate)
         self.depth_multiplier = arguments.positive_int(self, "depth_multiplier", depth_multiplier)
-        self.activation = arguments.activation_function(activation)
-        self.use_bias = use_bias
-        self.depthwise_initializer = INITIALIZERS.get(depthwise_initializer)
-        self.bias_initializer = INITIALIZERS.get(bias_initializer)
-        self.depthwise_regularizer = REGULARIZERS.get(depthwise_regularizer)
-        self.bias_regularizer = REGULARIZERS.get(bias_regularizer)
-        self.window = Window(self.kernel_size, self.strides, self.padding, self.dilation_rate)
 
-    def build(self, input_shape: Any) -> None:
-        require_rank(self, input_shape, 4, "(batch, height, width, channels)")
+    def build(self, input_shape: Shape) -> None:
+        _, _, channels = self._image_shape(input_shape)
         self.depthwise_kernel = self.add_weight(
             "kernel",
-            (*self.kernel_size, input_shape[-1], self.depth_multiplier),
+            (*self.kernel_size, channels, self.depth_multiplier),
             self.depthwise_initializer,
             self.depthwise_regularizer,
         )
 
-    def _window_shape(self, input_shape: Any, filters: int) -> Any:
-        require_rank(self, input_shape, 4, "(batch, height, width, channels)")
-        if input_shape[-1] != self.depthwise_kernel.shape[2]:
-            raise ValueError(
-                f"{self.described} was built for {self.depthwise_kernel.shape[2]} channels; got "
-                f"images of {input_shape[-1]}, shape {tuple(input_shape)}"
-            )
-        size = arguments.window_output_size(self, self.window, *input_shape[1:3])
-        return (input_shape[0], *size, filters)
+    @property
+    def _channels(self) -> tuple[int, int]:
+        """Those of the input, C, and those that the depthwise filters make of them, C M."""
+        channels, multiplier = self.depthwise_kernel.shape[2:]
+        return channels, channels * multiplier
 
 
 @LAYERS.register("DepthwiseConvolution2D")
 class DepthwiseConv2D(_Depthwise):
-    """Filters for each channel alone: channel c gives the outputs c M to c M + M - 1.
+    """Filters for each channel alone: channel c gives the outputs f = c M to c M + M - 1.
 
-    y[n, p, q, c M + m] = act(sum_{i, j} x[n, p sh + i dh, q sw + j dw, c] w[i, j, c, m] + b)
+    y[n, p, q, f] = act(sum_{i, j} x[n, p sh + i dh, q sw + j dw, c] w[i, j, c, m] + b[f])
+    with f = c M + m
 
     Args:
-        kernel_size, strides, padding, dilation_rate: as for `Conv2D`.
-        depth_multiplier: filters M for each channel.
+        kernel_size: (kh, kw), or one integer for both.
+        strides: (sh, sw), or one integer for both: pixels from one window to the next.
+        padding: "valid" (none) or "same" (zeros, so that the output has ceil(H / sh) rows).
+        depth_multiplier: filters M per channel.
         data_format: "channels_last".
+        dilation_rate: (dh, dw), or one integer for both: pixels between the taps of a filter.
+        activation: act, a name or an object; default: the identity.
+        use_bias: whether there is a b.
+        depthwise_initializer, bias_initializer: how w and b begin, names or objects.
+        depthwise_regularizer, bias_regularizer: penalties on w and b, names or objects; default:
+            none.
+        kwargs: see `Layer`.
 
     Shape:
         (N, H, W, C) to (N, OH, OW, C M); kernel (kh, kw, C, M), bias (C M,).
+
+    Raises:
+        ValueError: a bad argument; an input that is no batch of images, or that is smaller than
+            the window.
 
     Source: Howard et al., "MobileNets" (2017), arXiv:1704.04861.
     """
@@ -101,23 +90,35 @@ class DepthwiseConv2D(_Depthwise):
         **kwargs: Any,
     ):
         super().__init__(
-            kernel_size, strides, padding, data_format, dilation_rate, depth_multiplier,
-            activation, use_bias, depthwise_initializer, bias_initializer,
-            depthwise_regularizer, bias_regularizer, **kwargs,
-        )  # fmt: skip
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            depth_multiplier=depth_multiplier,
+            activation=activation,
+            use_bias=use_bias,
+            weight_arguments={
+                "depthwise_initializer": depthwise_initializer,
+                "bias_initializer": bias_initializer,
+                "depthwise_regularizer": depthwise_regularizer,
+                "bias_regularizer": bias_regularizer,
+            },
+            **kwargs,
+        )
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
-        self.bias = self.add_bias(input_shape[-1] * self.depth_multiplier)
+        self.bias = self.add_bias(self._channels[1])
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return self._window_shape(input_shape, input_shape[-1] * self.depth_multiplier)
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return self._output_shape(input_shape, *self._channels)
 
-    def linear(self, x: Any, ctx: Context) -> Any:
+    def linear(self, x: Array, ctx: Context) -> Array:
         ctx.save(x)
         return depthwise.depthwise_conv2d(x, self.depthwise_kernel.value, self.window)
 
-    def linear_gradient(self, dz: Any, ctx: Context) -> Any:
+    def linear_gradient(self, dz: Array, ctx: Context) -> Array | None:
         (x,) = ctx.saved
         kernel = self.depthwise_kernel
         if kernel.trainable:
@@ -127,9 +128,9 @@ class DepthwiseConv2D(_Depthwise):
             return None
         return depthwise.depthwise_input_gradient(dz, kernel.value, x.shape, self.window)
 
-    def multiply_adds(self, input_shape: Any) -> int:
-        _, oh, ow, filters = self.compute_output_shape(input_shape)
-        return oh * ow * filters * self.kernel_size[0] * self.kernel_size[1]
+    def multiply_adds(self, input_shape: Shape) -> int:
+        outputs = prod(size or 1 for size in self.compute_output_shape(input_shape)[1:])
+        return outputs * prod(self.kernel_size)
 
 
 @LAYERS.register("SeparableConvolution2D")
@@ -140,16 +141,32 @@ class SeparableConv2D(_Depthwise):
 
     Args:
         filters: channels of the output.
-        kernel_size, strides, padding, dilation_rate: of the depthwise part, as for `Conv2D`.
-        depth_multiplier: depthwise filters M for each channel.
+        kernel_size: of the depthwise part, (kh, kw), or one integer for both.
+        strides: (sh, sw), or one integer for both: pixels from one window to the next.
+        padding: "valid" (none) or "same" (zeros, so that the output has ceil(H / sh) rows).
         data_format: "channels_last".
+        dilation_rate: (dh, dw), or one integer for both: pixels between the taps of a filter.
+        depth_multiplier: depthwise filters M per channel.
+        activation: applied at the end, a name or an object; default: the identity.
+        use_bias: whether something is added to each channel of the output.
+        depthwise_initializer, pointwise_initializer, bias_initializer: how the weights begin,
+            names or objects.
+        depthwise_regularizer, pointwise_regularizer, bias_regularizer: penalties on the weights,
+            names or objects; default: none.
+        kwargs: see `Layer`.
 
     Shape:
         (N, H, W, C) to (N, OH, OW, filters); depthwise kernel (kh, kw, C, M), pointwise kernel
         (1, 1, C M, filters), bias (filters,).
 
+    Raises:
+        ValueError: as for `DepthwiseConv2D`.
+
     Source: Chollet, "Xception" (2017), arXiv:1610.02357.
     """
+
+    pointwise_initializer: Initializer
+    pointwise_regularizer: Regularizer | None
 
     def __init__(
         self,
@@ -171,42 +188,54 @@ class SeparableConv2D(_Depthwise):
         **kwargs: Any,
     ):
         super().__init__(
-            kernel_size, strides, padding, data_format, dilation_rate, depth_multiplier,
-            activation, use_bias, depthwise_initializer, bias_initializer,
-            depthwise_regularizer, bias_regularizer, **kwargs,
-        )  # fmt: skip
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            depth_multiplier=depth_multiplier,
+            activation=activation,
+            use_bias=use_bias,
+            weight_arguments={
+                "depthwise_initializer": depthwise_initializer,
+                "pointwise_initializer": pointwise_initializer,
+                "bias_initializer": bias_initializer,
+                "depthwise_regularizer": depthwise_regularizer,
+                "pointwise_regularizer": pointwise_regularizer,
+                "bias_regularizer": bias_regularizer,
+            },
+            **kwargs,
+        )
         self.filters = arguments.positive_int(self, "filters", filters)
-        self.pointwise_initializer = INITIALIZERS.get(pointwise_initializer)
-        self.pointwise_regularizer = REGULARIZERS.get(pointwise_regularizer)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         self.pointwise_kernel = self.add_weight(
             "pointwise_kernel",
-            (1, 1, input_shape[-1] * self.depth_multiplier, self.filters),
+            (1, 1, self._channels[1], self.filters),
             self.pointwise_initializer,
             self.pointwise_regularizer,
         )
         self.bias = self.add_bias(self.filters)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return self._window_shape(input_shape, self.filters)
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return self._output_shape(input_shape, self._channels[0], self.filters)
 
-    def linear(self, x: Any, ctx: Context) -> Any:
-        middle = depthwise.depthwise_conv2d(x, self.depthwise_kernel.value, self.window)
-        z, kept = conv_implicit.forward(
-            middle, self.pointwise_kernel.value, _POINT, keep=self.pointwise_kernel.trainable
-        )
+    def linear(self, x: Array, ctx: Context) -> Array:
+        inner, outer = self.depthwise_kernel, self.pointwise_kernel
+        middle = depthwise.depthwise_conv2d(x, inner.value, self.window)
+        pointwise = self._pointwise(middle.shape, middle)
+        z, kept = pointwise.forward(middle, outer.value, _POINT, outer.trainable)
         ctx.save(x, middle.shape, kept)
         return z
 
-    def linear_gradient(self, dz: Any, ctx: Context) -> Any:
+    def linear_gradient(self, dz: Array, ctx: Context) -> Array | None:
         x, middle_shape, kept = ctx.saved
         inner, outer = self.depthwise_kernel, self.pointwise_kernel
-        dw, dmiddle = conv_implicit.gradients(
-            dz, kept, outer.value, middle_shape, _POINT,
-            needs_dw=outer.trainable, needs_dx=ctx.needs_dx or inner.trainable,
-        )  # fmt: skip
+        needs_dmiddle = ctx.needs_dx or inner.trainable
+        dw, dmiddle = self._pointwise(middle_shape, dz, kept).gradients(
+            dz, kept, outer.value, middle_shape, _POINT, outer.trainable, needs_dmiddle
+        )
         if outer.trainable:
             ctx.add_gradient(outer, dw)
         if inner.trainable:
@@ -216,10 +245,11 @@ class SeparableConv2D(_Depthwise):
             return None
         return depthwise.depthwise_input_gradient(dmiddle, inner.value, x.shape, self.window)
 
-    def multiply_adds(self, input_shape: Any) -> int:
-        _, oh, ow, filters = self.compute_output_shape(input_shape)
-        kh, kw = self.kernel_size
-        return oh * ow * input_shape[-1] * self.depth_multiplier * (kh * kw + filters)
+    def _pointwise(self, middle_shape: tuple[int, ...], *arrays: Any) -> Any:
+        """The module that computes the 1x1 convolution of `arrays`."""
+        algorithm = conv.choose_algorithm(_POINT, middle_shape, self.filters)
+        return conv.implementation(algorithm, *arrays, self.pointwise_kernel.value)
 
-
-_POINT = Window((1, 1))
+    def multiply_adds(self, input_shape: Shape) -> int:
+        pixels = prod(size or 1 for size in self.compute_output_shape(input_shape)[1:3])
+        return pixels * self._channels[1] * (prod(self.kernel_size) + self.filters)

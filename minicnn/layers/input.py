@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from minicnn.context import Context
 from minicnn.layers.base import LAYERS, Layer
-from minicnn.nodes import SymbolicTensor
+from minicnn.layers.context import Context
+from minicnn.layers.nodes import SymbolicTensor
+from minicnn.typing import Array, Shape
 
 
 @LAYERS.register()
@@ -14,7 +15,16 @@ class InputLayer(Layer):
 
     Args:
         shape: of one image, without the batch.
-        batch_size: None for any.
+        batch_size: kept in the configuration; batches of any size are taken.
+        batch_shape: (batch_size, *shape), in place of the two.
+        kwargs: see `Layer`; input_shape and batch_input_shape are older names of shape and
+            batch_shape.
+
+    Attributes:
+        tensor: the input as a symbolic tensor.
+
+    Raises:
+        ValueError: no shape, or one that is not fixed.
     """
 
     def __init__(
@@ -24,13 +34,11 @@ class InputLayer(Layer):
         batch_shape: Sequence[int | None] | None = None,
         **kwargs: Any,
     ):
-        for old in ("input_shape", "batch_input_shape"):
-            given = kwargs.pop(old, None)
-            if given is not None and old == "input_shape":
-                shape = given
-            elif given is not None:
-                batch_shape = given
+        older_shape = kwargs.pop("input_shape", None)
+        older_batch_shape = kwargs.pop("batch_input_shape", None)
         super().__init__(**kwargs)
+        shape = shape if older_shape is None else older_shape
+        batch_shape = batch_shape if older_batch_shape is None else older_batch_shape
         if shape is None and batch_shape is None:
             raise ValueError(f"{self.described} needs shape=, such as shape=(32, 32, 3)")
         if batch_shape is not None:
@@ -49,21 +57,23 @@ class InputLayer(Layer):
         self.given_input_shape = self.shape
         self.tensor = SymbolicTensor((None, *self.shape), source=self)
         self.built = True
-        self.input_shape = self.output_shape = (None, *self.shape)
+        self.input_shape = self.output_shape = self.tensor.shape
 
     @property
-    def input(self) -> Any:
+    def input(self) -> SymbolicTensor:
         return self.tensor
 
-    output = input
+    @property
+    def output(self) -> SymbolicTensor:
+        return self.tensor
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def forward(self, x: Any, ctx: Context) -> Any:
+    def forward(self, x: Array, ctx: Context) -> Array:
         return x
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
+    def backward(self, dy: Array, ctx: Context) -> Array:
         return dy
 
 
@@ -74,9 +84,11 @@ def Input(  # noqa: N802 - Keras's name
     name: str | None = None,
     batch_shape: Sequence[int | None] | None = None,
 ) -> SymbolicTensor:
-    """An input of a functional model: a symbolic tensor of `shape`, without the batch.
+    """An input of a functional model, as a symbolic tensor.
 
-    `dtype` is accepted for the sake of scripts that say "uint8": a batch is converted to the
-    dtype of the model in any case.
+    Args:
+        shape, batch_size, name, batch_shape: see `InputLayer`.
+        dtype: has no effect; accepted for scripts that say "uint8". A batch is converted to the
+            dtype of the model in any case.
     """
     return InputLayer(shape, batch_size, batch_shape, name=name).tensor

@@ -1,18 +1,96 @@
 """Normalization over the batch, or over each image's channels."""
 
+from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
-from minicnn.context import Context
 from minicnn.dtypes import narrowed, widened
-from minicnn.initializers import INITIALIZERS
+from minicnn.initializers import Initializer
 from minicnn.kernels import batchnorm
 from minicnn.kernels.channels import along_row, channel_sum
+from minicnn.layers import arguments
 from minicnn.layers.base import LAYERS, Layer
-from minicnn.regularizers import REGULARIZERS
+from minicnn.layers.context import Context
+from minicnn.layers.weight import Weight
+from minicnn.regularizers import Regularizer
+from minicnn.typing import Array, Shape
+
+
+class NormalizationLayer(Layer):
+    """What the normalizations share, the scale and shift at their end: y = gamma xhat + beta.
+
+    A subclass makes xhat, of mean 0 and variance 1, and sets the last four attributes below in
+    its constructor, by `arguments.set_weight_arguments`.
+
+    Args:
+        epsilon: added to the variance.
+        center, scale: whether there is a beta, a gamma.
+        kwargs: see `Layer`.
+
+    Attributes:
+        beta, gamma: weights, or None.
+        beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer: objects.
+    """
+
+    beta: Weight | None
+    gamma: Weight | None
+    beta_initializer: Initializer
+    gamma_initializer: Initializer
+    beta_regularizer: Regularizer | None
+    gamma_regularizer: Regularizer | None
+
+    def __init__(self, *, epsilon: float, center: bool, scale: bool, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+        self.center = center
+        self.scale = scale
+
+    def add_gamma_and_beta(self, shape: Shape) -> None:
+        """Make gamma and beta, of `shape` each; None for one that is left out."""
+        self.gamma = self.beta = None
+        if self.scale:
+            sizes = arguments.fixed_sizes(self, shape)
+            self.gamma = self.add_weight(
+                "gamma", sizes, self.gamma_initializer, self.gamma_regularizer
+            )
+        if self.center:
+            sizes = arguments.fixed_sizes(self, shape)
+            self.beta = self.add_weight("beta", sizes, self.beta_initializer, self.beta_regularizer)
+
+    def add_gradients(
+        self, ctx: Context, dgamma: Callable[[], Array], dbeta: Callable[[], Array]
+    ) -> None:
+        """Hand the gradients of gamma and beta to ctx, where there are such weights and they learn.
+
+        Args:
+            ctx: of this call.
+            dgamma, dbeta: return the gradients; called only where needed.
+        """
+        if self.gamma is not None and self.gamma.trainable:
+            ctx.add_gradient(self.gamma, dgamma())
+        if self.beta is not None and self.beta.trainable:
+            ctx.add_gradient(self.beta, dbeta())
+
+    def scale_and_shift(self, xhat: Array) -> Array:
+        """y = gamma xhat + beta in a new array; gamma and beta run along the last axes of xhat."""
+        y = xhat * self.gamma.value if self.gamma is not None else xhat.copy()
+        if self.beta is not None:
+            y += self.beta.value
+        return y
+
+    def scale_and_shift_gradient(self, dy: Array, xhat: Array, ctx: Context) -> Array | None:
+        """dxhat of `scale_and_shift` from dy, None where nobody needs it; hands the gradients of
+        gamma and beta to ctx."""
+        self.add_gradients(
+            ctx, lambda: _leading_sum(dy * xhat, self.gamma), lambda: _leading_sum(dy, self.beta)
+        )
+        if not ctx.needs_dx:
+            return None
+        return widened(dy) if self.gamma is None else dy * self.gamma.value
 
 
 @LAYERS.register()
-class BatchNormalization(Layer):
+class BatchNormalization(NormalizationLayer):
     """Each channel to mean 0 and variance 1 over the batch, then scaled and shifted.
 
     In training, with the mean m and variance v of the channel over batch, rows and columns:
@@ -27,20 +105,29 @@ class BatchNormalization(Layer):
         axis: -1, the channels.
         momentum, epsilon: as above.
         center, scale: whether there is a beta, a gamma.
-        beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer,
-        beta_regularizer, gamma_regularizer: names or objects.
+        beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer:
+            how the weights begin, names or objects.
+        beta_regularizer, gamma_regularizer: penalties, names or objects; default: none.
+        kwargs: see `Layer`.
 
     Shape:
         (N, ..., C), kept; all four weights (C,).
+
+    Raises:
+        ValueError: an axis other than the last; inputs of other channels than the layer was built
+            for.
 
     Source: Ioffe and Szegedy (2015), arXiv:1502.03167; the gradient from its section 3.
     """
 
     whole_batch = True
 
+    moving_mean_initializer: Initializer
+    moving_variance_initializer: Initializer
+
     def __init__(
         self,
-        axis: int = -1,
+        axis: int | Sequence[int] = -1,
         momentum: float = 0.99,
         epsilon: float = 1e-3,
         center: bool = True,
@@ -53,33 +140,27 @@ class BatchNormalization(Layer):
         gamma_regularizer: Any = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
-        self.axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
+        super().__init__(epsilon=epsilon, center=center, scale=scale, **kwargs)
+        arguments.set_weight_arguments(
+            self,
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            moving_mean_initializer=moving_mean_initializer,
+            moving_variance_initializer=moving_variance_initializer,
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+        )
+        self.axis = axis[0] if isinstance(axis, Sequence) and len(axis) == 1 else axis
         self.momentum = momentum
-        self.epsilon = epsilon
-        self.center = center
-        self.scale = scale
-        self.beta_initializer = INITIALIZERS.get(beta_initializer)
-        self.gamma_initializer = INITIALIZERS.get(gamma_initializer)
-        self.moving_mean_initializer = INITIALIZERS.get(moving_mean_initializer)
-        self.moving_variance_initializer = INITIALIZERS.get(moving_variance_initializer)
-        self.beta_regularizer = REGULARIZERS.get(beta_regularizer)
-        self.gamma_regularizer = REGULARIZERS.get(gamma_regularizer)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         if self.axis not in (-1, len(input_shape) - 1):
             raise ValueError(
                 f"{self.described} normalizes the last axis, the channels: axis must be -1, "
                 f"not {self.axis}, for inputs of shape {tuple(input_shape)}"
             )
-        shape = (input_shape[-1],)
-        self.gamma = self.beta = None
-        if self.scale:
-            self.gamma = self.add_weight(
-                "gamma", shape, self.gamma_initializer, self.gamma_regularizer
-            )
-        if self.center:
-            self.beta = self.add_weight("beta", shape, self.beta_initializer, self.beta_regularizer)
+        shape = arguments.fixed_sizes(self, input_shape[-1:])
+        self.add_gamma_and_beta(shape)
         self.moving_mean = self.add_weight(
             "moving_mean", shape, self.moving_mean_initializer, trainable=False
         )
@@ -87,7 +168,7 @@ class BatchNormalization(Layer):
             "moving_variance", shape, self.moving_variance_initializer, trainable=False
         )
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         channels = self.moving_mean.shape[0]
         if input_shape[-1] != channels:
             raise ValueError(
@@ -96,7 +177,7 @@ class BatchNormalization(Layer):
             )
         return tuple(input_shape)
 
-    def forward(self, x: Any, ctx: Context) -> Any:
+    def forward(self, x: Array, ctx: Context) -> Array:
         if not (ctx.training and self.trainable):
             return self._with_moving_statistics(x, ctx)
         gamma, beta = (w if w is None else w.value for w in (self.gamma, self.beta))
@@ -109,7 +190,7 @@ class BatchNormalization(Layer):
         ctx.save(True, saved)
         return y
 
-    def _with_moving_statistics(self, x: Any, ctx: Context) -> Any:
+    def _with_moving_statistics(self, x: Array, ctx: Context) -> Array:
         """y = factor x + (beta - factor m)."""
         inverse = 1 / (self.moving_variance.value + self.epsilon) ** 0.5
         factor = inverse if self.gamma is None else inverse * self.gamma.value
@@ -119,21 +200,18 @@ class BatchNormalization(Layer):
         ctx.save(False, (x, inverse, factor))
         return batchnorm.scale_and_shift(x, factor, shift)
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
+    def backward(self, dy: Array, ctx: Context) -> Array | None:
         of_batch, saved = ctx.saved
         if of_batch:
             dgamma, dbeta, dx = batchnorm.normalize_gradient(dy, saved, ctx.comm, ctx.needs_dx)
         else:
             dgamma, dbeta, dx = self._with_moving_statistics_gradient(dy, *saved)
-        if self.gamma is not None and self.gamma.trainable:
-            ctx.add_gradient(self.gamma, dgamma)
-        if self.beta is not None and self.beta.trainable:
-            ctx.add_gradient(self.beta, dbeta)
+        self.add_gradients(ctx, lambda: dgamma, lambda: dbeta)
         return dx
 
     def _with_moving_statistics_gradient(
-        self, dy: Any, x: Any, inverse: Any, factor: Any
-    ) -> tuple[Any, Any, Any]:
+        self, dy: Array, x: Array, inverse: Array, factor: Array
+    ) -> tuple[Array, Array, Array]:
         """(dgamma, dbeta, dx); the statistics do not depend on x."""
         centered = widened(x) - along_row(self.moving_mean.value, x)
         centered *= dy
@@ -142,7 +220,7 @@ class BatchNormalization(Layer):
 
 
 @LAYERS.register()
-class LayerNormalization(Layer):
+class LayerNormalization(NormalizationLayer):
     """Each image, position by position, to mean 0 and variance 1 over its own last axis.
 
     xhat = (x - m) / sqrt(v + epsilon)        y = gamma xhat + beta
@@ -151,17 +229,23 @@ class LayerNormalization(Layer):
         axis: the axis, or trailing axes, over which m and v are taken and gamma and beta run.
         epsilon: as above.
         center, scale: whether there is a beta, a gamma.
-        beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer: names or objects.
+        beta_initializer, gamma_initializer: how the weights begin, names or objects.
+        beta_regularizer, gamma_regularizer: penalties, names or objects; default: none.
+        kwargs: see `Layer`.
 
     Shape:
         (N, ..., C), kept; gamma and beta have the shape of the axes.
+
+    Raises:
+        ValueError: axes that are not trailing ones; inputs of other sizes there than the layer was
+            built for.
 
     Source: Ba, Kiros, Hinton (2016), arXiv:1607.06450.
     """
 
     def __init__(
         self,
-        axis: Any = -1,
+        axis: int | Sequence[int] = -1,
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
@@ -171,17 +255,17 @@ class LayerNormalization(Layer):
         gamma_regularizer: Any = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
-        self.axis = list(axis) if isinstance(axis, (list, tuple)) else axis
-        self.epsilon = epsilon
-        self.center = center
-        self.scale = scale
-        self.beta_initializer = INITIALIZERS.get(beta_initializer)
-        self.gamma_initializer = INITIALIZERS.get(gamma_initializer)
-        self.beta_regularizer = REGULARIZERS.get(beta_regularizer)
-        self.gamma_regularizer = REGULARIZERS.get(gamma_regularizer)
+        super().__init__(epsilon=epsilon, center=center, scale=scale, **kwargs)
+        arguments.set_weight_arguments(
+            self,
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+        )
+        self.axis = list(axis) if isinstance(axis, Sequence) else axis
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         rank = len(input_shape)
         given = self.axis if isinstance(self.axis, list) else [self.axis]
         axes = sorted(a + rank if a < 0 else a for a in given)
@@ -191,16 +275,10 @@ class LayerNormalization(Layer):
                 f"does not fit inputs of shape {tuple(input_shape)}"
             )
         self.trailing = len(axes)
-        self.sizes = shape = tuple(input_shape[-self.trailing :])
-        self.gamma = self.beta = None
-        if self.scale:
-            self.gamma = self.add_weight(
-                "gamma", shape, self.gamma_initializer, self.gamma_regularizer
-            )
-        if self.center:
-            self.beta = self.add_weight("beta", shape, self.beta_initializer, self.beta_regularizer)
+        self.sizes = tuple(input_shape[-self.trailing :])
+        self.add_gamma_and_beta(self.sizes)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         if tuple(input_shape[-self.trailing :]) != self.sizes:
             raise ValueError(
                 f"{self.described} was built for inputs that end in {self.sizes}; got shape "
@@ -208,40 +286,40 @@ class LayerNormalization(Layer):
             )
         return tuple(input_shape)
 
-    def forward(self, x: Any, ctx: Context) -> Any:
+    def forward(self, x: Array, ctx: Context) -> Array:
         axes = tuple(range(-self.trailing, 0))
-        xhat = widened(x)
-        xhat = xhat - xhat.mean(axis=axes, keepdims=True)
-        inverse = 1 / ((xhat * xhat).mean(axis=axes, keepdims=True) + self.epsilon) ** 0.5
-        xhat *= inverse
+        xhat, inverse = _standardized(x, axes, self.epsilon)
         ctx.save(xhat, inverse)
-        y = xhat * self.gamma.value if self.gamma is not None else xhat.copy()
-        if self.beta is not None:
-            y += self.beta.value
-        return narrowed(y, x.dtype)
+        return narrowed(self.scale_and_shift(xhat), x.dtype)
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
+    def backward(self, dy: Array, ctx: Context) -> Array | None:
         xhat, inverse = ctx.saved
-        axes = tuple(range(-self.trailing, 0))
-        leading = xhat.ndim - self.trailing
-        shape = xhat.shape[leading:]
-        rows = xhat.shape[:leading]
-
-        def batch_sum(a: Any) -> Any:
-            size = a.size
-            for r in rows:
-                size //= r
-            return channel_sum(a.reshape(-1, size)).reshape(shape)
-
-        if self.gamma is not None and self.gamma.trainable:
-            ctx.add_gradient(self.gamma, batch_sum(dy * xhat))
-        if self.beta is not None and self.beta.trainable:
-            ctx.add_gradient(self.beta, batch_sum(dy))
-        if not ctx.needs_dx:
+        dxhat = self.scale_and_shift_gradient(dy, xhat, ctx)
+        if dxhat is None:
             return None
-        dxhat = widened(dy) if self.gamma is None else dy * self.gamma.value
-        # dx = (dxhat - mean(dxhat) - xhat mean(dxhat xhat)) / sqrt(v + eps)
-        dx = dxhat - dxhat.mean(axis=axes, keepdims=True)
-        dx -= xhat * (dxhat * xhat).mean(axis=axes, keepdims=True)
-        dx *= inverse
-        return narrowed(dx, dy.dtype)
+        axes = tuple(range(-self.trailing, 0))
+        return narrowed(_standardized_gradient(dxhat, xhat, inverse, axes), dy.dtype)
+
+
+def _standardized(x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array]:
+    """(xhat = (x - m) / sqrt(v + epsilon), 1 / sqrt(v + epsilon)), with m and v over some axes."""
+    xhat = widened(x)
+    xhat = xhat - xhat.mean(axis=axes, keepdims=True)
+    inverse = 1 / ((xhat * xhat).mean(axis=axes, keepdims=True) + epsilon) ** 0.5
+    xhat *= inverse
+    return xhat, inverse
+
+
+def _standardized_gradient(
+    dxhat: Array, xhat: Array, inverse: Array, axes: tuple[int, ...]
+) -> Array:
+    """dx = (dxhat - mean(dxhat) - xhat mean(dxhat xhat)) / sqrt(v + epsilon)."""
+    dx = dxhat - dxhat.mean(axis=axes, keepdims=True)
+    dx -= xhat * (dxhat * xhat).mean(axis=axes, keepdims=True)
+    dx *= inverse
+    return dx
+
+
+def _leading_sum(a: Array, weight: Any) -> Array:
+    """The sum over all axes but those last ones along which a weight runs."""
+    return channel_sum(a.reshape(-1, prod(weight.shape))).reshape(weight.shape)

@@ -1,32 +1,31 @@
-"""Pooling: a window, or a whole channel, to one number."""
+"""Pooling: a window, or a whole channel, to one element."""
 
 from typing import Any
 
 from minicnn.backend import array_module
-from minicnn.context import Context
 from minicnn.dtypes import wide, widened
 from minicnn.kernels import pool
 from minicnn.kernels.windows import Window
 from minicnn.layers import arguments
 from minicnn.layers.base import LAYERS, Layer, require_rank
+from minicnn.layers.context import Context
+from minicnn.typing import Array, Shape
 
 _IMAGES = "(batch, height, width, channels)"
 
 
-class _Pooling2D(Layer):
-    """A window slid over every channel by itself.
+class Pooling2D(Layer):
+    """Base of the layers that slide a window over each channel by itself.
 
     Args:
         pool_size: (kh, kw), or one integer for both.
-        strides: (sh, sw); the pool size where not given.
+        strides: (sh, sw), or one integer for both; default: the pool size.
         padding: "valid" or "same".
         data_format: "channels_last".
+        kwargs: see `Layer`.
 
-    Shape:
-        (N, H, W, C) to (N, OH, OW, C).
-
-    Raises:
-        ValueError: the image is smaller than the window.
+    Attributes:
+        window: their geometry, a `kernels.windows.Window`.
     """
 
     def __init__(
@@ -46,57 +45,80 @@ class _Pooling2D(Layer):
         self.data_format = arguments.channels_last(self, data_format)
         self.window = Window(self.pool_size, self.strides, self.padding)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         require_rank(self, input_shape, 4, _IMAGES)
         size = arguments.window_output_size(self, self.window, *input_shape[1:3])
         return (input_shape[0], *size, input_shape[-1])
 
-    def input_size_read(self, input_shape: Any) -> tuple[int, int] | None:
-        if self.padding != "valid":
-            return None
-        read = self.window.input_size(self.window.output_size(*input_shape[1:3]))
-        return None if read == tuple(input_shape[1:3]) else read
-
 
 @LAYERS.register("MaxPool2D")
-class MaxPooling2D(_Pooling2D):
-    __doc__ = "The largest number of each window.\n\n" + str(_Pooling2D.__doc__).split("\n\n", 1)[1]
+class MaxPooling2D(Pooling2D):
+    """The largest element of each window; padding is never the largest.
 
-    is_maximum = True
+    y[n, p, q, c] = max_{i, j} x[n, p sh + i, q sw + j, c]
 
-    def forward(self, x: Any, ctx: Context) -> Any:
+    Args:
+        pool_size: (kh, kw), or one integer for both.
+        strides: (sh, sw), or one integer for both; default: the pool size.
+        padding: "valid" or "same".
+        data_format: "channels_last".
+        kwargs: see `Layer`.
+
+    Shape:
+        (N, H, W, C) to (N, OH, OW, C).
+
+    Raises:
+        ValueError: a bad argument; an image that is smaller than the window.
+    """
+
+    def forward(self, x: Array, ctx: Context) -> Array:
         y, index = pool.max_pool(x, self.window, with_index=ctx.record)
         ctx.save(x.shape, index)
         return y
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
+    def backward(self, dy: Array, ctx: Context) -> Array:
         x_shape, index = ctx.saved
         return pool.max_pool_gradient(dy, index, x_shape, self.window)
 
 
 @LAYERS.register("AvgPool2D")
-class AveragePooling2D(_Pooling2D):
-    __doc__ = (
-        "The mean of each window; padding is not counted.\n\n"
-        + str(_Pooling2D.__doc__).split("\n\n", 1)[1]
-    )
+class AveragePooling2D(Pooling2D):
+    """The mean of each window; padding is not counted.
 
-    def forward(self, x: Any, ctx: Context) -> Any:
+    y[n, p, q, c] = mean_{i, j} x[n, p sh + i, q sw + j, c]
+
+    Args:
+        pool_size: (kh, kw), or one integer for both.
+        strides: (sh, sw), or one integer for both; default: the pool size.
+        padding: "valid" or "same".
+        data_format: "channels_last".
+        kwargs: see `Layer`.
+
+    Shape:
+        (N, H, W, C) to (N, OH, OW, C).
+
+    Raises:
+        ValueError: a bad argument; an image that is smaller than the window.
+    """
+
+    def forward(self, x: Array, ctx: Context) -> Array:
         ctx.save(x.shape)
         return pool.average_pool(x, self.window)
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
+    def backward(self, dy: Array, ctx: Context) -> Array:
         (x_shape,) = ctx.saved
         return pool.average_pool_gradient(dy, x_shape, self.window)
 
 
 class _GlobalPooling2D(Layer):
+    """What the layers share that take each channel as one window."""
+
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.data_format = arguments.channels_last(self, data_format)
         self.keepdims = keepdims
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         require_rank(self, input_shape, 4, _IMAGES)
         batch, _, _, channels = input_shape
         return (batch, 1, 1, channels) if self.keepdims else (batch, channels)
@@ -109,6 +131,7 @@ class GlobalAveragePooling2D(_GlobalPooling2D):
     Args:
         data_format: "channels_last".
         keepdims: keep the two axes as (N, 1, 1, C).
+        kwargs: see `Layer`.
 
     Shape:
         (N, H, W, C) to (N, C).
@@ -116,12 +139,12 @@ class GlobalAveragePooling2D(_GlobalPooling2D):
     Source: Lin, Chen, Yan, "Network in network" (2013), arXiv:1312.4400.
     """
 
-    def forward(self, x: Any, ctx: Context) -> Any:
+    def forward(self, x: Array, ctx: Context) -> Array:
         ctx.save(x.shape)
         mean = x.mean(axis=(1, 2), dtype=wide(x.dtype), keepdims=self.keepdims)
         return mean.astype(x.dtype, copy=False)
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
+    def backward(self, dy: Array, ctx: Context) -> Array:
         (x_shape,) = ctx.saved
         n, h, w, c = x_shape
         dx = array_module(dy).empty(x_shape, dy.dtype)
@@ -131,25 +154,24 @@ class GlobalAveragePooling2D(_GlobalPooling2D):
 
 @LAYERS.register("GlobalMaxPool2D")
 class GlobalMaxPooling2D(_GlobalPooling2D):
-    """The largest number of each channel.
+    """The largest element of each channel: y[n, c] = max_{h, w} x[n, h, w, c].
 
     Args:
         data_format: "channels_last".
         keepdims: keep the two axes as (N, 1, 1, C).
+        kwargs: see `Layer`.
 
     Shape:
         (N, H, W, C) to (N, C).
     """
 
-    is_maximum = True
-
-    def forward(self, x: Any, ctx: Context) -> Any:
+    def forward(self, x: Array, ctx: Context) -> Array:
         n, h, w, c = x.shape
         index = x.reshape(n, h * w, c).argmax(axis=1)  # the first of equals
         ctx.save(x.shape, index)
         return x.max(axis=(1, 2), keepdims=self.keepdims)
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
+    def backward(self, dy: Array, ctx: Context) -> Array:
         x_shape, index = ctx.saved
         n, h, w, c = x_shape
         pixels = array_module(dy).arange(h * w).reshape(1, h * w, 1)

@@ -4,23 +4,27 @@ import math
 from typing import Any
 
 from minicnn.backend import array_module
-from minicnn.context import Context
 from minicnn.kernels.affine import affine, affine_gradient
 from minicnn.kernels.borders import FILL_MODES, INTERPOLATIONS
 from minicnn.kernels.shift import translate, translate_gradient
 from minicnn.layers.augmentation import RandomImageLayer, factor_range
 from minicnn.layers.base import LAYERS
+from minicnn.layers.context import Context
 from minicnn.registry import near_matches
+from minicnn.typing import Array
 
 
 class RandomAffineLayer(RandomImageLayer):
-    """Base of the layers here: what happens between and beyond the pixels.
+    """Base of the layers here: what is seen between and beyond the pixels.
 
     Args:
         fill_mode: what is seen outside the image: "reflect" (d c b a | a b c d | d c b a), "wrap",
             "nearest" (the border goes on) or "constant".
         interpolation: "bilinear" or "nearest".
+        seed: see `SeededLayer`.
         fill_value: the value outside with "constant".
+        data_format: "channels_last".
+        kwargs: see `Layer`.
     """
 
     def __init__(
@@ -45,18 +49,23 @@ class RandomAffineLayer(RandomImageLayer):
         self.interpolation = interpolation
         self.fill_value = float(fill_value)
 
-    def transform(self, shape: tuple[int, ...], ctx: Context) -> tuple[Any, Any]:
-        """Draw the maps from output to input pixels: matrices (N, 2, 2) and offsets (N, 2)."""
+    def transform(self, shape: tuple[int, ...], ctx: Context) -> tuple[Array, Array]:
+        """Draw the maps from output to input pixels: matrices (N, 2, 2) and offsets (N, 2).
+
+        Args:
+            shape: of the images, (N, H, W, C).
+            ctx: of this call.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define transform(shape, ctx)")
 
-    def forward(self, x: Any, ctx: Context) -> Any:
+    def forward(self, x: Array, ctx: Context) -> Array:
         if not ctx.training:
             return x
         matrix, offset = self.transform(x.shape, ctx)
         ctx.save(matrix, offset)
         return affine(x, matrix, offset, self.fill_mode, self.fill_value, self.interpolation)
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
+    def backward(self, dy: Array, ctx: Context) -> Array:
         if not ctx.saved:
             return dy
         matrix, offset = ctx.saved
@@ -71,7 +80,7 @@ class RandomTranslation(RandomAffineLayer):
         height_factor: f for (-f, f), or (lower, upper): the shift as a fraction of the height,
             from -1 (up) to 1 (down).
         width_factor: the same for the width; positive is to the right.
-        fill_mode, interpolation, fill_value: see `RandomAffineLayer`.
+        fill_mode, interpolation, seed, fill_value, data_format, kwargs: see `RandomAffineLayer`.
 
     Shape:
         (N, H, W, C), kept.
@@ -92,7 +101,7 @@ class RandomTranslation(RandomAffineLayer):
         self.height_factor = factor_range(self, "height_factor", height_factor)
         self.width_factor = factor_range(self, "width_factor", width_factor)
 
-    def forward(self, x: Any, ctx: Context) -> Any:
+    def forward(self, x: Array, ctx: Context) -> Array:
         if not ctx.training:
             return x
         n, h, w, _ = x.shape
@@ -107,7 +116,7 @@ class RandomTranslation(RandomAffineLayer):
         ctx.save(draws, bounds)
         return translate(x, draws, bounds, self.fill_mode, self.fill_value, self.interpolation)
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
+    def backward(self, dy: Array, ctx: Context) -> Array:
         if not ctx.saved:
             return dy
         shift, bounds = ctx.saved
@@ -121,7 +130,7 @@ class RandomRotation(RandomAffineLayer):
     Args:
         factor: f for (-f, f), or (lower, upper): the angle as a fraction of a full turn;
             positive is counter-clockwise. 0.1 is up to 36 degrees either way.
-        fill_mode, interpolation, fill_value: see `RandomAffineLayer`.
+        fill_mode, interpolation, seed, fill_value, data_format, kwargs: see `RandomAffineLayer`.
 
     Shape:
         (N, H, W, C), kept.
@@ -140,7 +149,7 @@ class RandomRotation(RandomAffineLayer):
         super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **kwargs)
         self.factor = factor_range(self, "factor", factor)
 
-    def transform(self, shape: tuple[int, ...], ctx: Context) -> tuple[Any, Any]:
+    def transform(self, shape: tuple[int, ...], ctx: Context) -> tuple[Array, Array]:
         n, h, w, _ = shape
         lower, upper = (f * 2 * math.pi for f in self.factor)
         angle = lower + (upper - lower) * self.draw(ctx, n)
@@ -158,8 +167,8 @@ class RandomZoom(RandomAffineLayer):
     Args:
         height_factor: f for (-f, f), or (lower, upper): 0.2 shows 20 % more than the height of
             the image, all smaller; -0.3 shows 30 % less, all larger.
-        width_factor: the same for the width; where None, height and width scale alike.
-        fill_mode, interpolation, fill_value: see `RandomAffineLayer`.
+        width_factor: the same for the width; default: height and width scale alike.
+        fill_mode, interpolation, seed, fill_value, data_format, kwargs: see `RandomAffineLayer`.
 
     Shape:
         (N, H, W, C), kept.
@@ -182,7 +191,7 @@ class RandomZoom(RandomAffineLayer):
             None if width_factor is None else factor_range(self, "width_factor", width_factor)
         )
 
-    def transform(self, shape: tuple[int, ...], ctx: Context) -> tuple[Any, Any]:
+    def transform(self, shape: tuple[int, ...], ctx: Context) -> tuple[Array, Array]:
         n, h, w, _ = shape
         draws = self.draw(ctx, n, 2)
         xp = array_module(draws)
@@ -197,8 +206,8 @@ class RandomZoom(RandomAffineLayer):
         return matrix, _about_the_middle(matrix, h, w)
 
 
-def _about_the_middle(matrix: Any, h: int, w: int) -> Any:
-    """The offset b for which the middle m of the image stays: A m + b = m."""
+def _about_the_middle(matrix: Array, h: int, w: int) -> Array:
+    """The offset b for which the middle m of the image stays in place: A m + b = m."""
     xp = array_module(matrix)
     down, right = (h - 1) / 2, (w - 1) / 2
     return xp.stack(

@@ -1,18 +1,23 @@
-"""Layers that only move numbers: Flatten, Reshape, ZeroPadding2D."""
+"""Layers that only move elements: Flatten, Reshape, ZeroPadding2D."""
 
 from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from minicnn.context import Context
 from minicnn.kernels.windows import crop, pad
 from minicnn.layers import arguments
 from minicnn.layers.base import LAYERS, Layer, require_rank
+from minicnn.layers.context import Context
+from minicnn.typing import Array, Shape
 
 
 @LAYERS.register()
 class Flatten(Layer):
-    """Every image to one row.
+    """Each image to one row.
+
+    Args:
+        data_format: "channels_last".
+        kwargs: see `Layer`.
 
     Shape:
         (N, ...) to (N, product of the rest).
@@ -22,27 +27,31 @@ class Flatten(Layer):
         super().__init__(**kwargs)
         self.data_format = arguments.channels_last(self, data_format)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return (input_shape[0], prod(input_shape[1:]))
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (input_shape[0], prod(arguments.fixed_sizes(self, input_shape[1:])))
 
-    def forward(self, x: Any, ctx: Context) -> Any:
+    def forward(self, x: Array, ctx: Context) -> Array:
         ctx.save(x.shape)
         return x.reshape(x.shape[0], -1)
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
+    def backward(self, dy: Array, ctx: Context) -> Array:
         (x_shape,) = ctx.saved
         return dy.reshape(x_shape)
 
 
 @LAYERS.register()
 class Reshape(Layer):
-    """Each image to another shape of as many numbers.
+    """Each image to another shape of as many elements.
 
     Args:
         target_shape: without the batch; one -1 stands for what is left.
+        kwargs: see `Layer`.
 
     Shape:
         (N, ...) to (N, *target_shape).
+
+    Raises:
+        ValueError: a bad target_shape, or an input of another number of elements.
     """
 
     def __init__(self, target_shape: Sequence[int], **kwargs: Any):
@@ -54,21 +63,22 @@ class Reshape(Layer):
                 f"not {self.target_shape}"
             )
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        total, known = prod(input_shape[1:]), prod(s for s in self.target_shape if s != -1)
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        total = prod(arguments.fixed_sizes(self, input_shape[1:]))
+        known = prod(s for s in self.target_shape if s != -1)
         shape = tuple(total // known if s == -1 else s for s in self.target_shape)
         if prod(shape) != total:
             raise ValueError(
-                f"{self.described}: cannot reshape {tuple(input_shape[1:])} ({total} numbers) to "
+                f"{self.described}: cannot reshape {tuple(input_shape[1:])} ({total} elements) to "
                 f"{self.target_shape}"
             )
         return (input_shape[0], *shape)
 
-    def forward(self, x: Any, ctx: Context) -> Any:
+    def forward(self, x: Array, ctx: Context) -> Array:
         ctx.save(x.shape)
         return x.reshape(self.compute_output_shape(x.shape))
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
+    def backward(self, dy: Array, ctx: Context) -> Array:
         (x_shape,) = ctx.saved
         return dy.reshape(x_shape)
 
@@ -80,6 +90,7 @@ class ZeroPadding2D(Layer):
     Args:
         padding: one integer for all sides, (rows, columns), or ((top, bottom), (left, right)).
         data_format: "channels_last".
+        kwargs: see `Layer`.
 
     Shape:
         (N, H, W, C) to (N, H + top + bottom, W + left + right, C).
@@ -98,15 +109,16 @@ class ZeroPadding2D(Layer):
         self.padding = sides
         self.data_format = arguments.channels_last(self, data_format)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         require_rank(self, input_shape, 4, "(batch, height, width, channels)")
-        batch, height, width, channels = input_shape
-        return (batch, height + sum(self.padding[0]), width + sum(self.padding[1]), channels)
+        height, width = arguments.fixed_sizes(self, input_shape[1:3])
+        rows, columns = map(sum, self.padding)
+        return (input_shape[0], height + rows, width + columns, input_shape[-1])
 
-    def forward(self, x: Any, ctx: Context) -> Any:
+    def forward(self, x: Array, ctx: Context) -> Array:
         return pad(x, self.padding)
 
-    def backward(self, dy: Any, ctx: Context) -> Any:
+    def backward(self, dy: Array, ctx: Context) -> Array:
         return crop(dy, self.padding)
 
 

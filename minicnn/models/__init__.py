@@ -1,7 +1,20 @@
 """Models: layers put together, `Sequential` in a chain or `Model` in any graph."""
 
-from minicnn.models.functional import Model, layer_from_config
+from typing import TYPE_CHECKING, Any
+
+from minicnn.models.model import Model, clone_model, layer_from_config
 from minicnn.models.sequential import Sequential
-from minicnn.models.storage import clone_model, load_model, save_model
+
+if TYPE_CHECKING:
+    from minicnn.saving import load_model, save_model
 
 __all__ = ["Model", "Sequential", "clone_model", "layer_from_config", "load_model", "save_model"]
+
+
+def __getattr__(name: str) -> Any:
+    """Keras's names for what `minicnn.saving` does, which stands above models and imports them."""
+    if name in ("load_model", "save_model"):
+        from minicnn import saving
+
+        return getattr(saving, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,8 +5,8 @@ from typing import Any
 
 from minicnn.layers.base import LAYERS, Layer
 from minicnn.layers.input import InputLayer
-from minicnn.models.functional import Model, check_names, layer_from_config
-from minicnn.nodes import Shape, SymbolicTensor
+from minicnn.layers.nodes import Shape, SymbolicTensor
+from minicnn.models.model import Model, check_names, layer_from_config
 from minicnn.registry import serialize
 
 
@@ -22,7 +22,8 @@ class Sequential(Model):
 
     Args:
         layers: a list of layers, models among them.
-        name: "sequential", "sequential_1" ... where not given.
+        name: default: "sequential", "sequential_1" ...
+        kwargs: see `Layer`.
     """
 
     def __init__(self, layers: Sequence[Any] | None = None, name: str | None = None, **kwargs: Any):

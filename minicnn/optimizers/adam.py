@@ -3,9 +3,10 @@
 import math
 from typing import Any
 
-from minicnn.backend import array_module, is_array
-from minicnn.kernels.cuda import optimizers as cuda
-from minicnn.optimizers.base import OPTIMIZERS, Optimizer, check_fraction
+from minicnn.kernels.optimizers import Rate, adam, is_number
+from minicnn.optimizers.arguments import check_fraction
+from minicnn.optimizers.base import OPTIMIZERS, Optimizer
+from minicnn.typing import Array
 
 
 @OPTIMIZERS.register()
@@ -14,13 +15,14 @@ class Adam(Optimizer):
     w ← w - lr · sqrt(1 - beta_2^t) / (1 - beta_1^t) · m / (sqrt(v) + epsilon) at step t = 1, 2, ...
 
     Args:
+        learning_rate: lr, a float or a schedule.
         beta_1: how slowly the average m of gradients forgets.
         beta_2: how slowly the average v of their squares forgets.
         epsilon: the "epsilon hat" of the paper's section 2: it is added before v's bias is
             corrected (PyTorch adds it after).
         amsgrad: use the largest v so far (Reddi et al. 2018, "On the convergence of Adam and
             beyond").
-        **common: see `Optimizer`.
+        common: see `Optimizer`.
 
     Source: Kingma, Ba 2014, arXiv:1412.6980.
     """
@@ -49,31 +51,12 @@ class Adam(Optimizer):
         return learning_rate * math.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
 
     def update(
-        self, w: Any, g: Any, slots: dict[str, Any], learning_rate: float, scratch: Any
+        self, w: Array, g: Array, slots: dict[str, Array], learning_rate: Rate, scratch: Array
     ) -> None:
-        xp = array_module(w)
-        t = scratch
-        rate = learning_rate if is_array(learning_rate) else self.step_size(learning_rate)
-        m, v = slots["momentum"], slots["velocity"]
-        xp.subtract(g, m, out=t)
-        t *= 1.0 - self.beta_1
-        m += t
-        xp.multiply(g, g, out=t)
-        t -= v
-        t *= 1.0 - self.beta_2
-        v += t
-        if self.amsgrad:
-            v = xp.maximum(slots["velocity_hat"], v, out=slots["velocity_hat"])
-        xp.sqrt(v, out=t)
-        t += self.epsilon
-        xp.divide(m, t, out=t)
-        t *= rate
-        w -= t
-
-    def update_on_cuda(self, step: cuda.Step, slots: dict[str, Any]) -> None:
-        cuda.adam(
-            step, slots["momentum"], slots["velocity"], slots.get("velocity_hat"),
-            self.beta_1, self.beta_2, self.epsilon,
+        rate = self.step_size(learning_rate) if is_number(learning_rate) else learning_rate
+        adam(
+            w, g, slots["momentum"], slots["velocity"], slots.get("velocity_hat"),
+            rate, self.beta_1, self.beta_2, self.epsilon, scratch,
         )  # fmt: skip
 
 
@@ -81,7 +64,11 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with weight decay by default.
 
-    Keras's decay of 0.004 is per unit of learning rate: weights shrink by 1 - 0.004 · lr a step.
+    Keras's decay of 0.004 is per unit of learning rate: weights shrink by 1 - 0.004 · lr per step.
+
+    Args:
+        learning_rate, beta_1, beta_2, epsilon, amsgrad: as for `Adam`.
+        weight_decay, common: see `Optimizer`.
 
     Source: Loshchilov, Hutter 2017, arXiv:1711.05101, algorithm 2.
     """

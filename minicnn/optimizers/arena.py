@@ -1,4 +1,4 @@
-"""Weights one after the other in one array, so that a step is a few operations on all of them.
+"""Weights one after the other in one array, so that an optimizer step is a few operations in all.
 
 On a GPU every operation is a kernel launch, and launching takes longer than working through most
 weights: 8 operations on each of 60 weights are 480 launches, on all weights in one array 8. (On a
@@ -10,8 +10,8 @@ from math import prod
 from typing import Any
 
 from minicnn.backend import array_module
-from minicnn.kernels import device
-from minicnn.kernels.cuda import optimizers as cuda
+from minicnn.kernels.optimizers import gather
+from minicnn.typing import Array
 
 # Weights begin at multiples of so many bytes: a thread of a GPU loads up to 16 at once, from such
 # addresses only, and matrix products whose operands lie elsewhere take slower kernels.
@@ -23,34 +23,32 @@ class Arena:
 
     From now on `weight.value` is a view into the array of all weights, and each slot of the weight
     a view into the array of that slot. In all of these, and in those that `gather` makes, a weight
-    has the same place; between two weights may lie a few numbers, at first 0, that mean nothing.
+    has the same place; between two weights may lie a few elements, at first 0, that mean nothing.
 
     Args:
         decays: {weight: whether it decays}.
         slots: {weight: {name: array}}; the inner dicts are kept, and get the views.
 
     Attributes:
-        w: all weights, (numbers,).
-        slots: {name: (numbers,)}.
+        w: all weights, (elements,).
+        slots: {name: (elements,)}.
         decaying: the part of `w` that decays; those weights lie in front.
-        rates: what changes from step to step, (2,): the factor of the step, and that of the
-            decaying weights before it; see `set_rates`.
+        rates: what changes from one optimizer step to the next, (2,): the factor of the step, and
+            that of the decaying weights before it; see `set_rates`.
         weights: in the order of their places.
         decays: as given.
     """
 
-    def __init__(self, decays: dict[Any, bool], slots: Mapping[Any, dict[str, Any]]):
+    def __init__(self, decays: dict[Any, bool], slots: Mapping[Any, dict[str, Array]]):
         self.decays = decays
         self.weights = sorted(decays, key=lambda weight: not decays[weight])
         values = [weight.value for weight in self.weights]
         self._xp, self._dtype = array_module(values[0]), values[0].dtype
         self._shapes = [value.shape for value in values]
         unit = _ALIGNMENT // self._dtype.itemsize
-        self._gaps = [-value.size % unit for value in values]
-        self._zeros = self._xp.zeros(unit, self._dtype)
         self._places, stop = [], 0
-        for value, gap in zip(values, self._gaps, strict=True):
-            start, stop = stop, stop + value.size + gap
+        for value in values:
+            start, stop = stop, stop + value.size + -value.size % unit
             self._places.append(slice(start, stop))
 
         self.w = self.gather(values)
@@ -62,17 +60,18 @@ class Arena:
 
         self.rates = self._xp.empty(2, self._dtype)
         self._rates_set: list[float | None] = [None, None]
-        self._owners: Any = None
+        self._owners: Array | None = None
         self._slots_by_weight = [slots[weight] for weight in self.weights]
-        self.slots: dict[str, Any] = {}
+        self.slots: dict[str, Array] = {}
         for name in self._slots_by_weight[0]:
             flat = self.gather([of_one[name] for of_one in self._slots_by_weight])
             for of_one, view in zip(self._slots_by_weight, self._cut(flat), strict=True):
                 of_one[name] = view
             self.slots[name] = flat
 
-    def gather(self, arrays: Iterable[Any]) -> Any:
-        """One array for each of `weights`, such as its gradient, to a new flat one, (numbers,).
+    def gather(self, arrays: Iterable[Array]) -> Array:
+        """One of `arrays` for each of `weights`, such as its gradient, to a new flat one,
+        (elements,).
 
         Raises:
             ValueError: an array of another size than its weight.
@@ -83,27 +82,26 @@ class Arena:
                 raise ValueError(f"an array of shape {tuple(array.shape)} is not one for {weight}")
             fitting.append(array.astype(self._dtype, copy=False))
         flat = self._xp.empty(self._places[-1].stop, self._dtype)
-        if device.on_cuda(flat):
-            cuda.gather(flat, fitting, self._places)
-            return flat
-        pieces = []
-        for gap, array in zip(self._gaps, fitting, strict=True):
-            pieces.append(array.reshape(-1))
-            if gap:
-                pieces.append(self._zeros[:gap])
-        return self._xp.concatenate(pieces, out=flat)
+        gather(flat, fitting, self._places)
+        return flat
 
     def set_rates(self, step_size: float, kept: float) -> None:
-        """Write the `rates` of the next step where they are others than those of the last. The
-        host does not wait; and a step whose rates have been set before is left with nothing to
-        write, so that it can be captured as a CUDA graph, which then reads the rates of each
-        replay."""
-        for number, rate in enumerate((step_size, kept)):
-            if rate != self._rates_set[number]:
-                self.rates[number : number + 1].fill(rate)
-                self._rates_set[number] = rate
+        """Write the `rates` of the next optimizer step where they have changed.
 
-    def _cut(self, flat: Any) -> list[Any]:
+        The host does not wait; and a step whose rates have been set before is left with nothing to
+        write, so that it can be captured as a CUDA graph, which then reads the rates of each
+        replay.
+
+        Args:
+            step_size: the factor of the step.
+            kept: what decaying weights are multiplied by before it.
+        """
+        for place, rate in enumerate((step_size, kept)):
+            if rate != self._rates_set[place]:
+                self.rates[place : place + 1].fill(rate)
+                self._rates_set[place] = rate
+
+    def _cut(self, flat: Array) -> list[Array]:
         """The views of a flat array that have the shapes of the weights."""
         return [
             flat[place.start : place.start + prod(shape)].reshape(shape)
@@ -124,8 +122,8 @@ class Arena:
         return True
 
     def release(self, staying: Collection[Any]) -> None:
-        """Give the weights that are not in `staying` arrays of their own: a single view would keep
-        the whole flat array in memory."""
+        """Give the weights that are not among those `staying` arrays of their own: a single view
+        would keep the whole flat array in memory."""
         rows = zip(self.weights, self._views, self._slots_by_weight, strict=True)
         for weight, view, slots in rows:
             if weight in staying:
@@ -134,25 +132,26 @@ class Arena:
                 weight.value = view.copy()
             slots.update({name: slot.copy() for name, slot in slots.items()})
 
-    def squares(self, flat: Any) -> Any:
-        """The sum of squares of each weight's part of a flat array, (weights,).
+    def squares(self, flat: Array) -> Array:
+        """The sum of squares of each weight's part of the array `flat`, (weights,).
 
         Neither dot products, which cuBLAS refuses to make while a CUDA graph is captured, nor
         `stack`, which copies a table of addresses from the host.
         """
         products = flat * flat
         sums = self._xp.empty(len(self._places), self._dtype)
-        for number, place in enumerate(self._places):
-            products[place].sum(out=sums[number : number + 1].reshape(()))
+        for k, place in enumerate(self._places):
+            products[place].sum(out=sums[k : k + 1].reshape(()))
         return sums
 
-    def spread(self, factors: Any) -> Any:
-        """A number for each weight, (weights,), to one for each place in a flat array, (numbers,).
+    def spread(self, factors: Array) -> Array:
+        """From `factors`, one per weight, (weights,), to one per place in a flat array,
+        (elements,).
 
-        The numbers of the owners are kept: only clipping by the norm of each weight needs them.
+        Which weight an element belongs to is kept: only clipping by the norm of each weight asks.
         """
         if self._owners is None:
             self._owners = self._xp.empty(self.w.shape, "int32")
-            for number, place in enumerate(self._places):
-                self._owners[place] = number
+            for k, place in enumerate(self._places):
+                self._owners[place] = k
         return factors[self._owners]

@@ -9,6 +9,7 @@ from minicnn import backend
 from minicnn.backend import array_module
 from minicnn.optimizers.base import OPTIMIZERS, Optimizer
 from minicnn.registry import serialize
+from minicnn.typing import Array
 
 # The scale neither falls to 0 nor overflows where every gradient is infinite, or 0, for ever.
 _SMALLEST, _LARGEST = 1.0, 2.0**24
@@ -23,13 +24,14 @@ class LossScaleOptimizer(Optimizer):
     float32 afterwards. Where one became infinite on the way, the step is left out and the scale
     halved; after `dynamic_growth_steps` steps without, it is doubled.
 
-    `compile` puts it around the optimizer of a model under `mixed_float16`. Its learning rate,
-    iterations and state are those of the optimizer inside.
+    `compile` puts it around the optimizer of a model under `mixed_float16`. All but the scale is
+    that of the optimizer inside: its learning rate, iterations, clipping, state.
 
     Args:
-        inner_optimizer: what takes the steps.
+        inner_optimizer: what takes the optimizer steps; a name or an object.
         initial_scale: of the first step.
         dynamic_growth_steps: steps in a row without overflow before the scale grows.
+        name: default: "loss_scale_optimizer".
 
     Source: Micikevicius et al. 2017, arXiv:1710.03740, section 3.2.
     """
@@ -54,20 +56,20 @@ class LossScaleOptimizer(Optimizer):
         self.initial_scale = float(initial_scale)
         self.dynamic_growth_steps = dynamic_growth_steps
         self.name = name or "loss_scale_optimizer"
-        self._state: Any = None  # [scale, steps since it changed], where the weights lie
+        self._state: Array | None = None  # [scale, steps since it changed], where the weights lie
 
     @classmethod
     def around(cls, optimizer: Optimizer) -> Optimizer:
-        """`optimizer` with loss scaling, unless it has it."""
+        """The `optimizer` with loss scaling, unless it has it."""
         return optimizer if isinstance(optimizer, cls) else cls(optimizer)
 
     @property
-    def loss_scale(self) -> Any:
-        """What the gradients of the next step have to be multiplied by, a 0-d array."""
+    def loss_scale(self) -> Array:
+        """What the gradients of the next optimizer step have to be multiplied by, a 0-d array."""
         return self.scale_and_steps[0]
 
     @property
-    def scale_and_steps(self) -> Any:
+    def scale_and_steps(self) -> Array:
         """The scale, and the steps since it changed: an array on the active backend, which every
         step changes."""
         if self._state is None or array_module(self._state) is not backend.current_module():
@@ -75,8 +77,8 @@ class LossScaleOptimizer(Optimizer):
             self._state = backend.asarray(backend.to_numpy(start), "float32")
         return self._state
 
-    def apply(self, gradients: Mapping[Any, Any], scale: Any = None) -> Any:
-        """A step of the inner optimizer with gradients that are `loss_scale` times too large; none
+    def apply(self, gradients: Mapping[Any, Array], scale: Array | None = None) -> Array | bool:
+        """A step of the optimizer inside with gradients that are `loss_scale` times too large; none
         where one of them is infinite or not a number."""
         if not gradients:  # nothing learns, so nothing says whether the scale is too large
             return self.inner_optimizer.apply(gradients)
@@ -84,7 +86,7 @@ class LossScaleOptimizer(Optimizer):
         self._adjust(taken)
         return taken
 
-    def _adjust(self, finite: Any) -> None:
+    def _adjust(self, finite: Array | bool) -> None:
         """The next scale: in place and without asking the device."""
         state = self.scale_and_steps
         xp, scale, steps = array_module(state), state[:1], state[1:]
@@ -96,30 +98,60 @@ class LossScaleOptimizer(Optimizer):
 
     # What belongs to the optimizer inside
 
-    @property
-    def iterations(self) -> int:  # type: ignore[override]
-        return self.inner_optimizer.iterations
+    def __getattr__(self, name: str) -> Any:
+        """What is no attribute here: `weight_decay`, `clipnorm`, `beta_1` ..."""
+        if name.startswith("__") or name == "inner_optimizer":  # asked of copies in the making
+            raise AttributeError(name)
+        return getattr(self.inner_optimizer, name)
 
     @property
-    def _learning_rate(self) -> Any:
-        return self.inner_optimizer._learning_rate
+    def iterations(self) -> int:
+        """Optimizer steps taken so far, those left out included."""
+        return self.inner_optimizer.iterations
+
+    @iterations.setter
+    def iterations(self, value: int) -> None:
+        self.inner_optimizer.iterations = value
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the next step."""
+        """The rate of the next optimizer step."""
         return self.inner_optimizer.learning_rate
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
         self.inner_optimizer.learning_rate = value
 
+    def step_size(self, learning_rate: float) -> float:
+        return self.inner_optimizer.step_size(learning_rate)
+
     def slots(self) -> tuple[str, ...]:
         return self.inner_optimizer.slots()
+
+    def update(
+        self, w: Array, g: Array, slots: dict[str, Array], learning_rate: Any, scratch: Any
+    ) -> None:
+        self.inner_optimizer.update(w, g, slots, learning_rate, scratch)
+
+    def set_rates(self) -> None:
+        self.inner_optimizer.set_rates()
+
+    def is_settled(self) -> bool:
+        return self.inner_optimizer.is_settled()
+
+    def decays(self, weight: Any) -> bool:
+        return self.inner_optimizer.decays(weight)
+
+    def slots_of(self, weight: Any) -> dict[str, Array]:
+        return self.inner_optimizer.slots_of(weight)
 
     def exclude_from_weight_decay(
         self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
     ) -> None:
         self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(vars(self))
 
     def get_config(self) -> dict[str, Any]:
         return {

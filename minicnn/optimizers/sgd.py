@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from minicnn.backend import array_module
-from minicnn.kernels.cuda import optimizers as cuda
-from minicnn.optimizers.base import OPTIMIZERS, Optimizer, check_fraction
+from minicnn.kernels.optimizers import Rate, sgd
+from minicnn.optimizers.arguments import check_fraction
+from minicnn.optimizers.base import OPTIMIZERS, Optimizer
+from minicnn.typing import Array
 
 
 @OPTIMIZERS.register()
@@ -12,10 +13,11 @@ class SGD(Optimizer):
     """w ← w - lr · g, or with momentum m ← momentum · m - lr · g, w ← w + m.
 
     Args:
-        momentum: how much of the last step goes into the next, from 0 to 1.
+        learning_rate: lr, a float or a schedule.
+        momentum: how much of the last optimizer step goes into the next, from 0 to 1.
         nesterov: w ← w + momentum · m - lr · g instead: the gradient is taken to belong to the
             point the momentum leads to.
-        **common: see `Optimizer`.
+        common: see `Optimizer`.
 
     Source: Sutskever et al. 2013, "On the importance of initialization and momentum in deep
     learning", equations 1 to 4.
@@ -36,21 +38,7 @@ class SGD(Optimizer):
         return ("momentum",) if self.momentum else ()
 
     def update(
-        self, w: Any, g: Any, slots: dict[str, Any], learning_rate: float, scratch: Any
+        self, w: Array, g: Array, slots: dict[str, Array], learning_rate: Rate, scratch: Array
     ) -> None:
-        xp = array_module(w)
-        step = xp.multiply(g, learning_rate, out=scratch)
-        if not self.momentum:
-            w -= step
-            return
-        m = slots["momentum"]
-        m *= self.momentum
-        m -= step
-        if not self.nesterov:
-            w += m
-            return
-        w -= step
-        w += xp.multiply(m, self.momentum, out=scratch)
-
-    def update_on_cuda(self, step: cuda.Step, slots: dict[str, Any]) -> None:
-        cuda.sgd(step, slots.get("momentum"), self.momentum, self.nesterov)
+        m = slots.get("momentum")
+        sgd(w, g, m, learning_rate, self.momentum, self.nesterov, scratch)

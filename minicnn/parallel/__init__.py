@@ -1,4 +1,4 @@
-"""How a batch is split: the communicator between its shards, and threads that run them."""
+"""How a batch is split: a communicator between its shards, and threads that run them."""
 
 from minicnn.parallel.communicator import SOLO, Communicator
 from minicnn.parallel.threads import (

@@ -10,18 +10,18 @@ class Communicator:
     of a group calls them in the same order.
 
     Attributes:
-        rank: number of this shard, from 0.
-        size: number of shards.
+        rank: which shard this is, from 0.
+        size: how many shards there are.
     """
 
     rank = 0
     size = 1
 
     def allreduce(self, x: Any) -> Any:
-        """Sum of `x` over all shards, added in the order of their ranks, on every shard.
+        """The sum of `x` over all shards, added in the order of their ranks, on every shard.
 
         Args:
-            x: an array or a number, or a tuple of them, which are summed one by one.
+            x: an array or a number, or a tuple of them, each of which is summed by itself.
         """
         return x
 

@@ -1,9 +1,9 @@
-"""Memory that one step frees, kept for the next.
+"""Memory that one training step frees, kept for the next.
 
-By default glibc's malloc gives every large array back to the system as soon as it is freed, and
-the next step, which needs arrays of the same sizes, gets fresh pages that the kernel has to clear
-one by one on first touch: a quarter of a training step of the tutorial network (7,000 page faults
-at batch 128; with this, none, and no higher peak).
+By default glibc's malloc gives every large array back to the system as soon as it is freed. The
+next training step needs arrays of the same sizes and gets fresh pages, which the operating system
+has to clear one by one on first touch: a quarter of a training step of the tutorial network (7,000
+page faults at batch 128; with this, none, and no higher peak).
 """
 
 import ctypes
@@ -11,7 +11,7 @@ import os
 import platform
 from functools import cache
 
-# From malloc.h: below which size an array comes from the heap, how much may lie free at its top
+# From malloc.h: the size below which an array comes from the heap, how much may lie free at its top
 # before it is given back, and by how much it grows.
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_TOP_PAD = -3, -1, -2
 _LARGEST_KEPT = 256 << 20  # bytes; larger arrays, such as whole data sets, still go back at once
@@ -23,7 +23,7 @@ _GROWTH = 64 << 20
 def keep_freed_memory() -> bool:
     """Tell malloc, once and for the whole process, to keep what is freed.
 
-    MINICNN_KEEP_MEMORY=0 leaves malloc as it is. Does nothing where the C library is not glibc.
+    Does nothing with MINICNN_KEEP_MEMORY=0, or if the C library is not glibc.
 
     Returns:
         Whether malloc took the settings.

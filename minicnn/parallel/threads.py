@@ -1,8 +1,8 @@
-"""A batch split over threads: one shard, and one BLAS thread, each.
+"""A batch split over threads, each with one shard and one BLAS thread.
 
 NumPy releases the interpreter's lock in its loops and products, so threads do run at the same
-time. One thread of ours with its own part of the batch keeps its data in its own core's cache;
-BLAS's own threads share each small product and mostly wait for each other.
+time. A thread with its own shard of the batch keeps its data in its own core's cache; BLAS's
+threads share each small product and mostly wait for each other.
 """
 
 import os
@@ -18,14 +18,14 @@ from threadpoolctl import ThreadpoolController
 
 from minicnn import backend
 from minicnn.parallel.communicator import SOLO, Communicator
-from minicnn.slices import even_slices
+from minicnn.parallel.slices import even_slices
 
 T = TypeVar("T")
 
-# A second thread has to be woken, and the two wait for each other at Python's interpreter lock
-# where both do little at a time. Measured on fully connected and convolutional networks of 3 to 75
-# steps: with this much work a step, counted as in `Graph.work`, two threads are about as fast as
-# one, with three times as much 1.3 to 1.5 times as fast, with a quarter half as fast.
+# A second thread has to be woken, and the two wait for each other at Python's interpreter lock if
+# both do little at a time. Measured on fully connected and convolutional networks of 3 to 75 steps:
+# with this much work per step, counted as in `Graph.work`, two threads are about as fast as one,
+# with three times as much 1.3 to 1.5 times as fast, with a quarter half as fast.
 MIN_IMAGES_PER_SHARD = 8
 MIN_WORK_PER_SHARD = 20_000_000
 
@@ -33,7 +33,10 @@ _chosen: int | None = None
 
 
 def set_num_threads(threads: int | None) -> None:
-    """Set the worker threads; None goes back to MINICNN_NUM_THREADS, or all cores.
+    """Set how many worker threads there are.
+
+    Args:
+        threads: how many; None goes back to MINICNN_NUM_THREADS, or all cores.
 
     Raises:
         ValueError: not an integer above 0.
@@ -47,11 +50,11 @@ def set_num_threads(threads: int | None) -> None:
 
 
 def num_threads() -> int:
-    """Worker threads: those of `set_num_threads`, else of MINICNN_NUM_THREADS, else the cores this
-    process may use.
+    """How many worker threads there are: as `set_num_threads` says, else MINICNN_NUM_THREADS, else
+    one per core that this process may use.
 
     Raises:
-        ValueError: the variable is no integer above 0.
+        ValueError: the variable is not an integer above 0.
     """
     if _chosen is not None:
         return _chosen
@@ -69,8 +72,8 @@ def shard_count(images: int, work: int) -> int:
     """How many shards a batch is cut into; 1 on a GPU.
 
     Args:
-        images: in the batch.
-        work: for each image, of a step of the model on average, counted as in `Graph.work`.
+        images: how many are in the batch.
+        work: per image, of an average step of the schedule, counted as in `Graph.work`.
     """
     if backend.get_backend() != "numpy":
         return 1
@@ -91,11 +94,11 @@ def one_blas_thread() -> AbstractContextManager[Any]:
 
 
 class _Exchange:
-    """What the threads of one run share: a barrier, and places for each one's contribution.
+    """What the threads of one run share: a barrier, and a place per thread for its contribution.
 
-    There are two sets of places, used in turn: whoever writes into one again has passed the barrier
-    of the exchange between, which all others enter only when they have read the first. So one
-    barrier an exchange is enough.
+    There are two sets of places, used in turn: a thread that writes into one again has passed the
+    barrier of the exchange between, which all others enter only when they have read the first. So
+    one barrier per exchange is enough.
     """
 
     def __init__(self, size: int):
@@ -104,7 +107,7 @@ class _Exchange:
 
 
 class ThreadCommunicator(Communicator):
-    """The communicator of one thread among `size`."""
+    """The communicator of the thread `rank` among `size`; all of them share an `exchange`."""
 
     def __init__(self, rank: int, size: int, exchange: _Exchange):
         self.rank = rank
@@ -121,10 +124,10 @@ class ThreadCommunicator(Communicator):
         return slots
 
     def allreduce(self, x: Any) -> Any:
-        parts = self._gather(x)
+        of_ranks = self._gather(x)
         if isinstance(x, tuple):
-            return tuple(reduce(add, numbers) for numbers in zip(*parts, strict=True))
-        return reduce(add, parts)
+            return tuple(reduce(add, summands) for summands in zip(*of_ranks, strict=True))
+        return reduce(add, of_ranks)
 
     def broadcast(self, x: Any) -> Any:
         return self._gather(x)[0]
@@ -133,8 +136,8 @@ class ThreadCommunicator(Communicator):
         self._exchange.barrier.wait()
 
 
-# One step at a time in the workers: those of two steps that wait for each other at their barriers
-# could leave neither enough threads to go on.
+# One run at a time in the workers: of two runs, whose shards wait for each other at barriers, each
+# could hold threads that the other needs to go on.
 _workers_taken = threading.Lock()
 
 
@@ -144,10 +147,14 @@ def _executor(workers: int) -> ThreadPoolExecutor:
 
 
 def run_shards(shards: int, work: Callable[[Communicator], T]) -> list[T]:
-    """`work(communicator)` once for each shard, at the same time; the results by rank.
+    """Call `work(communicator)` once per shard, at the same time; the results by rank.
 
     The caller's thread runs rank 0. An error in one shard stops the others at their next exchange
     and is raised here.
+
+    Args:
+        shards: how many.
+        work: what each one does.
     """
     if shards == 1:
         return [work(SOLO)]
@@ -177,17 +184,18 @@ def run_shards(shards: int, work: Callable[[Communicator], T]) -> list[T]:
     return results
 
 
-# Numbers a thread must have for its start to pay: 256 K floats are 0.1 ms of a pass over memory.
-_MIN_NUMBERS_PER_THREAD = 1 << 18
+# Elements a thread must have for its start to pay: 256 K floats are 0.1 ms of a pass over memory.
+_MIN_ELEMENTS_PER_THREAD = 1 << 18
 
 
 def split_work(length: int, work: Callable[[slice], None]) -> None:
-    """`work` on neighbouring parts of `length` numbers, on several threads where they are many.
+    """Call `work` with neighbouring slices of `length` elements, on several threads if these are
+    many.
 
-    For work that does to each number the same whatever part it is in. Not within `run_shards`.
+    For work that treats each element alike, whichever slice it is in. Not within `run_shards`.
     """
-    parts = 1
+    threads = 1
     if backend.get_backend() == "numpy":
-        parts = max(1, min(num_threads(), length // _MIN_NUMBERS_PER_THREAD))
-    slices = even_slices(length, parts)
-    run_shards(parts, lambda comm: work(slices[comm.rank]))
+        threads = max(1, min(num_threads(), length // _MIN_ELEMENTS_PER_THREAD))
+    slices = even_slices(length, threads)
+    run_shards(threads, lambda comm: work(slices[comm.rank]))

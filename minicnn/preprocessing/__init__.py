@@ -1,4 +1,4 @@
-"""Getting images into shape for a network: reading, resizing, normalising, augmenting."""
+"""Preparing images for a network: reading, resizing, normalising, augmenting."""
 
 from minicnn.preprocessing import image
 

@@ -1,9 +1,9 @@
-"""The affine maps of `ImageDataGenerator`, one for each image of a batch.
+"""The affine maps of `ImageDataGenerator`, one per image of a batch.
 
 An output pixel looks up where it comes from: p_in = M p_out, with points (x, y) measured from the
 centre of the image, x to the right and y downward. So a matrix that enlarges the coordinates
-shrinks the picture, and a positive shift moves the picture to the left or up. Angles, order of
-the product and these signs are those of Keras's `ImageDataGenerator`.
+shrinks the picture, and a positive shift moves the picture to the left or up. The angles, the order
+of the product and these signs are those of Keras's `ImageDataGenerator`.
 """
 
 import numpy as np
@@ -22,9 +22,9 @@ def affine_matrices(
     """The products rotation @ shift @ shear @ zoom, (n, 2, 3), for n images.
 
     Args:
-        theta: rotation, degrees (n,).
-        tx, ty: shift along x (columns) and y (rows), pixels.
-        shear: shear angle, degrees.
+        theta: rotation in degrees, (n,) like the others.
+        tx, ty: shift along x (columns) and y (rows) in pixels.
+        shear: shear angle in degrees.
         zx, zy: zoom along x and y; below 1 magnifies.
     """
     n = len(theta)
@@ -54,7 +54,7 @@ def warp(
     Args:
         images: (n, height, width, channels).
         matrices: (n, 2, 3), from `affine_matrices`.
-        fill_mode: what lies beyond the edge, see `minicnn.kernels.borders`.
+        fill_mode: what lies beyond the edge; see `minicnn.kernels.borders`.
         cval: the value for "constant".
     """
     _, height, width, _ = images.shape

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from minicnn.registry import near_matches
+from minicnn.typing import Array
 
 PathLike = str | os.PathLike[str]
 
@@ -20,7 +21,7 @@ IMAGE_SUFFIXES = (
 
 CHANNELS = {"rgb": 3, "rgba": 4, "grayscale": 1}
 _MODES = {"rgb": "RGB", "rgba": "RGBA", "grayscale": "L"}
-_RESAMPLING = {
+RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -31,7 +32,13 @@ _RESAMPLING = {
 
 
 def check_choice(argument: str, value: Any, known: Iterable[Any]) -> None:
-    """Raise ValueError, with the near matches, unless `value` is one of `known`."""
+    """Raise ValueError, with the near matches, unless `value` is one of `known`.
+
+    Args:
+        argument: its name, for the message.
+        value: what was given.
+        known: all that it may be; None among them is allowed, too.
+    """
     known = list(known)
     if value not in known:
         names = [k for k in known if k is not None]
@@ -50,17 +57,17 @@ def load_img(
 
     Args:
         path: the file, or its bytes in a BytesIO.
-        color_mode: "rgb", "rgba" or "grayscale", to which the image is converted.
-        target_size: (height, width) to resize to; None keeps the size.
+        color_mode: "rgb", "rgba" or "grayscale"; the image is converted to it.
+        target_size: (height, width) to resize to; default: the size of the file's image.
         interpolation: "nearest", "bilinear", "bicubic", "hamming", "box" or "lanczos".
-        keep_aspect_ratio: cut the centre part of the target's proportions out first.
+        keep_aspect_ratio: crop to the centre first, to the target's proportions.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no readable image, or an unknown `color_mode` or `interpolation`.
+        ValueError: not a readable image, or an unknown `color_mode` or `interpolation`.
     """
     check_choice("color_mode", color_mode, _MODES)
-    check_choice("interpolation", interpolation, _RESAMPLING)
+    check_choice("interpolation", interpolation, RESAMPLING)
     source = path if isinstance(path, io.BytesIO) else io.BytesIO(Path(path).read_bytes())
     try:
         with Image.open(source) as opened:
@@ -68,7 +75,7 @@ def load_img(
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         name = "the given bytes" if path is source else str(path)
         unknown = isinstance(error, UnidentifiedImageError)  # its own text names our BytesIO
-        reason = "no format that Pillow knows" if unknown else error
+        reason = "Pillow does not know its format" if unknown else error
         raise ValueError(f"{name} cannot be read as an image: {reason}") from error
     if target_size is None:
         return image
@@ -76,7 +83,7 @@ def load_img(
     if image.size == (width, height):
         return image
     box = _centre_box(image.size, (width, height)) if keep_aspect_ratio else None
-    return image.resize((width, height), _RESAMPLING[interpolation], box=box)
+    return image.resize((width, height), RESAMPLING[interpolation], box=box)
 
 
 def _centre_box(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -90,7 +97,15 @@ def _centre_box(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, in
 
 
 def img_to_array(img: Image.Image, dtype: Any = "float32") -> np.ndarray:
-    """A Pillow image as an array (height, width, channels), values unchanged (0 to 255)."""
+    """A Pillow image as an array (height, width, channels), values unchanged (0 to 255).
+
+    Args:
+        img: the image.
+        dtype: of the array.
+
+    Raises:
+        ValueError: the array would not have 2 or 3 axes.
+    """
     x = np.array(img, dtype=dtype)
     if x.ndim == 2:
         return x[..., None]
@@ -99,16 +114,16 @@ def img_to_array(img: Image.Image, dtype: Any = "float32") -> np.ndarray:
     return x
 
 
-def array_to_img(x: Any, scale: bool = True) -> Image.Image:
-    """An array (height, width, 1, 3 or 4 channels) as a Pillow image of 8 bits a channel.
+def array_to_img(x: Array, scale: bool = True) -> Image.Image:
+    """An array (height, width, 1, 3 or 4 channels) as a Pillow image of 8 bits per channel.
 
     Args:
         x: the pixels.
         scale: stretch the values so that the smallest becomes 0 and the largest 255; without it
-            they are taken as levels 0 to 255, cut off outside of these.
+            they are levels from 0 to 255, and what lies outside is clipped.
 
     Raises:
-        ValueError: the shape is no image's.
+        ValueError: the shape is not that of an image.
     """
     x = np.asarray(x, dtype="float32")
     if x.ndim != 3 or x.shape[-1] not in (1, 3, 4):
@@ -122,7 +137,7 @@ def array_to_img(x: Any, scale: bool = True) -> Image.Image:
 
 def save_img(
     path: PathLike | io.BytesIO,
-    x: Any,
+    x: Array,
     file_format: str | None = None,
     scale: bool = True,
     **kwargs: Any,
@@ -131,8 +146,8 @@ def save_img(
 
     Args:
         path: the file, or a BytesIO (which needs `file_format`).
-        x: the pixels; `scale` as in `array_to_img`.
-        file_format: "png", "jpeg" ...; by default what the file's name ends in.
+        x, scale: see `array_to_img`.
+        file_format: "png", "jpeg" ...; default: the suffix of the file's name.
         **kwargs: passed on to Pillow's `Image.save`, for example `quality=90`.
     """
     image = array_to_img(x, scale=scale)
@@ -149,11 +164,11 @@ def save_img(
 def list_class_files(
     directory: PathLike, class_names: Sequence[str] | None = None, follow_links: bool = False
 ) -> tuple[list[str], list[list[Path]]]:
-    """The class names (the subdirectories' names) and, for each, its image files in sorted order.
+    """The class names (names of subdirectories) and, for each, its image files in sorted order.
 
     Args:
-        directory: holds one subdirectory a class, with image files at any depth.
-        class_names: these subdirectories, in this order; by default all, sorted.
+        directory: holds one subdirectory per class, with image files at any depth.
+        class_names: these subdirectories, in this order; default: all, sorted.
         follow_links: also enter directories that are symbolic links.
 
     Raises:
@@ -162,13 +177,13 @@ def list_class_files(
     """
     root = Path(directory)
     if not root.is_dir():
-        raise FileNotFoundError(f"{str(root)!r} is no directory")
+        raise FileNotFoundError(f"{str(root)!r} is not a directory")
     found = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not found:
-        raise ValueError(f"{str(root)!r} has no subdirectories: one for each class is needed")
+        raise ValueError(f"{str(root)!r} has no subdirectories: one per class is needed")
     names = list(class_names) if class_names else found
     for name in names:
-        check_choice(f"class (a subdirectory of {str(root)!r} is needed for each)", name, found)
+        check_choice(f"class (each needs a subdirectory of {str(root)!r})", name, found)
     files = [list_images(root / name, follow_links) for name in names]
     if not any(files):
         raise ValueError(
@@ -179,7 +194,12 @@ def list_class_files(
 
 
 def list_images(directory: PathLike, follow_links: bool = False) -> list[Path]:
-    """All image files under `directory`, at any depth, sorted by path."""
+    """All image files under `directory`, at any depth, sorted by path.
+
+    Args:
+        directory: where to look.
+        follow_links: also enter directories that are symbolic links.
+    """
     return [
         Path(folder) / name
         for folder, _, names in sorted(os.walk(directory, followlinks=follow_links))
@@ -191,7 +211,14 @@ def list_images(directory: PathLike, follow_links: bool = False) -> list[Path]:
 def read_batch(
     paths: Sequence[Path], size: tuple[int, int], color_mode: str, dtype: Any, **options: Any
 ) -> np.ndarray:
-    """The images of `paths`, resized, as one array (len(paths), height, width, channels)."""
+    """Image files as one array (n, height, width, channels).
+
+    Args:
+        paths: n files.
+        size: (height, width) to which each image is resized.
+        color_mode, options: see `load_img`.
+        dtype: of the array.
+    """
     batch = np.empty((len(paths), *size, CHANNELS[color_mode]), dtype)
     for i, path in enumerate(paths):
         batch[i] = img_to_array(load_img(path, color_mode, size, **options), dtype)
@@ -199,7 +226,13 @@ def read_batch(
 
 
 def one_hot(labels: np.ndarray, classes: int, dtype: Any) -> np.ndarray:
-    """Labels (n,) as rows (n, classes) with a single 1."""
+    """Labels (n,) as rows (n, classes) with a single 1.
+
+    Args:
+        labels: integers below `classes`.
+        classes: how many there are.
+        dtype: of the rows.
+    """
     rows = np.zeros((len(labels), classes), dtype)
     rows[np.arange(len(labels)), labels] = 1
     return rows

@@ -1,7 +1,7 @@
 """`ImageDataGenerator`: batches of images, normalised and randomly transformed.
 
-Names, arguments and geometry are Keras's. Where Keras draws and warps image by image, here the
-parameters of a whole batch are drawn at once and the batch is warped at once (`affine.py`).
+Names, arguments and geometry are Keras's. Keras draws and warps image by image; here the parameters
+of a whole batch are drawn at once and the batch is transformed at once (`transforms.py`).
 """
 
 import warnings
@@ -12,7 +12,6 @@ import numpy as np
 
 from minicnn import random
 from minicnn.kernels.borders import FILL_MODES
-from minicnn.preprocessing.affine import affine_matrices, warp
 from minicnn.preprocessing.files import (
     PathLike,
     array_to_img,
@@ -22,6 +21,8 @@ from minicnn.preprocessing.files import (
     save_img,
 )
 from minicnn.preprocessing.iterators import DirectoryIterator, NumpyArrayIterator
+from minicnn.preprocessing.transforms import GEOMETRY, PARAMETERS, transformed
+from minicnn.typing import Array
 
 __all__ = [
     "DirectoryIterator",
@@ -33,15 +34,12 @@ __all__ = [
     "save_img",
 ]
 
-_FIT_CHUNK = 1024  # images read at once by `fit`
+_FIT_CHUNK = 1024  # images that `fit` reads at a time
 _EPSILON = 1e-6  # added to a standard deviation before dividing by it
-
-# What a transformation does when a parameter is not given: nothing.
-_NEUTRAL: dict[str, float] = {"theta": 0, "tx": 0, "ty": 0, "shear": 0, "zx": 1, "zy": 1}
 
 
 class ImageDataGenerator:
-    """Makes batches of randomly transformed images, and normalises them.
+    """Makes batches of randomly transformed and normalised images.
 
     Images are (height, width, channels) or batches of them. A transformation comes first, then
     `preprocessing_function`, `rescale`, samplewise and featurewise normalisation, whitening.
@@ -51,34 +49,34 @@ class ImageDataGenerator:
         samplewise_center: subtract each image's mean.
         featurewise_std_normalization: divide by the channel standard deviations of that data.
         samplewise_std_normalization: divide each image by its standard deviation.
-        zca_whitening: decorrelate all pixels (Krizhevsky 2009, appendix A); needs `fit`.
+        zca_whitening: decorrelate an image's values (Krizhevsky 2009, appendix A); needs `fit`.
         zca_epsilon: added to the singular values before dividing by them.
         rotation_range: degrees; angles are drawn from -range to range.
-        width_shift_range: columns to shift by: a float below 1 is a fraction of the width, other
-            floats are pixels, an integer n stands for whole pixels from -(n-1) to n-1, a sequence
-            for its values, either way.
+        width_shift_range: columns to shift by: a float below 1 is a fraction of the width, another
+            float is pixels, an integer n means whole pixels from -(n-1) to n-1, a sequence lists
+            the shifts, taken with either sign.
         height_shift_range: the same for rows.
         brightness_range: (low, high) of the factor on the brightness; 1 changes nothing.
-        shear_range: degrees.
+        shear_range: degrees, as in `rotation_range`.
         zoom_range: (low, high) of the factor, or a float z for (1 - z, 1 + z); below 1 magnifies.
-            Both axes are drawn separately.
-        channel_shift_range: up to this much is added to or taken from all values.
+            Each axis has its own draw.
+        channel_shift_range: up to this much is added to or subtracted from all values.
         fill_mode: "nearest", "constant", "reflect" or "wrap": what comes in from beyond the edge.
         cval: the value for "constant".
         horizontal_flip: mirror left and right with probability 1/2.
         vertical_flip: mirror up and down with probability 1/2.
         rescale: factor on all values, applied after the transformation.
-        preprocessing_function: called with each transformed image, returns one of the same shape.
-        data_format: "channels_last", which None means too.
-        validation_split: the fraction that `subset="validation"` stands for: the first so many.
-        dtype: of the batches, float32 unless told.
+        preprocessing_function: takes each transformed image and returns one of the same shape.
+        data_format: "channels_last", or None for the same.
+        validation_split: the first images, this fraction of all, are `subset="validation"`.
+        dtype: of the batches, a floating-point type.
 
     Raises:
         ValueError: an argument out of range; the message names it.
 
-    Other than in Keras: width_shift_range moves columns and height_shift_range rows (Keras 3 has
-    them the wrong way round), rotation is about the centre of images that are not square too,
-    "wrap" repeats with the image's full period, and a change of brightness rounds no values.
+    Different from Keras: width_shift_range moves columns and height_shift_range rows (Keras 3 has
+    them the wrong way round), images that are not square rotate about their centre, too, "wrap"
+    repeats with the image's full period, and a change of brightness does not round.
     """
 
     def __init__(
@@ -110,9 +108,11 @@ class ImageDataGenerator:
         if data_format is not None:
             check_choice("data_format", data_format, ("channels_last",))
         if validation_split and not 0 < validation_split < 1:
-            raise ValueError(f"validation_split lies between 0 and 1, not at {validation_split!r}")
+            raise ValueError(
+                f"validation_split should be between 0 and 1, not {validation_split!r}"
+            )
         if np.dtype(dtype).kind != "f":
-            raise ValueError(f"dtype should be a floating point type, not {dtype!r}")
+            raise ValueError(f"dtype should be a floating-point type, not {dtype!r}")
         self.samplewise_center = samplewise_center or samplewise_std_normalization
         self.samplewise_std_normalization = samplewise_std_normalization
         # Whitening needs centred data, and scales by itself.
@@ -151,11 +151,11 @@ class ImageDataGenerator:
 
     def flow(
         self,
-        x: Any,
-        y: Any = None,
+        x: Array,
+        y: Array | None = None,
         batch_size: int = 32,
         shuffle: bool = True,
-        sample_weight: Any = None,
+        sample_weight: Array | None = None,
         seed: int | None = None,
         save_to_dir: PathLike | None = None,
         save_prefix: str = "",
@@ -163,19 +163,19 @@ class ImageDataGenerator:
         ignore_class_split: bool = False,
         subset: str | None = None,
     ) -> NumpyArrayIterator:
-        """Endless batches x, (x, y) or (x, y, sample_weight) from arrays; `len()` make an epoch.
+        """Endless batches from arrays: x, (x, y) or (x, y, sample_weight); an epoch has `len()`.
 
         Args:
             x: images (n, height, width, channels), of any dtype.
             y: targets (n, ...).
-            batch_size: the last batch of an epoch may be smaller.
+            batch_size: images per batch; the last of an epoch may have fewer.
             shuffle: a new order for each epoch.
             sample_weight: (n,).
             seed: fixes order and transformations.
-            save_to_dir: write every image made to this directory, to look at them, as
-                `save_prefix`_index_number.`save_format`.
-            ignore_class_split: let the two subsets hold different classes.
-            subset: "training" or "validation", with `validation_split`.
+            save_to_dir: a directory to write every image to, for a look at them.
+            save_prefix, save_format: such a file is named prefix_index_random.format.
+            ignore_class_split: allow the two subsets to have different classes.
+            subset: "training" or "validation", see `validation_split`; default: all.
 
         Raises:
             ValueError: x is not of rank 4, or lengths differ.
@@ -213,18 +213,19 @@ class ImageDataGenerator:
         interpolation: str = "nearest",
         keep_aspect_ratio: bool = False,
     ) -> DirectoryIterator:
-        """Endless batches of the images in a directory that has one subdirectory a class.
+        """Endless batches of the images in a directory with one subdirectory per class.
 
         Args:
             directory: its subdirectories are the classes; images may lie at any depth in them.
-            target_size: (height, width) that every image is resized to.
+            target_size: (height, width) to which every image is resized.
             color_mode: "rgb", "rgba" or "grayscale".
-            classes: the subdirectories in the order of their labels; all, sorted, by default.
+            classes: the subdirectories in the order of their labels; default: all, sorted.
             class_mode: "categorical" for one-hot targets, "sparse" for integers, "binary" for 0.0
                 and 1.0, "input" for the images themselves, None for no targets.
-            subset: "training" or "validation", with `validation_split`; cut class by class.
+            batch_size, shuffle, seed, save_to_dir, save_prefix, save_format: see `flow`.
             follow_links: also enter directories that are symbolic links.
-            interpolation, keep_aspect_ratio: as in `load_img`. The others as in `flow`.
+            subset: "training" or "validation", see `validation_split`; each class is split.
+            interpolation, keep_aspect_ratio: see `load_img`.
 
         Raises:
             FileNotFoundError: no such directory.
@@ -249,7 +250,9 @@ class ImageDataGenerator:
             save_format=save_format,
         )
 
-    def fit(self, x: Any, augment: bool = False, rounds: int = 1, seed: int | None = None) -> None:
+    def fit(
+        self, x: Array, augment: bool = False, rounds: int = 1, seed: int | None = None
+    ) -> None:
         """Take from `x` the statistics for featurewise normalisation and whitening.
 
         Args:
@@ -296,19 +299,20 @@ class ImageDataGenerator:
     def _chunks(
         self, x: np.ndarray, rounds: int, rng: np.random.Generator | None
     ) -> Iterator[np.ndarray]:
-        """All of x in float64, some images at a time, transformed when there is a generator."""
+        """All of x in float64, a chunk at a time; transformed if there is a generator."""
         for _ in range(rounds):
             for start in range(0, len(x), _FIT_CHUNK):
                 chunk = x[start : start + _FIT_CHUNK].astype(np.float64)
                 if rng is not None:
-                    chunk = self._transform(chunk, self._draw(len(chunk), x.shape[1:], rng))
+                    drawn = self._draw(len(chunk), x.shape[1:], rng)
+                    chunk = transformed(chunk, drawn, self.fill_mode, self.cval)
                 yield chunk * self.rescale if self.rescale else chunk
 
     def _whitening(self, products: np.ndarray, n: int) -> np.ndarray:
         """U diag(sqrt(n) / (s + epsilon)) U^T, with s the singular values of the n centred images.
 
         Directions in which the data do not vary (s below a millionth of the largest) are left out:
-        there is nothing to scale up but rounding.
+        they hold only rounding errors.
         """
         eigenvalues, vectors = np.linalg.eigh(products)  # of X^T X: the squares of s
         s = np.sqrt(np.maximum(eigenvalues, 0))
@@ -316,11 +320,14 @@ class ImageDataGenerator:
         return ((vectors * scale) @ vectors.T).astype(self.dtype)
 
     def standardize(self, x: np.ndarray) -> np.ndarray:
-        """Normalise an image or a batch as configured; floating point input is changed in place.
+        """Normalise as configured; floating-point input is changed in place.
+
+        Args:
+            x: an image (height, width, channels), or a batch of them.
 
         Returns:
-            The normalised array: `x` itself where it is of a floating point type and there is
-            neither whitening nor a `preprocessing_function`.
+            The normalised array: `x` itself if it is of a floating-point type and there is neither
+            whitening nor a `preprocessing_function`.
         """
         x = np.asarray(x)
         if x.dtype.kind != "f":
@@ -364,45 +371,68 @@ class ImageDataGenerator:
     def get_random_transform(
         self, img_shape: Sequence[int], seed: int | None = None
     ) -> dict[str, Any]:
-        """Random parameters for an image of shape (height, width, channels).
+        """Random parameters for one image.
+
+        Args:
+            img_shape: (height, width, channels).
+            seed: fixes the draw.
 
         Returns:
             "theta" and "shear" in degrees, shifts "tx" along the width and "ty" along the height in
             pixels, factors "zx" and "zy", "flip_horizontal" and "flip_vertical", and
-            "channel_shift_intensity" and "brightness" (None where not asked for).
+            "channel_shift_intensity" and "brightness" (None without such a range).
         """
         drawn = self._draw(1, img_shape, random.host_generator(seed))
         return {k: None if v is None else v[0].item() for k, v in drawn.items()}
 
     def apply_transform(self, x: np.ndarray, transform_parameters: dict[str, Any]) -> np.ndarray:
-        """Transform one image (height, width, channels) by what `get_random_transform` returns.
+        """Transform one image.
 
-        Absent parameters change nothing. Floating point types are kept; `x` is left as it is.
+        Args:
+            x: (height, width, channels); it is not changed.
+            transform_parameters: as `get_random_transform` returns them; absent ones do nothing.
+
+        Returns:
+            The image in the dtype of `x` if that is a floating-point type, else in `self.dtype`.
+
+        Raises:
+            ValueError: x is not of rank 3, or a parameter is unknown.
         """
         x = np.asarray(x)
         if x.ndim != 3:
             raise ValueError(f"one image is (height, width, channels), not {x.shape}")
-        unknown = set(transform_parameters) - set(_PARAMETERS)
+        unknown = set(transform_parameters) - set(PARAMETERS)
         if unknown:
-            check_choice("transform parameter", sorted(unknown)[0], _PARAMETERS)
+            check_choice("transform parameter", sorted(unknown)[0], PARAMETERS)
         batch = x[None].astype(x.dtype if x.dtype.kind == "f" else self.dtype)
-        given = transform_parameters.items()
-        return self._transform(batch, {k: None if v is None else np.array([v]) for k, v in given})[
-            0
-        ]
+        given = {k: None if v is None else np.array([v]) for k, v in transform_parameters.items()}
+        return transformed(batch, given, self.fill_mode, self.cval)[0]
 
     def random_transform(self, x: np.ndarray, seed: int | None = None) -> np.ndarray:
-        """One image (height, width, channels), transformed at random."""
+        """One image, transformed at random.
+
+        Args:
+            x: (height, width, channels).
+            seed: fixes the transformation.
+        """
         return self.apply_transform(x, self.get_random_transform(np.shape(x), seed))
 
     def random_batch(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Images (n, height, width, channels), each transformed by its own draw from `rng`, and
-        normalised. The array given may be overwritten."""
+        """A batch of images, each transformed by its own draw, and normalised.
+
+        Args:
+            images: (n, height, width, channels); may be overwritten.
+            rng: what to draw from.
+        """
         drawn = self._draw(len(images), images.shape[1:], rng)
-        return self.standardize(self._transform(images, drawn))
+        return self.standardize(transformed(images, drawn, self.fill_mode, self.cval))
 
     def checked_validation_split(self) -> float:
-        """`validation_split`, for a subset that cannot do without."""
+        """`validation_split`, for a subset that needs one.
+
+        Raises:
+            ValueError: there is none.
+        """
         if not self.validation_split:
             raise ValueError(
                 "a subset was asked for: give ImageDataGenerator a validation_split, say 0.2"
@@ -412,7 +442,7 @@ class ImageDataGenerator:
     def _draw(
         self, n: int, shape: Sequence[int], rng: np.random.Generator
     ) -> dict[str, np.ndarray | None]:
-        """Parameters of `n` transformations, each an array (n,)."""
+        """The parameters of `n` transformations, each an array (n,)."""
 
         def between(low: float, high: float) -> np.ndarray:
             return rng.uniform(low, high, n)
@@ -429,36 +459,13 @@ class ImageDataGenerator:
             drawn["shear"] = between(-self.shear_range, self.shear_range)
         if self.zoom_range != (1, 1):
             drawn["zx"], drawn["zy"] = between(*self.zoom_range), between(*self.zoom_range)
-        drawn = {**{k: np.full(n, float(v)) for k, v in _NEUTRAL.items()}, **drawn}
+        drawn = {**{k: np.full(n, float(v)) for k, v in GEOMETRY.items()}, **drawn}
         drawn["flip_horizontal"] = (rng.random(n) < 0.5) & bool(self.horizontal_flip)
         drawn["flip_vertical"] = (rng.random(n) < 0.5) & bool(self.vertical_flip)
         reach = self.channel_shift_range
         drawn["channel_shift_intensity"] = between(-reach, reach) if reach else None
         drawn["brightness"] = between(*self.brightness_range) if self.brightness_range else None
         return drawn
-
-    def _transform(self, x: np.ndarray, parameters: dict[str, np.ndarray | None]) -> np.ndarray:
-        """Images (n, height, width, channels) by parameters (n,); `x` may be overwritten."""
-        neutral = {k: np.full(len(x), v) for k, v in _NEUTRAL.items()}
-        geometry = {k: v for k in neutral if (v := parameters.get(k, neutral[k])) is not None}
-        if any(np.any(geometry[k] != neutral[k]) for k in neutral):
-            x = warp(x, affine_matrices(**geometry), self.fill_mode, self.cval)
-        shift = parameters.get("channel_shift_intensity")
-        if shift is not None:
-            low, high = _range(x)
-            x = np.clip(x + _per_image(shift, x), low, high)
-        horizontal, vertical = parameters.get("flip_horizontal"), parameters.get("flip_vertical")
-        if horizontal is not None and horizontal.any():
-            x[horizontal] = x[horizontal][:, :, ::-1]
-        if vertical is not None and vertical.any():
-            x[vertical] = x[vertical][:, ::-1]
-        factor = parameters.get("brightness")
-        return x if factor is None else _brightened(x, _per_image(factor, x))
-
-
-_PARAMETERS = (
-    *_NEUTRAL, "flip_horizontal", "flip_vertical", "channel_shift_intensity", "brightness",
-)  # fmt: skip
 
 
 def _pair(name: str, value: Any) -> tuple[float, float]:
@@ -467,32 +474,12 @@ def _pair(name: str, value: Any) -> tuple[float, float]:
     return value[0], value[1]
 
 
-def _shifts(reach: Any, size: int, n: int, rng: np.random.Generator) -> np.ndarray:
+def _shifts(
+    reach: float | Sequence[float], size: int, n: int, rng: np.random.Generator
+) -> np.ndarray:
     """`n` shifts in pixels along an axis of `size` pixels."""
     if isinstance(reach, (float, np.floating)):
         shift = rng.uniform(-reach, reach, n)
-    else:  # an integer stands for the pixels below it, a sequence for its values
+    else:  # an integer means the pixels below it, a sequence its values
         shift = rng.choice(reach, n) * rng.choice([-1.0, 1.0], n)
     return shift * size if np.max(reach) < 1 else shift
-
-
-def _per_image(values: np.ndarray, x: np.ndarray) -> np.ndarray:
-    return values.astype(x.dtype).reshape(-1, 1, 1, 1)
-
-
-def _range(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The smallest and the largest value of each image, (n, 1, 1, 1)."""
-    return x.min(axis=(1, 2, 3), keepdims=True), x.max(axis=(1, 2, 3), keepdims=True)
-
-
-def _brightened(x: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """Values times a factor, cut off at white.
-
-    White is 255, or 1 for an image without values above 1. An image with values below 0 or above
-    255 has been normalised before: its smallest value is taken for black, its largest for white.
-    """
-    low, high = _range(x)
-    normalised = (low < 0) | (high > 255)
-    black = np.where(normalised, low, 0).astype(x.dtype)
-    white = np.where(normalised, high, np.where(high > 1, 255, 1)).astype(x.dtype)
-    return np.clip((x - black) * factor + black, black, white)

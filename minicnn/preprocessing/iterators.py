@@ -1,9 +1,9 @@
 """What `ImageDataGenerator.flow` and `.flow_from_directory` return: endless batches.
 
 `len(iterator)` batches make an epoch; after the last one the iterator starts again, in a new
-order where it shuffles. Each batch draws from a generator of its own, seeded by the iterator's
-seed and the number of the batch, so that results do not depend on who asks for batches when, and
-two iterators with one seed (images and their masks, say) transform alike.
+order if it shuffles. Each batch has its own random generator, seeded by the iterator's seed and by
+the number of batches before it. So results do not depend on who asks for batches when, and two
+iterators with the same seed (images and their masks, say) transform alike.
 """
 
 import os
@@ -16,17 +16,29 @@ import numpy as np
 
 from minicnn import random
 from minicnn.preprocessing import files
+from minicnn.typing import Array
 
 if TYPE_CHECKING:
     from minicnn.preprocessing.image import ImageDataGenerator
 
-Batch = Any  # x, or (x, y), or (x, y, sample_weight)
+Batch = np.ndarray | tuple[np.ndarray, ...]  # x, or (x, y), or (x, y, sample_weight)
 
 SUBSETS = ("training", "validation", None)
 
 
 class Iterator:
-    """Endless batches of `n` samples; subclasses say how a batch is made from indices."""
+    """Endless batches of `n` samples; subclasses say how a batch is made from indices.
+
+    Args:
+        n: how many samples there are.
+        generator: what transforms and normalises the images.
+        batch_size, shuffle, seed, save_to_dir, save_prefix, save_format: see
+            `ImageDataGenerator.flow`.
+
+    Raises:
+        ValueError: no samples, or a `batch_size` that is not an integer above 0.
+        FileNotFoundError: `save_to_dir` is not a directory.
+    """
 
     def __init__(
         self,
@@ -44,7 +56,7 @@ class Iterator:
         if int(batch_size) != batch_size or batch_size < 1:
             raise ValueError(f"batch_size should be an integer from 1 on, not {batch_size!r}")
         if save_to_dir is not None and not os.path.isdir(save_to_dir):
-            raise FileNotFoundError(f"save_to_dir {str(save_to_dir)!r} is no directory")
+            raise FileNotFoundError(f"save_to_dir {str(save_to_dir)!r} is not a directory")
         self.n = n
         self.batch_size = int(batch_size)
         self.shuffle = shuffle
@@ -71,7 +83,7 @@ class Iterator:
             rng = self._next_rng()
             if self.batch_index == 0 or self._order is None:
                 self._order = self._new_order(rng)
-            indices = self._part(self._order, self.batch_index)
+            indices = self._indices(self._order, self.batch_index)
             self.batch_index = (self.batch_index + 1) % len(self)
         return self._finish(indices, rng)
 
@@ -83,7 +95,7 @@ class Iterator:
             rng = self._next_rng()
             if self._order is None:
                 self._order = self._new_order(rng)
-            indices = self._part(self._order, index % len(self))
+            indices = self._indices(self._order, index % len(self))
         return self._finish(indices, rng)
 
     def reset(self) -> None:
@@ -98,7 +110,7 @@ class Iterator:
     def _new_order(self, rng: np.random.Generator) -> np.ndarray:
         return rng.permutation(self.n) if self.shuffle else np.arange(self.n)
 
-    def _part(self, order: np.ndarray, batch: int) -> np.ndarray:
+    def _indices(self, order: np.ndarray, batch: int) -> np.ndarray:
         return order[batch * self.batch_size : (batch + 1) * self.batch_size]
 
     def _finish(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
@@ -123,15 +135,17 @@ class Iterator:
 class NumpyArrayIterator(Iterator):
     """Batches from arrays in memory. Images stay in their dtype (uint8, say) until a batch is made.
 
-    The arguments are those of `ImageDataGenerator.flow`.
+    Args:
+        x, y, sample_weight, subset, ignore_class_split: see `ImageDataGenerator.flow`.
+        generator, options: see `Iterator`.
     """
 
     def __init__(
         self,
-        x: Any,
-        y: Any,
+        x: Array,
+        y: Array | None,
         generator: "ImageDataGenerator",
-        sample_weight: Any = None,
+        sample_weight: Array | None = None,
         subset: str | None = None,
         ignore_class_split: bool = False,
         **options: Any,
@@ -145,20 +159,20 @@ class NumpyArrayIterator(Iterator):
             if values is not None and len(values) != len(x):
                 raise ValueError(f"x has {len(x)} images, but {name} has length {len(values)}")
         if weight is not None and y is None:
-            raise ValueError("sample_weight was given without y, which it would weigh")
+            raise ValueError("sample_weight was given without y")
         files.check_choice("subset", subset, SUBSETS)
         if subset is not None:
             cut = int(len(x) * generator.checked_validation_split())
             if y is not None and not ignore_class_split:
                 if not np.array_equal(np.unique(y[:cut], axis=0), np.unique(y[cut:], axis=0)):
                     raise ValueError(
-                        "training and validation part would not hold the same classes: the first "
+                        "training and validation would not have the same classes: the first "
                         f"{cut} of {len(x)} samples are for validation; shuffle the arrays, or "
                         "pass ignore_class_split=True"
                     )
-            part = slice(cut) if subset == "validation" else slice(cut, None)
-            x, y = x[part], None if y is None else y[part]
-            weight = None if weight is None else weight[part]
+            chosen = slice(cut) if subset == "validation" else slice(cut, None)
+            x, y = x[chosen], None if y is None else y[chosen]
+            weight = None if weight is None else weight[chosen]
         self.x, self.y, self.sample_weight = x, y, weight
         super().__init__(len(x), generator, **options)
 
@@ -174,10 +188,17 @@ class NumpyArrayIterator(Iterator):
 
 
 class DirectoryIterator(Iterator):
-    """Batches read from a directory with one subdirectory of image files a class.
+    """Batches read from a directory with one subdirectory of image files per class.
 
-    The arguments are those of `ImageDataGenerator.flow_from_directory`. `class_indices` maps a
-    class's name to its label; `filepaths`, `filenames` and `classes` tell of each sample.
+    Args:
+        directory, target_size, color_mode, classes, class_mode: see
+            `ImageDataGenerator.flow_from_directory`.
+        follow_links, subset, interpolation, keep_aspect_ratio: see there, too.
+        generator, options: see `Iterator`.
+
+    Attributes:
+        class_indices: {name of a class: its label}.
+        filepaths, filenames, classes: path, path below `directory`, and label of each sample.
     """
 
     def __init__(

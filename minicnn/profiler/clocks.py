@@ -1,8 +1,8 @@
-"""Clocks for work on the active backend, and how fast it does the two simplest things there are:
-a large matrix product, and a large copy.
+"""Clocks for work on the active backend, and how fast that does the two simplest things: a large
+matrix product, and a large copy.
 
 A GPU works through a queue: a function that launches kernels returns before they have run. Its own
-clock is therefore read by events, marks in the queue whose time it notes when it comes to them.
+clock is therefore read by events, marks in the queue whose time it notes when it reaches them.
 """
 
 import math
@@ -16,58 +16,64 @@ from threadpoolctl import threadpool_limits
 
 from minicnn import backend
 from minicnn.dtypes import dtype_of, wide
+from minicnn.typing import Array
 
 # Many times a GPU's cache (60 MB on an H200), so that a copy measures its memory.
 COPY_BYTES = 1 << 29
 
 
 class WallClock:
-    """Time on the host, looked at when the device has done all it was asked to."""
+    """Time on the host, read when the device has finished all work."""
 
     def mark(self) -> Any:
+        """A point in time."""
         backend.synchronize()
         return time.perf_counter()
 
     def seconds(self, start: Any, end: Any) -> float:
-        """From one mark to another."""
+        """The time from the mark `start` to the mark `end`."""
         return end - start
 
 
 class EventClock(WallClock):
     """Time on a GPU. The host does not wait at a mark.
 
-    If the GPU has nothing to do between two marks because the host has not launched it yet, that
-    counts, too: see `Copies.keep_busy`.
+    If the GPU is idle between two marks because the host has not launched the work yet, that counts
+    as well: see `Copies.keep_busy`.
 
     Args:
-        cuda: `cupy.cuda`, or what has its `Event` and `get_elapsed_time`.
+        cuda: `cupy.cuda`, or another object with its `Event` and `get_elapsed_time`.
     """
 
     def __init__(self, cuda: Any):
         self._cuda = cuda
 
     def mark(self) -> Any:
+        """An event in the GPU's queue."""
         event = self._cuda.Event()
         event.record()
         return event
 
     def seconds(self, start: Any, end: Any) -> float:
+        """The time from the mark `start` to the mark `end`; waits for the GPU to reach `end`."""
         end.synchronize()
         return self._cuda.get_elapsed_time(start, end) / 1e3  # from milliseconds
 
 
 def current_clock() -> WallClock:
-    """The best there is on the active backend."""
+    """The best clock for the active backend."""
     cuda = getattr(backend.current_module(), "cuda", None)
     return WallClock() if cuda is None else EventClock(cuda)
 
 
 @dataclass(frozen=True)
 class Span:
-    """What lies between two marks of a clock.
+    """The time between two marks of a clock.
 
-    Attributes:
-        launch_seconds: what the host took for it, without waiting for a GPU.
+    Args:
+        clock: where the marks are from.
+        start, end: the marks.
+        launch_seconds: the host's time for it, without waiting for a GPU.
     """
 
     clock: WallClock
@@ -77,11 +83,17 @@ class Span:
 
     @property
     def seconds(self) -> float:
+        """From start to end."""
         return self.clock.seconds(self.start, self.end)
 
 
 def timed(clock: WallClock, function: Callable[..., Any], *arguments: Any) -> tuple[Any, Span]:
-    """What a function returns, and its span."""
+    """What a function returns, and its span.
+
+    Args:
+        clock: what to measure with.
+        function, arguments: the call.
+    """
     start = clock.mark()
     called = time.perf_counter()
     result = function(*arguments)
@@ -96,20 +108,23 @@ def product_peak(dtype: str = "float32", threads: int = 1, seconds: float = 0.2)
     that time.
 
     Args:
-        dtype: "float32", "float64", or on a GPU "float16" or "bfloat16" as well. Products of
-            float32 are those of TF32 where `backend.enable_tensor_float_32` says so.
-        threads: BLAS threads; a GPU does not ask.
+        dtype: "float32", "float64", or on a GPU also "float16" or "bfloat16". Products of float32
+            are made in TF32 if `backend.enable_tensor_float_32` says so.
+        threads: BLAS threads; without effect on a GPU.
+        seconds: how long to measure.
     """
     xp, clock = backend.current_module(), current_clock()
     generator = backend.random_generator(0)
-    numbers = dtype_of(dtype)
+    element_type = dtype_of(dtype)
     best, spent, n, large_enough = 0.0, 0.0, 256, False
     with threadpool_limits(limits=threads, user_api="blas"), _float32_as_asked(xp):
         while spent < seconds:
             if not large_enough:
                 n *= 2
                 a, b = (
-                    generator.random((n, n), dtype=wide(numbers)).astype(numbers, copy=False)
+                    generator.random((n, n), dtype=wide(element_type)).astype(
+                        element_type, copy=False
+                    )
                     for _ in range(2)
                 )
                 c = xp.matmul(a, b)  # the first product of a size waits for memory
@@ -123,8 +138,8 @@ def product_peak(dtype: str = "float32", threads: int = 1, seconds: float = 0.2)
 
 @contextmanager
 def _float32_as_asked(xp: Any) -> Iterator[None]:
-    """Have CuPy's own products of float32 made in TF32 or not, as the backend is told; else it
-    follows CUPY_TF32."""
+    """Have CuPy make its own products of float32 in TF32 or not, as the backend is told; otherwise
+    it follows CUPY_TF32."""
     linalg = getattr(getattr(xp, "_core", None), "_routines_linalg", None)
     if linalg is None or xp.cuda.runtime.is_hip:
         yield
@@ -142,14 +157,17 @@ def _float32_as_asked(xp: Any) -> Iterator[None]:
 class Copies:
     """Copies of one large array of the active backend to another.
 
+    Args:
+        repeats: copies to measure.
+
     Attributes:
-        seconds: what one takes, the best of several.
+        seconds: the time of the quickest.
     """
 
     def __init__(self, repeats: int = 20):
-        numbers = COPY_BYTES // 4
-        self._source = backend.random_generator(0).random(numbers, dtype="float32")
-        self._target = self._source.copy()
+        elements = COPY_BYTES // 4
+        self._source: Array = backend.random_generator(0).random(elements, dtype="float32")
+        self._target: Array = self._source.copy()
         clock = current_clock()
         self.seconds = min(timed(clock, self._copy)[1].seconds for _ in range(repeats))
 
@@ -158,10 +176,10 @@ class Copies:
 
     @property
     def bandwidth(self) -> float:
-        """GB/s, those read and those written."""
+        """GB/s, read and written bytes together."""
         return 2 * self._source.nbytes / self.seconds / 1e9
 
     def keep_busy(self, seconds: float) -> None:
-        """Give a GPU that long to do, so that the host can launch what comes next meanwhile."""
+        """Give a GPU work for so many `seconds`, in which the host can launch what comes next."""
         for _ in range(math.ceil(seconds / self.seconds)):
             self._copy()

@@ -1,19 +1,20 @@
-"""What `model.profile` has found out: a row for each layer, the table, the picture.
+"""What `model.profile` returns: a row per layer, the table, the picture.
 
-How to read a figure in GFLOP/s: a layer of M multiply-adds an image does 2 M floating-point
-operations, 2 M N / seconds / 1e9 = GFLOP/s for N images. The most that the machine can do is the
-rate of one large matrix product, measured in the same run (`clocks.product_peak`). An algorithm
-that needs fewer multiplications than the definition of a convolution (Winograd) can be above that
-peak, as the operations counted are those of the definition.
+How to read a figure in GFLOP/s: a layer of M multiply-adds per image does 2 M floating-point
+operations per image, and N images give 2 M N / seconds / 1e9 GFLOP/s. The most that the machine can
+do is the rate of one large matrix product, measured in the same run (`clocks.product_peak`). An
+algorithm that needs fewer multiplications than the definition of a convolution (Winograd) can be
+above that peak, because the operations counted are those of the definition.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minicnn.plots import Path, plot_profile
+from minicnn.models.summary import table_line
+from minicnn.plots import Path
+from minicnn.profiler.plot import plot_profile
 from minicnn.registry import snake_case
-from minicnn.summary import table_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,25 +22,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerProfile:
-    """One layer's share in a step.
+    """What one layer takes in a forward and backward pass.
 
-    Attributes:
-        name: with the names of the models it stands in before it, "encoder/conv2d".
+    Args:
+        name: of the layer, with the models around it in front: "encoder/conv2d".
         type: its class.
         output_shape: as text, n for the batch.
-        algorithm: how its products are computed; empty where there is no choice.
+        algorithm: how its products are computed; empty if there is no choice.
         forward_seconds, backward_seconds: for the batch; the mean over the threads.
         forward_multiply_adds, backward_multiply_adds: for the batch. Backward takes as many as
             forward for the gradient of the weights, and as many for that of the input; each only
-            where somebody needs it.
+            if somebody needs it.
         bytes_kept: what the layer's forward pass leaves in memory for its backward pass.
-        multiply_adds_made: what the layer's algorithm makes of them, forward and backward;
-            Winograd's are fewer.
+        multiply_adds_made: what the layer's algorithm makes of them, forward and backward; Winograd
+            makes fewer.
         dtype: of what the layer is given.
         forward_bytes, backward_bytes: on a GPU, what the layer has to read and write at least, see
-            `profiler.Observer`; 0 where it only hands on what it is given.
-        forward_launch_seconds, backward_launch_seconds: what the host takes for it; on a GPU to
-            launch kernels, while others run there.
+            `profiler.Observer`; 0 if it only hands on what it is given.
+        forward_launch_seconds, backward_launch_seconds: the host's time for it; on a GPU that of
+            launching kernels, while others run there.
     """
 
     name: str
@@ -60,19 +61,22 @@ class LayerProfile:
 
     @property
     def seconds(self) -> float:
+        """Forward and backward together."""
         return self.forward_seconds + self.backward_seconds
 
     @property
     def multiply_adds(self) -> int:
+        """Forward and backward together."""
         return self.forward_multiply_adds + self.backward_multiply_adds
 
     @property
     def forward_gflops(self) -> float | None:
-        """GFLOP/s; None without products."""
+        """GFLOP/s of forward; None without products."""
         return rate(self.forward_multiply_adds, self.forward_seconds)
 
     @property
     def backward_gflops(self) -> float | None:
+        """GFLOP/s of backward; None without products."""
         return rate(self.backward_multiply_adds, self.backward_seconds)
 
     @property
@@ -84,15 +88,15 @@ class LayerProfile:
 class Profile:
     """What `model.profile` returns; as a string it is the table.
 
-    Attributes:
+    Args:
         name, dtype: of the model.
-        rows: a `LayerProfile` for each layer call, in the order of the forward pass.
+        rows: a `LayerProfile` per layer call, in the order of the forward pass.
         images: images in the batch.
         threads: threads that ran it.
         peak: GFLOP/s of a large matrix product on as many threads.
-        bytes_kept: memory that holds what all layers keep for backward. An array that two layers
-            keep (the output of one, the input of the next) counts once, so that this may be less
-            than the sum of the rows.
+        bytes_kept: memory for what all layers keep for backward. An array that two layers keep (the
+            output of one, the input of the next) counts once, so this may be less than the sum of
+            the rows.
         seconds_between: time of the pass outside the layers, such as for summing the gradients of
             branches.
     """
@@ -119,38 +123,45 @@ class Profile:
 
     @property
     def forward_seconds(self) -> float:
+        """Forward, all layers."""
         return sum(row.forward_seconds for row in self.rows)
 
     @property
     def backward_seconds(self) -> float:
+        """Backward, all layers."""
         return sum(row.backward_seconds for row in self.rows)
 
     @property
     def seconds(self) -> float:
-        """All of the pass: the layers, and what is between them."""
+        """The whole pass: the layers, and what is between them."""
         return self.forward_seconds + self.backward_seconds + self.seconds_between
 
     @property
     def multiply_adds(self) -> int:
+        """Forward and backward, all layers."""
         return sum(row.multiply_adds for row in self.rows)
 
     @property
     def gflops(self) -> float | None:
-        """GFLOP/s of the whole pass, the layers without products included in its time."""
+        """GFLOP/s of the whole pass; its time includes the layers without products."""
         return rate(self.multiply_adds, self.seconds)
 
     @property
     def seconds_at_peak(self) -> float:
-        """What the pass would take if its algorithms made their products at `peak`, and if all
-        else took no time."""
+        """The time of the pass if its algorithms made their products at `peak`, and all else took
+        no time."""
         return 2 * sum(row.multiply_adds_made for row in self.rows) / (self.peak * 1e9)
 
     def peak_share(self, row: LayerProfile) -> float | None:
-        """A layer's GFLOP/s as a share of `peak`; None without products."""
+        """GFLOP/s of a layer's `row` as a share of `peak`; None without products."""
         return None if row.gflops is None else row.gflops / self.peak
 
     def plot(self, path: Path | None = None, title: str | None = None) -> "Figure":
-        """A bar of forward and backward time for each layer, see `minicnn.plots.plot_profile`."""
+        """A bar of forward and backward time per layer.
+
+        Args:
+            path, title: see `profiler.plot_profile`.
+        """
         return plot_profile(self, path, title)
 
     def __str__(self) -> str:
@@ -179,13 +190,17 @@ class Profile:
         """Lines of a table, from the title to the last rule.
 
         Args:
-            where: on what the step ran.
-            texts: how many of the columns, the first ones, are no numbers.
+            where: on what the pass ran.
+            header, rows: cells.
+            texts: the first so many columns are aligned as text, the others as numbers.
         """
         widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
         numbers = range(texts, len(header))
         rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-        lines = [f"Profile of {self.name!r}: a step on {self.images} images, {where}", rule]
+        lines = [
+            f"Profile of {self.name!r}: forward and backward of {self.images} images, {where}",
+            rule,
+        ]
         lines += [table_line(header, widths, numbers), rule]
         return [*lines, *(table_line(row, widths, numbers) for row in rows), rule]
 
@@ -207,11 +222,11 @@ class Profile:
 
 
 def described(row: LayerProfile) -> str:
-    """The name of a layer, with its type where the name does not tell."""
+    """The name of a `row`'s layer, with its type unless the name tells it."""
     own_name = row.name.split("/")[-1].startswith(snake_case(row.type))  # such as conv2d_1
     return row.name if own_name else f"{row.name} ({row.type})"
 
 
 def rate(multiply_adds: int, seconds: float) -> float | None:
-    """GFLOP/s; None without multiply-adds or time."""
+    """GFLOP/s of so many `multiply_adds` in so many `seconds`; None if either is 0."""
     return 2 * multiply_adds / seconds / 1e9 if multiply_adds and seconds else None

@@ -1,14 +1,13 @@
-"""The profile of a step on a GPU: how near each layer comes to what the memory and the matrix units
-could do.
+"""The profile on a GPU: how near each layer comes to what the memory and the matrix units can do.
 
-A pass that has to move B bytes and to do F operations takes at least B / bandwidth and at least
-F / peak. The larger of the two is its nearer limit, "memory" or "products"; the GPU's roofline is
-drawn by both. bandwidth and peak are measured in the same run, by a large copy and by a large
-matrix product in the numbers that the layer is given.
+A layer's forward or backward pass that has to move B bytes and to do F operations takes at least
+B / bandwidth and at least F / peak. The larger of the two is its nearer limit, "memory" or
+"products"; together they make the GPU's roofline. bandwidth and peak are measured in the same run,
+by a large copy and by a large matrix product in the dtype that the layer is given.
 
 B counts each array once: forward the inputs, outputs and weights; backward the gradients of the
-outputs, inputs and weights, the weights, and what is kept for it. What an algorithm writes and
-reads in between, such as the matrix of im2col, is not in it: that is what a better one could save.
+outputs, inputs and weights, the weights, and what is kept for backward. What an algorithm writes
+and reads in between, such as the matrix of im2col, is left out: a better one could save it.
 
 Source: Williams, Waterman and Patterson, "Roofline: an insightful visual performance model for
 multicore architectures" (2009).
@@ -18,7 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minicnn.plots import Path, finished, plot_profile
+from minicnn.plots import GREY, Path, finished
+from minicnn.profiler.plot import plot_profile
 from minicnn.profiler.profile import LayerProfile, Profile, described, rate
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 class Limits:
     """What a GPU reaches at its simplest work.
 
-    Attributes:
+    Args:
         device: its name.
         bandwidth: GB/s of a large copy, read and written.
         peaks: {dtype: GFLOP/s of a large matrix product}.
-        tensor_float_32: whether the products of float32 were those of TF32.
+        tensor_float_32: whether the products of float32 were made in TF32.
     """
 
     device: str
@@ -42,7 +42,7 @@ class Limits:
     tensor_float_32: bool = False
 
     def precision(self, dtype: str) -> str:
-        """The name of a dtype, with how its products are made."""
+        """The name of a `dtype`, with how its products are made."""
         return f"{dtype} as TF32" if dtype == "float32" and self.tensor_float_32 else dtype
 
 
@@ -50,10 +50,14 @@ class Limits:
 class Phase:
     """Forward or backward of one layer.
 
-    Attributes:
+    Args:
         name: "forward" or "backward".
+        seconds: the GPU's time for it.
+        launch_seconds: the host's time to launch it.
         least_bytes: what it has to read and write at least.
-        launch_seconds: what the host takes to launch it.
+        multiply_adds: of its products.
+        dtype: of what the layer is given.
+        limits: what it is compared with.
     """
 
     name: str
@@ -71,7 +75,7 @@ class Phase:
 
     @property
     def bandwidth(self) -> float | None:
-        """GB/s of the bytes that it has to move; None without any."""
+        """GB/s of the bytes that it has to move; None if there are none."""
         if not (self.least_bytes and self.seconds):
             return None
         return self.least_bytes / self.seconds / 1e9
@@ -90,11 +94,12 @@ class Phase:
 
     @property
     def least_seconds(self) -> float:
+        """The least time: that at the nearer limit."""
         return max(self.memory_seconds, self.product_seconds)
 
     @property
     def nearer_limit(self) -> str:
-        """ "memory" or "products"; empty where there is nothing to do."""
+        """ "memory" or "products"; empty if there is nothing to do."""
         if not self.least_seconds:
             return ""
         return "memory" if self.memory_seconds >= self.product_seconds else "products"
@@ -103,10 +108,11 @@ class Phase:
 class DeviceProfile(Profile):
     """A profile on a GPU.
 
-    Attributes:
-        limits: what each layer is held against.
-        launch_seconds: what the host takes to launch the whole pass. Where that is more than
-            `seconds`, the GPU waits for the host.
+    Args:
+        name, dtype, rows, images, bytes_kept, seconds_between: see `Profile`.
+        limits: what each layer is compared with.
+        launch_seconds: the host's time to launch the whole pass. If that is more than `seconds`,
+            the GPU waits for the host.
     """
 
     def __init__(
@@ -126,7 +132,7 @@ class DeviceProfile(Profile):
         self.launch_seconds = launch_seconds
 
     def phases(self, row: LayerProfile) -> list[Phase]:
-        """Forward, and backward where there is anything to do."""
+        """Forward of a layer's `row`, and backward if it has anything to do."""
         forward = Phase(
             "forward", row.forward_seconds, row.forward_launch_seconds, row.forward_bytes,
             row.forward_multiply_adds, row.dtype, self.limits,
@@ -139,19 +145,24 @@ class DeviceProfile(Profile):
 
     @property
     def least_seconds(self) -> float:
-        """What the layers would take if each pass were at its nearer limit."""
+        """The time of the layers if each pass were at its nearer limit."""
         return sum(phase.least_seconds for row in self.rows for phase in self.phases(row))
 
     def peak_share(self, row: LayerProfile) -> float | None:
-        """A layer's GFLOP/s as a share of the peak of its dtype; None without products."""
+        """GFLOP/s of a layer's `row` as a share of the peak of its dtype; None without products."""
         return None if row.gflops is None else row.gflops / self.limits.peaks[row.dtype]
 
     def plot(self, path: Path | None = None, title: str | None = None) -> "Figure":
-        """A bar of forward and backward time for each layer, with a line where it would end if both
-        were at their nearer limits, and that as a share of its length."""
+        """A bar of forward and backward time per layer, with a line where it would end if both were
+        at their nearer limits, and that as a share of the bar's length.
+
+        Args:
+            path: where to write the picture.
+            title: the text above; default: model, images and device.
+        """
         figure = plot_profile(self, None, title or f"{self.name}: {self._where}")
         (axes,) = figure.axes
-        for text in list(axes.texts):  # what a processor's core is held against
+        for text in list(axes.texts):  # shares of a processor's peak
             text.remove()
         label = "at the nearer limits"
         for place, row in enumerate(self.rows):
@@ -168,7 +179,7 @@ class DeviceProfile(Profile):
             axes.annotate(
                 f"{least / row.seconds:.0%} of {' and '.join(limits)}",
                 (1e3 * max(row.seconds, least), place), xytext=(4, 0),
-                textcoords="offset points", va="center", fontsize=8, color="#555555",
+                textcoords="offset points", va="center", fontsize=8, color=GREY,
             )  # fmt: skip
         axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=9)
         return finished(figure, path)

@@ -1,20 +1,32 @@
 """Models to files and back: one safetensors file, or the formats of Keras.
 
 The ending of the path decides: .safetensors is the library's own, .keras and .h5 are what Keras 3
-writes, and .weights.h5 are its weights alone (these need h5py: pip install minicnn[keras]).
+writes, and .weights.h5 holds weights alone (these need h5py: pip install minicnn[keras]).
 Nothing here uses pickle.
 """
 
 import os
 from pathlib import Path
-from typing import Any
 
 from minicnn.files import KERAS_SUFFIXES, KERAS_WEIGHTS, model_path
+from minicnn.models import Model
 from minicnn.saving import native
 
 
-def save_model(model: Any, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
-    """Write a whole model; see `Model.save`."""
+def save_model(model: Model, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
+    """Write architecture, weights and the optimizer's state to one file.
+
+    Args:
+        model: built; compiled or not.
+        filepath: ending in .safetensors, or in .keras or .h5 as Keras 3 writes them.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        FileExistsError: there is a file, and `overwrite` is False.
+        ImportError: a file of Keras, and h5py is not installed.
+        ValueError: another ending, a model that is not built, or one with something that the
+            format cannot hold.
+    """
     path = _checked(filepath, overwrite)
     _require_weights(model)
     if path.suffix in KERAS_SUFFIXES:
@@ -29,8 +41,21 @@ def load_model(
     filepath: str | os.PathLike[str],
     custom_objects: dict[str, type] | None = None,
     compile: bool = True,
-) -> Any:
-    """Read a whole model; see `minicnn.models.load_model`."""
+) -> Model:
+    """Read a model that `save_model` wrote, or a .keras or .h5 file of Keras 3.
+
+    Args:
+        filepath: ending in .safetensors, .keras or .h5.
+        custom_objects: {class name: class} for layers, losses, optimizers and metrics that are not
+            the library's (in files of Keras: also activations, initializers and regularizers).
+        compile: whether to take over optimizer, loss and metrics too, if the file has them.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImportError: a file of Keras, and h5py is not installed.
+        ValueError: the file is damaged, holds no model, or one that minicnn does not support; the
+            message names the file.
+    """
     path = _existing(filepath, "a model")
     if path.suffix in KERAS_SUFFIXES:
         from minicnn.saving import keras_format
@@ -39,8 +64,19 @@ def load_model(
     return native.load(path, custom_objects, compile)
 
 
-def save_weights(model: Any, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
-    """Write the weights alone; see `Model.save_weights`."""
+def save_weights(model: Model, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
+    """Write the weights alone.
+
+    Args:
+        model: built.
+        filepath: ending in .safetensors, or in .weights.h5 as Keras 3 writes them.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        FileExistsError: there is a file, and `overwrite` is False.
+        ImportError: a file of Keras, and h5py is not installed.
+        ValueError: another ending, or a model that is not built.
+    """
     path = _checked(filepath, overwrite, weights_only=True)
     _require_weights(model)
     if path.suffix in KERAS_SUFFIXES:
@@ -51,8 +87,18 @@ def save_weights(model: Any, filepath: str | os.PathLike[str], overwrite: bool =
         native.save_weights(model, path)
 
 
-def load_weights(model: Any, filepath: str | os.PathLike[str]) -> None:
-    """Take over weights; see `Model.load_weights`."""
+def load_weights(model: Model, filepath: str | os.PathLike[str]) -> None:
+    """Take over the weights of a file that `save_model`, `save_weights` or Keras wrote.
+
+    Args:
+        model: built; has the layers of the model in the file.
+        filepath: ending in .safetensors, .weights.h5, .keras or .h5.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImportError: a file of Keras, and h5py is not installed.
+        ValueError: the file is damaged, or of another model; no weight is changed.
+    """
     path = _existing(filepath, "weights")
     _require_weights(model)
     if path.suffix in KERAS_SUFFIXES:
@@ -67,7 +113,7 @@ def load_weights(model: Any, filepath: str | os.PathLike[str]) -> None:
         native.load_weights(model, path)
 
 
-def _require_weights(model: Any) -> None:
+def _require_weights(model: Model) -> None:
     if not model.built:
         raise ValueError(
             f"{model.described} has no weights yet: give it an Input, build it or train it first"

@@ -1,6 +1,6 @@
 """The .keras file: a zip of metadata.json, config.json and model.weights.h5.
 
-A file .weights.h5 is the last of these by itself.
+A .weights.h5 file is the last of these by itself.
 """
 
 import datetime
@@ -42,7 +42,12 @@ _BOMB = 1 << 30
 
 
 def save(model: Model, path: Path) -> None:
-    """Write a .keras file."""
+    """Write a .keras file.
+
+    Args:
+        model: built; if it is compiled, how it is being trained is written too.
+        path: of the file.
+    """
     config = ConfigWriter().layer(model)
     if model.loss is not None:
         config["compile_config"] = compile_config(model)
@@ -55,7 +60,12 @@ def save(model: Model, path: Path) -> None:
 
 
 def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> Model:
-    """Read a .keras file."""
+    """Read a .keras file.
+
+    Args:
+        path: of the file.
+        custom_objects, compile: see `minicnn.saving.load_model`.
+    """
     metadata, config, weights = _members(path)
     check_version(str(metadata.get("keras_version", "")))
     reader = ConfigReader(custom_objects)
@@ -72,14 +82,24 @@ def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> M
 
 
 def save_weights(model: Model, path: Path) -> None:
-    """Write a .weights.h5 file, without the optimizer's variables."""
+    """Write a .weights.h5 file, without the optimizer's variables.
+
+    Args:
+        model: built.
+        path: of the file.
+    """
     weights = _weights_file(model, with_optimizer=False)
     with atomic_write(path) as temporary:
         temporary.write_bytes(weights)
 
 
 def load_weights(model: Model, path: Path) -> None:
-    """Take over the weights of a .weights.h5 file; all of them or, after an error, none."""
+    """Take over the weights of a .weights.h5 file; all of them or, after an error, none.
+
+    Args:
+        model: built; has the layers of the model in the file.
+        path: of the file.
+    """
     with opened(path, "the file") as file:
         if "model_weights" in file:
             raise ValueError("it holds a whole model: rename it to end in .h5 alone, and load that")
@@ -88,19 +108,23 @@ def load_weights(model: Model, path: Path) -> None:
         surplus = _weight_groups_of(file) - places.keys()
         if surplus:
             raise ValueError(
-                f"it has weights at {min(surplus)!r}, where the model has none: it is of another "
-                f"model"
+                f"it has weights at {min(surplus)!r}, where the model has none: it belongs to "
+                f"another model"
             )
     for layer, arrays in values.items():
         layer.set_weights(arrays)
 
 
 def check_version(version: str) -> None:
-    """Raise unless files of this version of Keras are known."""
+    """Raise unless minicnn reads files of this version of Keras.
+
+    Args:
+        version: such as "3.15.1", or empty.
+    """
     if version.split(".")[0] not in ("2", "3"):
         raise ValueError(
-            f"written by Keras {version or 'of no version'}; minicnn reads files of Keras 3 "
-            f"(and 2): save it with one of these, or upgrade minicnn"
+            f"written by Keras {version or 'of no version'}; minicnn reads files of Keras 3 and "
+            f"2: save it with one of these, or upgrade minicnn"
         )
 
 
@@ -133,7 +157,7 @@ def _read_layer(file: Any, group: str, layer: Layer) -> list[np.ndarray]:
     count = len(file[place]) if place in file else 0
     if count != len(layer.weights):
         raise ValueError(
-            f"it has {count} weights for {layer.described} at {group!r}, which has "
+            f"it has {count} weights at {group!r} for {layer.described}, which has "
             f"{len(layer.weights)}"
         )
     return [read_array(file, f"{place}/{i}", w.shape) for i, w in enumerate(layer.weights)]
@@ -170,7 +194,7 @@ def _members(path: Path) -> tuple[dict[str, Any], dict[str, Any], bytes]:
             metadata, config, weights = (archive.read(name) for name in wanted)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
         raise ValueError(
-            f"{size:,} bytes that are no .keras file (a zip archive) or are cut short: {error}"
+            f"{size:,} bytes that are not a .keras file (a zip archive) or are cut short: {error}"
         ) from error
     return _json(metadata, "metadata.json"), _json(config, "config.json"), weights
 
@@ -179,7 +203,7 @@ def _json(text: bytes, name: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"{name} is no JSON: {error}") from error
+        raise ValueError(f"{name} is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{name} holds a {type(value).__name__}, not an object")
     return value

@@ -18,11 +18,15 @@ from minicnn.saving.keras_state import require_h5py
 
 
 def save(model: Model, path: Path) -> None:
-    """Write a model, and how it is being trained where it is compiled.
+    """Write a model and, if it is compiled, how it is being trained.
+
+    Args:
+        model: built.
+        path: ends in .keras, .h5 or .hdf5.
 
     Raises:
         ImportError: h5py is not installed.
-        ValueError: the model has a part that Keras has not.
+        ValueError: the model has a part that Keras does not support.
     """
     require_h5py()
     (keras_archive if path.suffix == ".keras" else keras_h5).save(model, path)
@@ -31,10 +35,14 @@ def save(model: Model, path: Path) -> None:
 def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> Model:
     """Read a model that Keras or `save` wrote.
 
+    Args:
+        path: ends in .keras, .h5 or .hdf5.
+        custom_objects, compile: see `minicnn.saving.load_model`.
+
     Raises:
         ImportError: h5py is not installed.
-        ValueError: no such file, a damaged one, or a model with a part that minicnn has not; the
-            message names the file and what is wrong.
+        ValueError: the file is of another kind or damaged, or the model has a part that minicnn
+            does not support; the message names the file and what is wrong.
     """
     require_h5py()
     container = keras_archive if path.suffix == ".keras" else keras_h5
@@ -43,7 +51,11 @@ def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> M
 
 
 def save_weights(model: Model, path: Path) -> None:
-    """Write the weights alone, as .weights.h5.
+    """Write the weights alone.
+
+    Args:
+        model: built.
+        path: ends in .weights.h5.
 
     Raises:
         ImportError: h5py is not installed.
@@ -53,11 +65,15 @@ def save_weights(model: Model, path: Path) -> None:
 
 
 def load_weights(model: Model, path: Path) -> None:
-    """Take over the weights of a .weights.h5 that Keras or `save_weights` wrote.
+    """Take over the weights of a .weights.h5 file that Keras or `save_weights` wrote.
+
+    Args:
+        model: built; has the layers of the model in the file.
+        path: ends in .weights.h5.
 
     Raises:
         ImportError: h5py is not installed.
-        ValueError: no such file, a damaged one, or one of another model; no weight is changed.
+        ValueError: the file is of another kind, damaged, or of another model; no weight is changed.
     """
     require_h5py()
     with _named(path):
@@ -66,7 +82,7 @@ def load_weights(model: Model, path: Path) -> None:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Errors in what the file holds become ValueErrors that name it."""
+    """Turn errors in what a file holds into ValueErrors that name the file."""
     try:
         yield
     except ValueError as error:

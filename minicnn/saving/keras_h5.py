@@ -1,13 +1,13 @@
 """The .h5 file, Keras's older format: one HDF5 file with the configurations as attributes.
 
 attributes        keras_version, backend, model_config and training_config (JSON)
-model_weights     a group for each layer, whose attribute "weight_names" orders its arrays:
-                  those that learn first
+model_weights     a group per layer, whose attribute "weight_names" orders its arrays: those that
+                  learn first
 optimizer_weights the optimizer's variables, ordered the same way
 
-Keras 3 cannot train a model on that it read with optimizer_weights (it builds the optimizer for no
-weights: "Unknown variable"). So they are read where they are there, but written under a name where
-Keras does not look: it then starts the optimizer afresh.
+Keras 3 cannot go on training a model that it read with optimizer_weights (it builds the optimizer
+for no weights: "Unknown variable"). So minicnn reads them, but writes them under a name that Keras
+does not look for: Keras then starts the optimizer afresh.
 """
 
 import json
@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from minicnn.files import atomic_write
-from minicnn.layers.base import Layer, Weight
+from minicnn.layers.base import Layer
+from minicnn.layers.weight import Weight
 from minicnn.models import Model
 from minicnn.saving.keras_archive import VERSION, check_version
 from minicnn.saving.keras_order import keras_layers, ordered_weights
@@ -38,7 +39,12 @@ _ATTRIBUTE_LIMIT = 64512  # bytes; HDF5 has no larger attributes
 
 
 def save(model: Model, path: Path) -> None:
-    """Write a .h5 file."""
+    """Write a .h5 file.
+
+    Args:
+        model: built; if it is compiled, how it is being trained is written too.
+        path: of the file.
+    """
     h5py = require_h5py()
     entry = ConfigWriter(legacy=True).layer(model)
     training = None
@@ -66,12 +72,17 @@ def save(model: Model, path: Path) -> None:
 
 
 def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> Model:
-    """Read a .h5 file."""
+    """Read a .h5 file.
+
+    Args:
+        path: of the file.
+        custom_objects, compile: see `minicnn.saving.load_model`.
+    """
     with opened(path, "the file") as file:
         config = _json(file, "model_config")
         if config is None:
             raise ValueError(
-                "there is no model_config in it: it holds weights alone, or is none of Keras's"
+                "there is no model_config in it: it holds weights alone, or is not Keras's"
             )
         check_version(_text(file.attrs.get("keras_version", "2")))
         reader = ConfigReader(custom_objects)
@@ -116,7 +127,7 @@ def _write(group: Any, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _set_names(group: Any, key: str, names: list[str]) -> None:
-    """A list of names as an attribute, or as key0, key1 ... where it is too long for one."""
+    """Keep a list of names as the attribute `key`, or as key0, key1 ... if it is too long."""
     data = np.array([name.encode() for name in names]) if names else np.array([])
     if data.nbytes <= _ATTRIBUTE_LIMIT:
         group.attrs[key] = data
@@ -147,7 +158,7 @@ def _json(file: Any, key: str) -> dict[str, Any] | None:
     try:
         value = json.loads(_text(file.attrs[key]))
     except ValueError as error:
-        raise ValueError(f"{key} is no JSON: {error}") from error
+        raise ValueError(f"{key} is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{key} holds a {type(value).__name__}, not an object")
     return value

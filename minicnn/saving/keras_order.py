@@ -1,51 +1,66 @@
 """In which order Keras goes through a model.
 
 Keras's files name weights by the place of their layer in the model ("layers/conv2d_1/vars/0" is the
-first weight of the second Conv2D) and the optimizer's arrays by nothing but their number, so that
-files can only be shared by walking the layers exactly as Keras does.
+first weight of the second Conv2D), and the optimizer's arrays by their number alone. So files can
+only be shared by going through the layers exactly as Keras does.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TypeAlias
 
-from minicnn.layers.base import Layer, Weight
+from minicnn.layers.activation import Activation
+from minicnn.layers.base import Layer
 from minicnn.layers.input import InputLayer
+from minicnn.layers.nodes import Node, SymbolicTensor
+from minicnn.layers.weight import Weight
 from minicnn.models import Model, Sequential
-from minicnn.nodes import Node, SymbolicTensor
-from minicnn.registry import snake_case
+from minicnn.registry import Configurable, snake_case
+
+# A layer, or an input of a model.
+Operation: TypeAlias = Layer | SymbolicTensor
+
+
+def is_own(thing: Configurable) -> bool:
+    """Whether the class of `thing` is the library's: Keras may know it."""
+    return type(thing).__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def keras_class(layer: Layer) -> str:
-    """The name of the class Keras would use.
+    """The name of the class that Keras would use for `layer`.
 
-    A chain that holds a layer twice is no Sequential there, and GELU is an Activation.
+    A chain that holds a layer twice is not a Sequential there, and an activation without a layer of
+    its own, such as GELU, is an Activation.
     """
     if isinstance(layer, Sequential) and len(set(layer.layers)) == len(layer.layers):
         return "Sequential"
     if isinstance(layer, Model):
         return "Functional"
-    name = type(layer).__name__
-    return "Activation" if name == "GELU" else name
+    if isinstance(layer, Activation) and is_own(layer) and not layer.activation.has_keras_layer:
+        return "Activation"
+    return type(layer).__name__
 
 
-def operations(model: Model) -> list[Any]:
+def operations(model: Model) -> list[Operation]:
     """The inputs (as their tensors) and layers of a graph in Keras's order.
 
     That is: the furthest from an output first; of those equally far, the one first met when going
     back from the outputs, depth-first (`keras.src.ops.function.map_graph`).
+
+    Args:
+        model: built.
     """
     inputs = set(model.inputs)
 
-    def made_by(tensor: SymbolicTensor) -> Any:
-        return tensor if tensor in inputs else tensor.node
+    def made_by(tensor: SymbolicTensor) -> Node | SymbolicTensor:
+        return tensor if tensor in inputs or tensor.node is None else tensor.node
 
-    def operation(source: Any) -> Any:
+    def operation(source: Node | SymbolicTensor) -> Operation:
         return source.layer if isinstance(source, Node) else source
 
-    met: dict[Any, int] = {}  # operation: number
-    finished: list[Any] = []  # nodes and inputs, each after what it reads
-    entered: set[Any] = set()
-    stack: list[tuple[Any, bool]] = [(made_by(t), False) for t in reversed(model.outputs)]
+    met: dict[Operation, int] = {}  # operation: number
+    finished: list[Node | SymbolicTensor] = []  # calls and inputs, each after what it reads
+    entered: set[Node | SymbolicTensor] = set()
+    stack = [(made_by(t), False) for t in reversed(model.outputs)]
     while stack:
         source, left = stack.pop()
         if left:
@@ -57,8 +72,8 @@ def operations(model: Model) -> list[Any]:
             if isinstance(source, Node):
                 stack.extend((made_by(t), False) for t in reversed(source.inputs))
 
-    node_depths: dict[Any, int] = {}
-    depths: dict[Any, int] = {}  # operation: steps to an output, of its furthest call
+    node_depths: dict[Node | SymbolicTensor, int] = {}
+    depths: dict[Operation, int] = {}  # operation: calls up to an output, from its furthest call
     for source in reversed(finished):
         depth = max(node_depths.get(source, 0), depths.get(operation(source), 0))
         node_depths[source] = depths[operation(source)] = depth
@@ -73,7 +88,7 @@ def operations(model: Model) -> list[Any]:
 
 
 def keras_layers(model: Model) -> list[Layer]:
-    """The layers with anything to compute, in Keras's order."""
+    """The layers of `model` that compute something, in Keras's order."""
     if keras_class(model) == "Sequential":
         return model.layers
     return [o for o in operations(model) if isinstance(o, Layer) and not isinstance(o, InputLayer)]
@@ -85,8 +100,10 @@ def weight_groups(
     """(group, layer) for every layer that has weights itself: "layers/conv2d/vars".
 
     Args:
+        model: built.
         class_names: what Keras calls the classes of layers that are not the library's.
-        seen: layers had before; one that two models share has its weights in one place.
+        path: the group of the model itself; it ends in "/" if it is not empty.
+        seen: layers met before; one that two models share has its weights in one place.
     """
     seen = set() if seen is None else seen
     counts: dict[str, int] = {}
@@ -104,7 +121,12 @@ def weight_groups(
 
 
 def ordered_weights(layer: Layer, prefix: str = "") -> dict[Weight, str]:
-    """All weights of a layer or model in Keras's order, each once, with their paths."""
+    """All weights of a layer or model in Keras's order, each once, with their paths.
+
+    Args:
+        layer: built.
+        prefix: what the paths begin with.
+    """
     path = f"{prefix}{layer.name}/"
     if not isinstance(layer, Model):
         return {w: path + w.name for w in layer.weights}

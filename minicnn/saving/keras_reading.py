@@ -1,36 +1,36 @@
-"""Configurations of Keras, 3 and as far as they go 2, as models and their training.
+"""From configurations of Keras 3, and most of Keras 2, to models and their training.
 
-What Keras can say and minicnn cannot is an error that names it, unless it is switched off.
+What Keras supports and minicnn does not is an error that names it, unless it is switched off.
 """
 
 import warnings
 from typing import Any
 
-from minicnn import losses, metrics
+from minicnn import metrics
 from minicnn.activations import ACTIVATIONS
 from minicnn.initializers import INITIALIZERS
 from minicnn.layers.base import LAYERS, Layer
 from minicnn.layers.input import InputLayer
-from minicnn.losses import LOSSES
+from minicnn.layers.nodes import SymbolicTensor
+from minicnn.losses import LOSSES, Loss
 from minicnn.metrics.base import METRICS
 from minicnn.models import Model, Sequential
-from minicnn.nodes import SymbolicTensor
 from minicnn.optimizers import OPTIMIZERS
 from minicnn.optimizers.schedules import SCHEDULES
 from minicnn.registry import Registry, argument_names, near_matches
 from minicnn.regularizers import REGULARIZERS
 
-# Arguments minicnn has not that say nothing about what is computed here: an activation has no
-# name; the rest belongs to features that are off.
+# Arguments that minicnn does not have and that change nothing here: an activation has no name; the
+# rest belongs to features that are off.
 _IDLE = {
     "dtype", "ema_momentum", "is_legacy_optimizer", "jit_compile", "name", "renorm_momentum",
     "trainable",
 }  # fmt: skip
 
-# Arguments minicnn has not that may stand at the only thing it does.
+# Arguments that minicnn does not have, with the one value that describes what it does.
 _FIXED = {"axis": -1, "groups": 1, "decay": 0.0}
 
-# Keras 2 writes these of every convolution, also of the depthwise, which has its own.
+# Keras 2 writes these for every convolution, even for the depthwise, which has its own.
 _UNUSED = {"kernel_initializer", "kernel_regularizer", "kernel_constraint"}
 
 _OLD_NAMES = {"alpha": "negative_slope", "lr": "learning_rate", "batch_input_shape": "batch_shape"}
@@ -40,10 +40,11 @@ class ConfigReader:
     """Reads one model.
 
     Args:
-        custom_objects: {class name: class} for layers and functions that are not the library's.
+        custom_objects: {class name: class} for what is not the library's; see
+            `minicnn.saving.load_model`.
 
     Attributes:
-        class_names: {layer: what Keras calls its class}, of such layers.
+        class_names: {layer: what Keras calls its class}, for such layers.
     """
 
     def __init__(self, custom_objects: dict[str, type] | None):
@@ -55,14 +56,19 @@ class ConfigReader:
         """The model that an entry {"class_name", "config"} describes.
 
         Raises:
-            ValueError: something minicnn has not; the message names it.
+            ValueError: minicnn does not support something in it; the message names it.
         """
         layer = self.layer(entry)
         if not isinstance(layer, Model):
-            raise ValueError(f"the file holds a {type(layer).__name__}, which is no model")
+            raise ValueError(f"the file holds a {type(layer).__name__}, which is not a model")
         return layer
 
     def layer(self, entry: dict[str, Any]) -> Layer:
+        """The layer or model that an entry describes; a shared one is made once.
+
+        Raises:
+            ValueError: as in `model`.
+        """
         shared = entry.get("shared_object_id")
         if shared in self._shared:
             return self._shared[shared]
@@ -88,7 +94,7 @@ class ConfigReader:
         module = entry.get("module") or "keras"
         if name not in self.custom_objects and module.split(".")[0] not in ("keras", "tf_keras"):
             raise ValueError(
-                f"{name} is a class of {module!r}, not of Keras; give a layer that does the same "
+                f"{name} is a class of {module!r}, not of Keras; give a class that does the same "
                 f"as load_model(path, custom_objects={{{name!r}: ...}})"
             )
 
@@ -104,7 +110,8 @@ class ConfigReader:
             raise ValueError(
                 f"{model.described} was saved before its input shape was known, and has no weights"
             )
-        return _frozen_if(model, config)
+        _freeze(model, config)
+        return model
 
     def _functional(self, config: dict[str, Any]) -> Model:
         entries = config["layers"]
@@ -139,18 +146,18 @@ class ConfigReader:
                 stuck = [name for name, calls in waiting.items() if calls]
                 raise ValueError(f"what goes into the layers {stuck} is not in the file")
 
-        def ends(key: str) -> Any:
+        def ends(key: str) -> SymbolicTensor | list[SymbolicTensor]:
             references = _references(config[key])
-            many = not isinstance(config[key], list) or not isinstance(config[key][0], str)
             offsets = _offsets(layers, counts, references, counted_from_one=True)
             tensors = [tensor(r, offsets) for r in references]
-            return tensors if many and len(tensors) > 1 else tensors[0]
+            return tensors if len(tensors) > 1 else tensors[0]
 
         made_by = [layer for layer in layers.values() if not isinstance(layer, InputLayer)]
         policy = made_by[0].dtype_policy if made_by else None
         ins, outs = ends("input_layers"), ends("output_layers")
         model = Model(ins, outs, name=config["name"], dtype=policy)
-        return _frozen_if(model, config)
+        _freeze(model, config)
+        return model
 
     # Objects and their arguments
 
@@ -173,7 +180,7 @@ class ConfigReader:
             ):
                 raise ValueError(
                     f"{name} {config.get('name', '')!r} has {key}={value!r}, an argument that "
-                    f"minicnn's {cls.__name__} has not; {near_matches(key, known)}"
+                    f"minicnn's {cls.__name__} does not support; {near_matches(key, known)}"
                 )
         try:
             return cls.from_config(arguments)  # type: ignore[attr-defined]
@@ -191,8 +198,6 @@ class ConfigReader:
             return self.object(REGULARIZERS, value)
         if key == "inner_optimizer":
             return self.object(OPTIMIZERS, value)
-        if key == "inner_optimizer":
-            return self.object(OPTIMIZERS, value)
         if key == "learning_rate" and isinstance(value, dict):
             return self.object(SCHEDULES, value)
         if key == "seed" and isinstance(value, dict):  # a generator, by its configuration
@@ -202,13 +207,20 @@ class ConfigReader:
         return _plain(value)
 
     def object(self, registry: Registry, value: Any) -> Any:
-        """An initializer, loss, optimizer ... from a name or {"class_name", "config"}."""
-        if value is None or isinstance(value, str):
-            return (
-                registry.get(value)
-                if value not in self.custom_objects
-                else (self.custom_objects[str(value)]())
-            )
+        """An initializer, loss, optimizer ...
+
+        Args:
+            registry: of its kind.
+            value: a name or {"class_name", "config"}; None for None.
+
+        Raises:
+            ValueError: minicnn does not have it, or one of its arguments.
+        """
+        if value is None:
+            return None
+        if isinstance(value, str):
+            custom = self.custom_objects.get(value)
+            return registry.get(value) if custom is None else custom()
         name = value["class_name"]
         if name == "function":
             return self.object(registry, value["config"])
@@ -219,18 +231,22 @@ class ConfigReader:
     # Training
 
     def compile(self, model: Model, config: dict[str, Any]) -> None:
-        """Compile `model` as a compile_config, or the training_config of .h5, says.
+        """Compile a model. A metric that minicnn does not have is left out with a warning.
+
+        Args:
+            model: built.
+            config: the compile_config of .keras, or the training_config of .h5.
 
         Raises:
-            ValueError: an optimizer or loss minicnn has not, or a model with several outputs. A
-                metric is left out with a warning.
+            ValueError: minicnn does not support the optimizer or the loss, or the model has several
+                outputs.
         """
         try:
             optimizer = self.object(
                 OPTIMIZERS, config.get("optimizer") or config.get("optimizer_config")
             )
             loss = self._loss(config)
-            model._check_one_output()
+            model.check_one_output()
         except ValueError as error:
             raise ValueError(
                 f"{error}. To leave out how the model was trained: load_model(path, compile=False)"
@@ -238,33 +254,42 @@ class ConfigReader:
         chosen = []
         for entry in (*_flat(config.get("metrics")), *_flat(config.get("weighted_metrics"))):
             try:
-                known = entry in ("accuracy", "acc")
-                chosen.append(entry if known else self._metric(entry))
+                chosen.append(self._metric(entry))
             except ValueError as error:
                 warnings.warn(f"a metric is left out: {error}", stacklevel=2)
         model.compile(optimizer, loss, chosen, config.get("auto_scale_loss", True))
 
-    def _loss(self, config: dict[str, Any]) -> Any:
+    def _loss(self, config: dict[str, Any]) -> Loss:
         given = _flat(config.get("loss"))
         if len(given) != 1 or config.get("loss_weights") is not None:
             raise ValueError(
                 f"minicnn trains with one loss; the file has loss={config.get('loss')!r}, "
                 f"loss_weights={config.get('loss_weights')!r}"
             )
-        return losses.get(self.object(LOSSES, given[0]))
+        return self.object(LOSSES, given[0])
 
     def _metric(self, entry: Any) -> Any:
         if isinstance(entry, dict) and entry["class_name"] == "function":
             entry = entry["config"]
-        if isinstance(entry, str):
+        if not isinstance(entry, str):
+            return self.object(METRICS, entry)
+        if entry not in ("accuracy", "acc"):
             metrics.get(entry)  # raises on an unknown name
-            return entry
-        return self.object(METRICS, entry)
+        return entry
 
 
 class _Call:
-    """One call of a layer: the places of its inputs, [layer, number of the call, output], and the
-    argument `training`."""
+    """One call of a layer.
+
+    Args:
+        layer: what is called.
+        node: the call as a file describes it.
+
+    Attributes:
+        references: where its inputs are made, [layer, number of the call, number of the output].
+        many: whether the layer is given a list.
+        training: that argument of the call.
+    """
 
     def __init__(self, layer: Layer, node: Any):
         self.references: list[list[Any]] = []
@@ -277,21 +302,21 @@ class _Call:
                 self._take_keywords(layer, reference[3] if len(reference) > 3 else {})
             return
         keywords = dict(node["kwargs"])
-        given = [*node["args"], *([keywords.pop("inputs")] if "inputs" in keywords else [])]
+        given = list(node["args"])
+        if "inputs" in keywords:
+            given.append(keywords.pop("inputs"))
         self._take_keywords(layer, keywords)
-        if not given:
-            return
-        single = len(given) == 1 and isinstance(given[0], dict)
-        parts = given[0] if len(given) == 1 and isinstance(given[0], list) else given
-        for part in parts:
-            if not isinstance(part, dict) or part.get("class_name") != "__keras_tensor__":
+        listed = len(given) == 1 and isinstance(given[0], list)
+        tensors = given[0] if listed else given
+        for tensor in tensors:
+            if not isinstance(tensor, dict) or tensor.get("class_name") != "__keras_tensor__":
                 raise ValueError(
-                    f"{layer.described} is called with {part!r}; in minicnn a layer is called on "
+                    f"{layer.described} is called with {tensor!r}; in minicnn a layer is called on "
                     f"a tensor or a list of tensors"
                 )
-            self.references.append(part["config"]["keras_history"])
+            self.references.append(tensor["config"]["keras_history"])
         # Keras lets a model of one input be called on a list of one tensor
-        self.many = not single and not (isinstance(layer, Model) and len(parts) == 1)
+        self.many = len(tensors) > 1 or (listed and not isinstance(layer, Model))
 
     def _take_keywords(self, layer: Layer, keywords: dict[str, Any]) -> None:
         for key, value in keywords.items():
@@ -299,7 +324,8 @@ class _Call:
                 self.training = value
             elif value is not None:
                 raise ValueError(
-                    f"{layer.described} is called with {key}={value!r}; minicnn has not"
+                    f"{layer.described} is called with {key}={value!r}, which minicnn does not "
+                    f"support"
                 )
 
 
@@ -309,7 +335,7 @@ def _offsets(
     references: list[list[Any]],
     counted_from_one: bool = False,
 ) -> dict[str, int]:
-    """What number the first call of each layer has: 0, but often 1 where it is a model.
+    """The number that the first call of each layer has: 0, but often 1 if the layer is a model.
 
     Keras 3 counts the construction of a Functional as a call where it lists a model's outputs
     (`counted_from_one`), Keras 2 everywhere.
@@ -327,10 +353,10 @@ def _offsets(
 def _references(place: Any) -> list[list[Any]]:
     """[layer, call, output], or a list or dict of such, as a list."""
     if isinstance(place, dict):
-        return [r for part in place.values() for r in _references(part)]
-    return (
-        [place] if isinstance(place[0], str) else [r for part in place for r in _references(part)]
-    )
+        place = list(place.values())
+    elif isinstance(place[0], str):
+        return [place]
+    return [reference for inner in place for reference in _references(inner)]
 
 
 def _input(config: dict[str, Any]) -> InputLayer:
@@ -338,10 +364,10 @@ def _input(config: dict[str, Any]) -> InputLayer:
     return InputLayer(batch_shape=shape, name=config["name"])
 
 
-def _frozen_if(model: Any, config: dict[str, Any]) -> Any:
+def _freeze(model: Model, config: dict[str, Any]) -> None:
+    """Freeze a model that was saved frozen."""
     if not config.get("trainable", True):
         model.trainable = False
-    return model
 
 
 def _dtype(value: Any) -> str | None:
@@ -359,7 +385,7 @@ def _find(registry: Registry, name: str) -> type:
 
 
 def _plain(value: Any) -> Any:
-    """Arrays and the like, which Keras wraps, as lists."""
+    """The list in what Keras wraps, such as an array; anything else as it is."""
     if isinstance(value, dict) and value.get("class_name") in ("__numpy__", "__tensor__"):
         return value["config"]["value"]
     return value
@@ -370,7 +396,5 @@ def _flat(value: Any) -> list[Any]:
     if value is None:
         return []
     if isinstance(value, dict) and "class_name" not in value:
-        return [v for part in value.values() for v in _flat(part)]
-    if isinstance(value, (list, tuple)):
-        return [v for part in value for v in _flat(part)]
-    return [value]
+        value = list(value.values())
+    return [v for inner in value for v in _flat(inner)] if isinstance(value, list) else [value]

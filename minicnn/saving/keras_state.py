@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from minicnn.backend import to_numpy
-from minicnn.layers.base import Weight
+from minicnn.layers.weight import Weight
 from minicnn.models import Model
 from minicnn.optimizers import Adam, LossScaleOptimizer
 from minicnn.optimizers.schedules import LearningRateSchedule
 from minicnn.saving.keras_order import ordered_weights
 
-# Keras's variables of a LossScaleOptimizer, before those of the optimizer inside.
+# Keras's variables of a LossScaleOptimizer; those of the optimizer inside follow.
 LOSS_SCALE = ("outer_iteration", "outer_learning_rate", "step_counter", "dynamic_scale")
 
 
@@ -37,10 +37,14 @@ def require_h5py() -> Any:
 
 @contextmanager
 def opened(source: Any, what: str) -> Iterator[Any]:
-    """An HDF5 file for reading; `source` is a path or a file object.
+    """An HDF5 file for reading.
+
+    Args:
+        source: a path or a file object.
+        what: the beginning of messages, such as "the file".
 
     Raises:
-        ValueError: it is no HDF5, or less than all of it.
+        ValueError: it is not HDF5, or not all of it.
     """
     h5py = require_h5py()
     try:
@@ -50,16 +54,22 @@ def opened(source: Any, what: str) -> Iterator[Any]:
         raise
     except (OSError, RuntimeError) as error:
         size = f" ({source.stat().st_size:,} bytes)" if isinstance(source, Path) else ""
-        raise ValueError(f"{what}{size} is no HDF5 file or is cut short: {error}") from error
+        raise ValueError(f"{what}{size} is not an HDF5 file or is cut short: {error}") from error
 
 
 def read_array(file: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
     """The dataset `name` of an HDF5 file.
 
-    HDF5 can point to other files, and say a shape of terabytes; neither is followed.
+    HDF5 can point to other files, and claim a shape of terabytes: links are not followed, and the
+    shape is checked before anything is read.
+
+    Args:
+        file: an HDF5 file or group.
+        name: the path of the dataset in it.
+        shape: what the array has to have.
 
     Raises:
-        ValueError: there is no such dataset, or another shape or no numbers are in it.
+        ValueError: there is no such dataset, it has another shape, or it does not hold numbers.
     """
     h5py = require_h5py()
     here = file
@@ -68,10 +78,10 @@ def read_array(file: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
         if link is None:
             raise ValueError(f"there is no array {name!r}")
         if not isinstance(link, h5py.HardLink):
-            raise ValueError(f"{name!r} points to somewhere else, which is not followed")
+            raise ValueError(f"{name!r} points to somewhere else; such links are not followed")
         here = here[part]
     if not isinstance(here, h5py.Dataset) or here.external or here.is_virtual:
-        raise ValueError(f"{name!r} is no array stored in the file")
+        raise ValueError(f"{name!r} is not an array stored in the file")
     if here.dtype.kind not in "fiu":
         raise ValueError(f"{name!r} holds {here.dtype} values; minicnn reads plain numbers")
     if here.shape != tuple(shape):
@@ -80,11 +90,12 @@ def read_array(file: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def host(weight: Weight) -> np.ndarray:
+    """The value of `weight` as a contiguous NumPy array."""
     return np.ascontiguousarray(to_numpy(weight.value))
 
 
 def _slot_groups(optimizer: Any) -> list[tuple[str, ...]]:
-    """Slots as Keras lays them out: a group's arrays stand together weight by weight, and the next
+    """Slots as Keras orders them: a group's arrays stand together weight by weight, and the next
     group begins after the last weight."""
     names = optimizer.slots()
     if isinstance(getattr(optimizer, "inner_optimizer", optimizer), Adam):
@@ -93,7 +104,7 @@ def _slot_groups(optimizer: Any) -> list[tuple[str, ...]]:
 
 
 def _slot_names(model: Model) -> list[tuple[str, Weight]]:
-    """("momentum/<weight's path>", weight) in Keras's order, of the weights that learn."""
+    """("momentum/<weight's path>", weight) in Keras's order, for the weights that learn."""
     learning = {w: path for w, path in ordered_weights(model).items() if w.trainable}
     return [
         (f"{slot}/{path}", weight)
@@ -104,7 +115,11 @@ def _slot_names(model: Model) -> list[tuple[str, Weight]]:
 
 
 def optimizer_variables(model: Model) -> dict[str, np.ndarray]:
-    """Keras's variables of the optimizer by name, in the order that counts."""
+    """Keras's variables of the optimizer by name, in Keras's order.
+
+    Args:
+        model: compiled.
+    """
     optimizer = model.optimizer
     variables: dict[str, np.ndarray] = {}
     if isinstance(optimizer, LossScaleOptimizer):
@@ -126,6 +141,7 @@ def load_optimizer_variables(model: Model, file: Any, names: list[str]) -> None:
     """Take over an optimizer's variables.
 
     Args:
+        model: compiled.
         file: an HDF5 group.
         names: of its datasets, in Keras's order.
     """
@@ -134,7 +150,7 @@ def load_optimizer_variables(model: Model, file: Any, names: list[str]) -> None:
         return
     slots = _slot_names(model)
     scale: dict[str, Any] = {}
-    # a file from before the loss was scaled has not got them
+    # a file written before the loss was scaled does not have them
     if isinstance(optimizer, LossScaleOptimizer) and len(names) > 2 + len(slots):
         steps, factor = (float(read_array(file, name, ())) for name in names[2:4])
         scale = {"loss_scale": np.array([factor, steps], np.float32)}
@@ -143,7 +159,7 @@ def load_optimizer_variables(model: Model, file: Any, names: list[str]) -> None:
     left = names[1:]
     if not isinstance(optimizer._learning_rate, LearningRateSchedule) and left:
         optimizer.learning_rate = float(read_array(file, left.pop(0), ()))
-    if left and len(left) != len(slots):  # none: it was saved before its first step
+    if left and len(left) != len(slots):  # none: it was saved before its first optimizer step
         warnings.warn(
             f"the file's {type(optimizer).__name__} has {len(left)} arrays, but the weights that "
             f"learn need {len(slots)}: it starts afresh (was `trainable` changed after training?)",

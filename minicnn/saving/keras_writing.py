@@ -10,35 +10,21 @@ from typing import Any
 from minicnn import metrics
 from minicnn.activations import Activation
 from minicnn.initializers import Initializer
+from minicnn.layers.activation import Activation as ActivationLayer
 from minicnn.layers.base import Layer
 from minicnn.layers.input import InputLayer
+from minicnn.layers.nodes import Node, SymbolicTensor
 from minicnn.losses import Loss
 from minicnn.metrics import Metric
 from minicnn.models import Model
-from minicnn.nodes import SymbolicTensor
-from minicnn.optimizers import LossScaleOptimizer
+from minicnn.optimizers import LossScaleOptimizer, Optimizer
 from minicnn.optimizers.schedules import LearningRateSchedule
 from minicnn.registry import Configurable, serialize, snake_case
 from minicnn.regularizers import Regularizer
-from minicnn.saving.keras_order import keras_class, operations
+from minicnn.saving.keras_order import is_own, keras_class, operations
+from minicnn.typing import Shape
 
-_ACTIVATION_NAMES = {
-    "Linear": "linear", "ReLU": "relu", "ReLU6": "relu6", "LeakyReLU": "leaky_relu", "ELU": "elu",
-    "SELU": "selu", "GELU": "gelu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Softmax": "softmax",
-    "SiLU": "silu", "Softplus": "softplus", "Softsign": "softsign",
-}  # fmt: skip
-
-# Activations that Keras has as layers with the same arguments, and accepts as activation=.
-_ACTIVATION_LAYERS = ("ReLU", "LeakyReLU", "ELU", "Softmax")
-
-_METRICS = {
-    "Accuracy", "BinaryAccuracy", "CategoricalAccuracy", "CategoricalCrossentropy", "F1Score",
-    "FBetaScore", "Mean", "MeanAbsoluteError", "MeanSquaredError", "Precision", "Recall",
-    "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy", "SparseTopKCategoricalAccuracy",
-    "TopKCategoricalAccuracy",
-}  # fmt: skip
-
-# Arguments that say how a layer computes, not what: Keras has no such choice.
+# Arguments that say how a layer computes, not what: Keras does not offer that choice.
 _OWN_ARGUMENTS = ("algorithm",)
 
 
@@ -46,7 +32,7 @@ class ConfigWriter:
     """Writes one model.
 
     Args:
-        legacy: as for .h5.
+        legacy: whether layers are described as in .h5 files.
     """
 
     def __init__(self, legacy: bool = False):
@@ -54,15 +40,15 @@ class ConfigWriter:
         self._written: dict[Layer, dict[str, Any]] = {}
 
     def layer(self, layer: Layer) -> dict[str, Any]:
-        """A layer or model.
+        """The configuration of `layer`, which may be a model.
 
         Raises:
-            ValueError: Keras has nothing like it.
+            ValueError: Keras does not support it.
         """
         if isinstance(layer, Model):
             entry = self._model(layer)
         elif isinstance(layer, InputLayer):
-            entry = self._input(layer.name, [layer.batch_size, *layer.shape], layer.dtype)
+            entry = self._input(layer.name, (layer.batch_size, *layer.shape), layer.dtype)
         else:
             entry = self._entry("keras.layers", keras_class(layer), _layer_config(layer))
             if layer.weights and not self.legacy:
@@ -79,8 +65,9 @@ class ConfigWriter:
             return {"class_name": class_name, "config": config}
         return _described(module, class_name, config, registered)
 
-    def _input(self, name: str, batch_shape: list[Any], dtype: str) -> dict[str, Any]:
-        config = {"batch_shape": batch_shape, "dtype": dtype, "sparse": False, "ragged": False}
+    def _input(self, name: str, batch_shape: Shape, dtype: str) -> dict[str, Any]:
+        shape = list(batch_shape)
+        config = {"batch_shape": shape, "dtype": dtype, "sparse": False, "ragged": False}
         return self._entry("keras.layers", "InputLayer", {**config, "name": name})
 
     def _model(self, model: Model) -> dict[str, Any]:
@@ -88,7 +75,7 @@ class ConfigWriter:
             raise ValueError(
                 f"{model.described} has no weights yet: give it an Input, build it or train it"
             )
-        # A frozen model of Keras learns nothing, whatever its layers say; here they decide.
+        # In Keras a frozen model learns nothing, whatever its layers say; here the layers decide.
         learns = model.trainable or bool(model.trainable_weights)
         config: dict[str, Any] = {"name": model.name, "trainable": learns}
         if keras_class(model) == "Functional":
@@ -105,7 +92,7 @@ class ConfigWriter:
 
     def _graph(self, model: Model) -> dict[str, Any]:
         """Layers with their calls; a tensor is [name of the layer, number of the call, number of
-        the output]."""
+        the output], both numbers counted from 0."""
         places: dict[SymbolicTensor, tuple[Layer | None, str, int, int]] = {}
         taken = {layer.name for layer in model.layers}
         for i, tensor in enumerate(model.inputs):
@@ -114,7 +101,7 @@ class ConfigWriter:
                 name += "_"
             taken.add(name)
             places[tensor] = (None, name, 0, 0)
-        calls: dict[Layer, list[Any]] = {}
+        calls: dict[Layer, list[Node]] = {}
         for node in model.graph.nodes:
             count = len(calls.setdefault(node.layer, []))
             calls[node.layer].append(node)
@@ -131,7 +118,7 @@ class ConfigWriter:
 
         def end(tensor: SymbolicTensor) -> list[Any]:
             layer, name, call, index = places[tensor]
-            # Keras counts the construction of a Functional as its first call, but only here.
+            # Keras counts the construction of a Functional as its first call, but only here
             return [name, call + (layer is not None and keras_class(layer) == "Functional"), index]
 
         layers = []
@@ -139,7 +126,7 @@ class ConfigWriter:
             if isinstance(operation, SymbolicTensor):
                 source, name = operation.source, places[operation][1]
                 entry = (
-                    self._input(name, list(operation.shape), model.dtype)
+                    self._input(name, operation.shape, model.dtype)
                     if source is None
                     else self.layer(source)
                 )
@@ -166,13 +153,17 @@ class ConfigWriter:
 def compile_config(model: Model) -> dict[str, Any]:
     """How the model is trained, as Keras keeps it in .keras files.
 
+    A metric that Keras does not have is left out with a warning.
+
+    Args:
+        model: compiled.
+
     Raises:
-        ValueError: Keras has no such optimizer or loss. A metric it has not is left out with a
-            warning.
+        ValueError: Keras does not have the optimizer or the loss.
     """
-    written = [_metric(identifier) for identifier in model._metric_identifiers]
+    written = [_metric(identifier) for identifier in model.metric_identifiers]
     return {
-        "optimizer": optimizer_config(model.optimizer),
+        "optimizer": _optimizer(model.optimizer),
         "auto_scale_loss": isinstance(model.optimizer, LossScaleOptimizer),
         "loss": _loss(model.loss),
         "loss_weights": None,
@@ -184,7 +175,7 @@ def compile_config(model: Model) -> dict[str, Any]:
     }
 
 
-def optimizer_config(optimizer: Any) -> dict[str, Any]:
+def _optimizer(optimizer: Optimizer) -> dict[str, Any]:
     if isinstance(optimizer, LossScaleOptimizer):  # Keras's compile puts its own around it
         optimizer = optimizer.inner_optimizer
     _require_own(optimizer, "optimizer")
@@ -209,24 +200,24 @@ def _loss(loss: Loss) -> dict[str, Any]:
     return _described("keras.losses", name, config)
 
 
-def _metric(identifier: Any) -> Any:
+def _metric(identifier: Any) -> str | dict[str, Any] | None:
     if identifier in ("accuracy", "acc"):
         return identifier
     metric: Metric = metrics.get(identifier)
-    name = type(metric).__name__
-    if name not in _METRICS or not _is_own(metric):
+    if not (is_own(metric) and metric.in_keras):
         warnings.warn(f"Keras has no metric like {metric!r}: it is left out", stacklevel=2)
         return None
     label = identifier if isinstance(identifier, str) else metric.name
-    return _described("keras.metrics", name, {**metric.get_config(), "name": label})
+    config = {**metric.get_config(), "name": label}
+    return _described("keras.metrics", type(metric).__name__, config)
 
 
 def _layer_config(layer: Layer) -> dict[str, Any]:
     _require_own(layer, "layer")
     policy = _policy(layer.dtype_policy.name)
     config = {"name": layer.name, "trainable": layer.trainable, "dtype": policy}
-    if type(layer).__name__ == "GELU":
-        return {**config, "activation": _activation(layer.activation, layer)}  # type: ignore[attr-defined]
+    if isinstance(layer, ActivationLayer) and keras_class(layer) == "Activation":
+        return {**config, "activation": _activation(layer.activation, layer)}
     for key in layer.get_config():
         if key not in config and key not in _OWN_ARGUMENTS:
             config[key] = _value(getattr(layer, key), layer)
@@ -238,7 +229,7 @@ def _value(value: Any, layer: Layer) -> Any:
         return _activation(value, layer)
     if isinstance(value, Initializer):
         _require_own(value, "initializer")
-        # fans counted over axes of one's own choice: older versions of Keras have no such thing
+        # older versions of Keras cannot choose the axes over which fans are counted
         config = {k: v for k, v in value.get_config().items() if v is not None or k == "seed"}
         return _described("keras.initializers", type(value).__name__, config)
     if isinstance(value, Regularizer):
@@ -247,17 +238,16 @@ def _value(value: Any, layer: Layer) -> Any:
     return serialize(value)
 
 
-def _activation(function: Activation, layer: Layer) -> Any:
-    name = type(function).__name__
-    if _is_own(function) and name in _ACTIVATION_NAMES:
-        config = function.get_config()
+def _activation(function: Activation, layer: Layer) -> str | dict[str, Any]:
+    name, config = type(function).__name__, function.get_config()
+    if is_own(function) and function.keras_name is not None:
         if config == type(function)().get_config():
-            return _ACTIVATION_NAMES[name]
-        if name in _ACTIVATION_LAYERS:
+            return function.keras_name
+        if function.has_keras_layer:  # Keras accepts a layer as activation=
             return _described("keras.layers", name, {"name": snake_case(name), **config})
     raise ValueError(
-        f"{layer.described}: a file of Keras has no way to say the activation {name} with "
-        f"{function.get_config()}; save as .safetensors"
+        f"{layer.described}: a file of Keras cannot hold the activation {name} with {config}; save "
+        f"as .safetensors"
     )
 
 
@@ -276,13 +266,9 @@ def _policy(name: str) -> dict[str, Any]:
     return _described("keras", "DTypePolicy", {"name": name})
 
 
-def _is_own(thing: Configurable) -> bool:
-    return type(thing).__module__.split(".")[0] == __name__.split(".")[0]
-
-
 def _require_own(thing: Configurable, kind: str) -> None:
-    if not _is_own(thing):
+    if not is_own(thing):
         raise ValueError(
-            f"Keras has no {kind} {type(thing).__name__}, which is not of minicnn; save as "
+            f"Keras has no {kind} {type(thing).__name__}, which is not one of minicnn's; save as "
             f".safetensors"
         )

@@ -6,7 +6,7 @@ The header's metadata has one entry, "minicnn", with everything else as JSON:
     {"version": 1, "weights": [names in the model's order], "model": {"class_name", "config"},
      "compile": {"optimizer", "loss", "metrics"}}
 
-Any reader of safetensors can read the weights; nothing in the file is ever executed.
+Any reader of safetensors can read the weights. Nothing in the file is ever executed.
 """
 
 import json
@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 
 from minicnn.backend import to_numpy
 from minicnn.files import atomic_write
+from minicnn.layers.weight import Weight
 from minicnn.models import Model, layer_from_config
 from minicnn.registry import Configurable, serialize
 
@@ -26,7 +27,15 @@ VERSION = 1
 
 
 def save(model: Model, path: Path) -> None:
-    """Write architecture, weights and, where the model is compiled, how it was being trained."""
+    """Write architecture, weights and, if the model is compiled, how it is being trained.
+
+    Args:
+        model: built.
+        path: of the file.
+
+    Raises:
+        ValueError: something in the model, or a metric, cannot be written to a file.
+    """
     keys = model.weight_keys()
     arrays = _weights(keys)
     header = _header(keys) | {"model": serialize(model)}
@@ -34,7 +43,7 @@ def save(model: Model, path: Path) -> None:
         header["compile"] = {
             "optimizer": serialize(model.optimizer),
             "loss": serialize(model.loss),
-            "metrics": [_metric_config(m) for m in model._metric_identifiers],
+            "metrics": [_metric_config(m) for m in model.metric_identifiers],
         }
         state = model.optimizer.state_arrays(keys)
         arrays.update({f"optimizer/{k}": np.asarray(v, order="C") for k, v in state.items()})
@@ -42,7 +51,12 @@ def save(model: Model, path: Path) -> None:
 
 
 def save_weights(model: Model, path: Path) -> None:
-    """Write the weights alone."""
+    """Write the weights alone.
+
+    Args:
+        model: built.
+        path: of the file.
+    """
     keys = model.weight_keys()
     _write(_weights(keys), _header(keys), path)
 
@@ -50,8 +64,13 @@ def save_weights(model: Model, path: Path) -> None:
 def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> Model:
     """Read what `save` wrote.
 
+    Args:
+        path: of the file.
+        custom_objects, compile: see `minicnn.saving.load_model`.
+
     Raises:
-        ValueError: no such file of this library, a truncated one, or one of a newer version.
+        ValueError: a file that this library did not write, a truncated one, one of a newer version,
+            or weights alone.
     """
     header, arrays = _read(path)
     if "model" not in header:
@@ -60,16 +79,16 @@ def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> M
         )
     model = layer_from_config(header["model"], custom_objects)
     if not isinstance(model, Model):
-        raise ValueError(f"{str(path)!r} holds a {type(model).__name__}, which is no model")
+        raise ValueError(f"{str(path)!r} holds a {type(model).__name__}, which is not a model")
     keys = model.weight_keys()
     _assign(keys, arrays, header, path)
     if compile and "compile" in header:
         parts = header["compile"]
         model.compile(
-            _own_or(parts["optimizer"], custom_objects),
-            _own_or(parts["loss"], custom_objects),
-            [_own_or(m, custom_objects) for m in parts["metrics"]],
-            auto_scale_loss=False,  # the optimizer of the file does it, or not
+            _custom_or_as_is(parts["optimizer"], custom_objects),
+            _custom_or_as_is(parts["loss"], custom_objects),
+            [_custom_or_as_is(m, custom_objects) for m in parts["metrics"]],
+            auto_scale_loss=False,  # the optimizer in the file does it, or not
         )
         prefix = "optimizer/"
         state = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
@@ -79,16 +98,24 @@ def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> M
 
 
 def load_weights(model: Model, path: Path) -> None:
-    """Take over the weights of a file; all of them or, after an error, none."""
+    """Take over the weights of a file; all of them or, after an error, none.
+
+    Args:
+        model: built; has the layers of the model in the file.
+        path: of a file that `save` or `save_weights` wrote.
+
+    Raises:
+        ValueError: as in `load`, or the weights belong to another model.
+    """
     header, arrays = _read(path)
     _assign(model.weight_keys(), arrays, header, path)
 
 
-def _own_or(identifier: Any, custom_objects: dict[str, type] | None) -> Any:
-    """An object of a class of the caller's own; what is of the library's is left to `compile`."""
-    if isinstance(identifier, dict) and identifier["class_name"] in (custom_objects or {}):
-        own: Any = (custom_objects or {})[identifier["class_name"]]
-        return own.from_config(identifier["config"])
+def _custom_or_as_is(identifier: Any, custom_objects: dict[str, type] | None) -> Any:
+    """An object of one of the custom classes; what is the library's is left to `compile`."""
+    if isinstance(identifier, dict) and custom_objects:
+        cls: Any = custom_objects.get(identifier["class_name"])
+        return identifier if cls is None else cls.from_config(identifier["config"])
     return identifier
 
 
@@ -103,11 +130,11 @@ def _metric_config(identifier: Any) -> Any:
     return identifier
 
 
-def _header(keys: dict[Any, str]) -> dict[str, Any]:
+def _header(keys: dict[Weight, str]) -> dict[str, Any]:
     return {"version": VERSION, "weights": list(keys.values())}
 
 
-def _weights(keys: dict[Any, str]) -> dict[str, np.ndarray]:
+def _weights(keys: dict[Weight, str]) -> dict[str, np.ndarray]:
     return {f"weights/{k}": np.asarray(to_numpy(w.value), order="C") for w, k in keys.items()}
 
 
@@ -115,7 +142,7 @@ def _write(arrays: dict[str, np.ndarray], header: dict[str, Any], path: Path) ->
     try:
         text = json.dumps(header)
     except TypeError as error:
-        raise ValueError(f"the model's configuration is no JSON ({error})") from error
+        raise ValueError(f"the model's configuration is not JSON ({error})") from error
     with atomic_write(path) as temporary:
         save_file(arrays, temporary, metadata={"minicnn": text})
 
@@ -128,7 +155,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     except (SafetensorError, ValueError, KeyError) as error:
         size = path.stat().st_size
         raise ValueError(
-            f"{str(path)!r} ({size:,} bytes) is no safetensors file or is cut short: {error}"
+            f"{str(path)!r} ({size:,} bytes) is not a safetensors file or is cut short: {error}"
         ) from error
     if "minicnn" not in metadata:
         raise ValueError(
@@ -152,13 +179,13 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def _assign(
-    keys: dict[Any, str], arrays: dict[str, np.ndarray], header: dict[str, Any], path: Path
+    keys: dict[Weight, str], arrays: dict[str, np.ndarray], header: dict[str, Any], path: Path
 ) -> None:
     arrays = _renamed(keys, arrays, header.get("weights", []))
     for weight, key in keys.items():
         array = arrays.get(f"weights/{key}")
         if array is None:
-            raise ValueError(f"{str(path)!r} has no weight {key!r}: it is of another model")
+            raise ValueError(f"{str(path)!r} has no weight {key!r}: it belongs to another model")
         if array.shape != weight.shape:
             raise ValueError(
                 f"{str(path)!r}: weight {key!r} has shape {array.shape}, the model's has "
@@ -168,18 +195,18 @@ def _assign(
     surplus = [k for k in arrays if k.startswith("weights/") and k not in known]
     if surplus:
         raise ValueError(
-            f"{str(path)!r} has weights the model has not, such as "
-            f"{surplus[0].removeprefix('weights/')!r}: it is of another model"
+            f"{str(path)!r} has weights that the model does not have, such as "
+            f"{surplus[0].removeprefix('weights/')!r}: it belongs to another model"
         )
     for weight, key in keys.items():
         weight.assign(arrays[f"weights/{key}"])
 
 
 def _renamed(
-    keys: dict[Any, str], arrays: dict[str, np.ndarray], stored: list[str]
+    keys: dict[Weight, str], arrays: dict[str, np.ndarray], stored: list[str]
 ) -> dict[str, np.ndarray]:
     """The file's arrays under the model's names. Automatic names count up ("conv2d_3"), so a
-    network that is built again has others: then the order tells, if all shapes agree."""
+    network that is built again has different ones: then the order decides, if all shapes agree."""
     names = list(keys.values())
     paired = list(zip(keys, stored, strict=False))
     if set(names) == set(stored) or len(names) != len(stored):

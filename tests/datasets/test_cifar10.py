@@ -11,13 +11,13 @@ import pytest
 
 from minicnn.datasets import DatasetUnavailable, cifar10, fetch
 
-N = 4  # images a file here; 10,000 in the real ones
+N = 4  # images per file here; 10,000 in the real ones
 FOLDER = "cifar-10-batches-bin"
 
 
 @pytest.fixture(autouse=True)
 def small_and_offline(monkeypatch, tmp_path):
-    """Files of a few images, an empty cache, and an address where nobody answers."""
+    """Files of a few images, an empty cache, and an address that does not answer."""
     monkeypatch.setattr(cifar10, "_RECORDS", N)
     monkeypatch.setattr(fetch, "cache_directory", lambda: tmp_path / "cache")
     monkeypatch.setattr(cifar10, "_URL", "http://127.0.0.1:9/cifar.tar.gz")
@@ -45,8 +45,8 @@ def write_binary(root, seed=0):
     x, y = images_and_labels(seed)
     root.mkdir(parents=True, exist_ok=True)
     for i, name in enumerate(cifar10._BATCHES):
-        part = slice(i * N, (i + 1) * N)
-        (root / f"{name}.bin").write_bytes(records(x[part], y[part]))
+        images = slice(i * N, (i + 1) * N)
+        (root / f"{name}.bin").write_bytes(records(x[images], y[images]))
     return x, y
 
 
@@ -70,9 +70,9 @@ def test_python_format(tmp_path):
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     for i, name in enumerate(cifar10._BATCHES):
-        part = slice(i * N, (i + 1) * N)
-        data = x[part].transpose(0, 3, 1, 2).reshape(N, -1).copy()
-        content = {b"data": data, b"labels": y[part].tolist()}
+        images = slice(i * N, (i + 1) * N)
+        data = x[images].transpose(0, 3, 1, 2).reshape(N, -1).copy()
+        content = {b"data": data, b"labels": y[images].tolist()}
         (folder / name).write_bytes(pickle.dumps(content, protocol=2))
     check(cifar10.load_data(tmp_path), x, y)
     (folder / "data_batch_3").unlink()
@@ -92,7 +92,7 @@ def test_order_of_search(tmp_path, monkeypatch):
 
 def test_a_bad_explicit_directory_is_an_error_although_the_cache_is_filled(tmp_path):
     write_binary(tmp_path / "cache" / FOLDER)
-    with pytest.raises(FileNotFoundError, match="'.*absent' is no directory"):
+    with pytest.raises(FileNotFoundError, match="'.*absent' is not a directory"):
         cifar10.load_data(tmp_path / "absent")
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="no CIFAR-10 in data_dir '.*empty'.*data_batch_1"):
@@ -100,7 +100,7 @@ def test_a_bad_explicit_directory_is_an_error_although_the_cache_is_filled(tmp_p
 
 
 @pytest.mark.parametrize("change", [-1, +1, -3073])
-def test_mis_sized_file(tmp_path, change):
+def test_file_of_another_size(tmp_path, change):
     write_binary(tmp_path)
     path = tmp_path / "data_batch_2.bin"
     os.truncate(path, N * 3073 + change)
@@ -206,7 +206,7 @@ def test_download_takes_only_what_belongs_to_it(tmp_path, server, capfd):
     names = sorted(p.name for p in (tmp_path / "cache" / FOLDER).iterdir())
     assert names == sorted(f"{n}.bin" for n in cifar10._BATCHES)
     assert not list(tmp_path.rglob("escaped.bin"))
-    assert "%|" not in capfd.readouterr().err  # no progress bar: this is no terminal
+    assert "%|" not in capfd.readouterr().err  # no progress bar: this is not a terminal
     server(b"")
     check(cifar10.load_data(), x, y)  # from the cache now
 
@@ -216,15 +216,15 @@ def test_damaged_downloads_leave_nothing_behind(tmp_path, server):
     whole = archive_of(tmp_path / "source")
     half = whole[: len(whole) // 2]
     (tmp_path / "source" / "data_batch_5.bin").write_bytes(b"short")
-    mis_sized = archive_of(tmp_path / "source")
+    another_size = archive_of(tmp_path / "source")
     (tmp_path / "source" / "data_batch_5.bin").unlink()
     lacking = archive_of(tmp_path / "source")
     wrong_md5 = "0" * 32
     for content, cut, md5, text in [
         (whole, 0, wrong_md5, "hash"),
         (half, len(whole) - len(half), None, "IncompleteRead|Connection"),
-        (half, 0, None, "no readable"),
-        (mis_sized, 0, None, "data_batch_5.bin"),
+        (half, 0, None, "not a readable"),
+        (another_size, 0, None, "data_batch_5.bin"),
         (lacking, 0, None, "lacks .*data_batch_5.bin"),
     ]:
         server(content, cut, md5)

@@ -121,7 +121,7 @@ def test_bad_arguments(directory, arguments, text):
 
 
 def test_bad_directories(tmp_path):
-    with pytest.raises(FileNotFoundError, match="absent' is no directory"):
+    with pytest.raises(FileNotFoundError, match="absent' is not a directory"):
         image_dataset_from_directory(tmp_path / "absent")
     with pytest.raises(ValueError, match="has no subdirectories"):
         image_dataset_from_directory(tmp_path)

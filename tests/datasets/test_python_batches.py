@@ -96,7 +96,7 @@ def test_malicious_pickles_are_refused_and_not_run(tmp_path, protocol):
     pixels, labels = batch()
     content = {"data": pixels, "labels": labels, "x": Malicious(target)}
     with pytest.raises(
-        ValueError, match="data_batch_1 is no CIFAR-10 batch.*nothing in it was run"
+        ValueError, match="data_batch_1 is not a CIFAR-10 batch.*nothing in it was run"
     ):
         read(tmp_path, pickle.dumps(content, protocol=protocol))
     assert not os.path.exists(target)

@@ -48,7 +48,7 @@ def test_every_shape_is_drawn_and_fills_part_of_its_circle():
     assert areas["square"] == pytest.approx(1.48**2, rel=0.03)
 
 
-def test_a_linear_model_is_lost():
+def test_a_linear_model_fails():
     (x, y), (x_test, y_test) = shapes.load_data(2000, 500)
 
     def features(images):

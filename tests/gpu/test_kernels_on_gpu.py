@@ -15,8 +15,7 @@ from minicnn.kernels import (
     activations,
     batchnorm,
     channels,
-    conv_im2col,
-    conv_implicit,
+    conv,
     cross_entropy,
     pool,
 )
@@ -25,8 +24,8 @@ from minicnn.kernels import cuda as cuda_kernels
 from minicnn.kernels import dense as dense_kernels
 from minicnn.kernels import dropout as dropout_kernels
 from minicnn.kernels.cuda import conv_im2col as cuda_conv
-from minicnn.kernels.windows import Window
-from minicnn.random import CounterGenerator
+from minicnn.kernels.cuda.random import CounterGenerator
+from minicnn.kernels.windows import Convolution, Window
 
 
 def device(shape, seed, dtype):
@@ -52,29 +51,30 @@ def max_pool(dtype):
 
 
 def im2col(dtype):
-    return convolution(dtype, conv_im2col)
+    return convolutions(dtype, "im2col")
 
 
 def implicit(dtype):
-    return convolution(dtype, conv_implicit)
+    return convolutions(dtype, "implicit")
 
 
-def convolution(dtype, algorithm):
-    for window, groups in (
-        (Window((3, 3)), 1),
-        (Window((5, 3), (2, 2), "same"), 1),
-        (Window((3, 2), (1, 1), "same", (2, 3)), 5),
-        (Window((1, 1)), 1),
-        (Window((2, 2), (3, 3)), 2),
+def convolutions(dtype, algorithm):
+    for convolution in (
+        Convolution((3, 3)),
+        Convolution((5, 3), (2, 2), "same"),
+        Convolution((3, 2), (1, 1), "same", (2, 3), groups=5),
+        Convolution((1, 1)),
+        Convolution((2, 2), (3, 3), groups=2),
     ):
         for channels_in, filters in ((20, 30), (80, 160)):
             x = device((5, 33, 30, channels_in), 0, dtype)
-            kernel = of_weights((*window.size, channels_in // groups, filters), 1, dtype)
-            w = algorithm.prepare(kernel, x.dtype)
-            y, kept = algorithm.forward(x, w, window, groups, keep=True)
+            shape = (*convolution.size, channels_in // convolution.groups, filters)
+            w = of_weights(shape, 1, dtype)
+            module = conv.implementation(algorithm, x, w)
+            y, kept = module.forward(x, w, convolution, keep=True)
             dy = device(y.shape, 2, dtype)
             yield y
-            yield from algorithm.gradients(dy, kept, w, x.shape, window, groups)
+            yield from module.gradients(dy, kept, w, x.shape, convolution)
 
 
 def dense(dtype):

@@ -5,10 +5,10 @@ import pytest
 from gpu.compare import HostNumbers, close, on_both
 from layer_calls import run
 from layers.test_every_layer import as_list, every_layer, inputs, make, with_random_weights
+from optimizer_cases import CASES as OPTIMIZERS
 from strategies import numbers
 from test_losses import CASES as LOSSES
 from test_losses import MAKERS, example
-from test_optimizers import CASES as OPTIMIZERS
 
 from minicnn import backend
 from minicnn.gradcheck import gradcheck

@@ -10,8 +10,8 @@ from minicnn.mixed_precision import set_global_policy
 from minicnn.models import load_model
 from minicnn.optimizers import SGD, Adam, RMSprop
 from minicnn.optimizers.schedules import ExponentialDecay
-from minicnn.out_of_memory import explained
-from minicnn.parallel import capture
+from minicnn.training import capture
+from minicnn.training.out_of_memory import explained
 from minicnn.utils import set_random_seed
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu")]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies import array_shapes, numbers
 
 from minicnn.activations import LeakyReLU, ReLU, ReLU6
-from minicnn.context import Context
+from minicnn.layers.context import Context
 from minicnn.dtypes import dtype_of, is_half, wide, widened
 from minicnn.kernels.bias import add_bias, add_bias_relu, add_bias_relu_gradient
 from minicnn.kernels.channels import along_row, channel_sum

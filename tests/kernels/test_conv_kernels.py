@@ -1,29 +1,31 @@
-"""Convolution by im2col against the naive loops, whatever the size of a tile; which algorithm is
+"""Convolution by im2col against the naive loops, whatever the size of a chunk; which algorithm is
 chosen."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import reference
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import Convolution, convolutions, numbers, paired_convolutions
+from strategies import ConvolutionCase, convolutions, numbers, paired_convolutions
 
 from minicnn.kernels import conv, conv_im2col, conv_winograd
 from minicnn.kernels.channels import channel_sum
-from minicnn.kernels.windows import Window
+from minicnn.kernels.windows import Convolution
 
-TILES = [1, 600, 5000, 1 << 20]  # bytes: one image at a time, some and a remainder, all at once
+CHUNKS = [1, 600, 5000, 1 << 20]  # bytes: one image at a time, some and a remainder, all at once
 
 
-@pytest.fixture(params=TILES)
-def tile_bytes(request, monkeypatch):
-    monkeypatch.setattr(conv_im2col, "TILE_BYTES", request.param)
+@pytest.fixture(params=CHUNKS)
+def chunk_bytes(request, monkeypatch):
+    monkeypatch.setattr(conv_im2col, "CHUNK_BYTES", request.param)
 
 
 def by_im2col(x, w, b, dy, case):
     """y, dw and dx."""
-    y = conv.conv2d(x, w, b, case.window, case.groups, "im2col")
-    return y, *conv.conv2d_gradients(x, dy, w, case.window, case.groups, "im2col")
+    y = conv.conv2d(x, w, b, case.window, "im2col")
+    return y, *conv.conv2d_gradients(x, dy, w, case.window, "im2col")
 
 
 def check(case, dtype="float64", **tolerance):
@@ -43,18 +45,18 @@ def check(case, dtype="float64", **tolerance):
     np.testing.assert_allclose(db, dy.sum((0, 1, 2)), **tolerance)
 
 
-@given(convolutions(), st.sampled_from(TILES))
-def test_forward_and_gradients(case, tile_bytes):
+@given(convolutions(), st.sampled_from(CHUNKS))
+def test_forward_and_gradients(case, chunk_bytes):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conv_im2col, "TILE_BYTES", tile_bytes)
+        patch.setattr(conv_im2col, "CHUNK_BYTES", chunk_bytes)
         check(case, atol=1e-11)
 
 
-@given(paired_convolutions(), st.sampled_from(TILES))
-def test_two_outputs_at_once(case, tile_bytes):
-    assert conv_im2col._in_pairs(case.x_shape, case.window, case.groups)
+@given(paired_convolutions(), st.sampled_from(CHUNKS))
+def test_two_outputs_at_once(case, chunk_bytes):
+    assert conv_im2col._in_pairs(case.x_shape, case.window)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conv_im2col, "TILE_BYTES", tile_bytes)
+        patch.setattr(conv_im2col, "CHUNK_BYTES", chunk_bytes)
         check(case, atol=1e-11)
 
 
@@ -64,31 +66,32 @@ def test_float32(case):
 
 
 CASES = {
-    "tutorial": Convolution(Window((3, 3)), (7, 6, 6, 3), 1, 4, 0),
-    "same": Convolution(Window((3, 3), padding="same"), (7, 5, 4, 2), 1, 3, 1),
-    "pointwise": Convolution(Window((1, 1)), (7, 3, 4, 3), 1, 2, 2),
-    "pointwise groups": Convolution(Window((1, 1)), (7, 3, 4, 4), 2, 6, 3),
-    "pointwise stride": Convolution(Window((1, 1), (2, 3)), (7, 5, 4, 3), 1, 2, 4),
-    "stride does not divide": Convolution(Window((3, 2), (2, 3)), (7, 6, 9, 2), 1, 2, 5),
-    "gaps": Convolution(Window((1, 2), (3, 3)), (7, 6, 8, 2), 1, 2, 6),
-    "dilation": Convolution(Window((3, 2), (1, 1), "same", (2, 3)), (7, 5, 6, 2), 1, 2, 7),
-    "groups": Convolution(Window((2, 2), (1, 2)), (7, 4, 5, 6), 3, 6, 8),
-    "larger than the image": Convolution(Window((5, 5), (1, 1), "same"), (7, 2, 3, 2), 1, 2, 9),
-    "one pixel": Convolution(Window((3, 3), (2, 2), "same"), (7, 1, 1, 2), 1, 2, 10),
+    "tutorial": ConvolutionCase(Convolution((3, 3)), (7, 6, 6, 3), 4, 0),
+    "same": ConvolutionCase(Convolution((3, 3), padding="same"), (7, 5, 4, 2), 3, 1),
+    "pointwise": ConvolutionCase(Convolution((1, 1)), (7, 3, 4, 3), 2, 2),
+    "pointwise groups": ConvolutionCase(Convolution((1, 1), groups=2), (7, 3, 4, 4), 6, 3),
+    "pointwise stride": ConvolutionCase(Convolution((1, 1), (2, 3)), (7, 5, 4, 3), 2, 4),
+    "stride does not divide": ConvolutionCase(Convolution((3, 2), (2, 3)), (7, 6, 9, 2), 2, 5),
+    "gaps": ConvolutionCase(Convolution((1, 2), (3, 3)), (7, 6, 8, 2), 2, 6),
+    "dilation": ConvolutionCase(Convolution((3, 2), (1, 1), "same", (2, 3)), (7, 5, 6, 2), 2, 7),
+    "groups": ConvolutionCase(Convolution((2, 2), (1, 2), groups=3), (7, 4, 5, 6), 6, 8),
+    "larger than the image": ConvolutionCase(Convolution((5, 5), (1, 1), "same"), (7, 2, 3, 2), 2, 9),
+    "one pixel": ConvolutionCase(Convolution((3, 3), (2, 2), "same"), (7, 1, 1, 2), 2, 10),
 }
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_several_tiles_and_a_remainder(case, tile_bytes):
+def test_several_chunks_and_a_remainder(case, chunk_bytes):
     check(case, atol=1e-11)
 
 
-def test_tiles_are_as_large_as_they_may_be(monkeypatch):
-    """Three images of 9 x 18 float64 in 2.5 KB of a tile: 2 + 2 + 1 of 5."""
-    monkeypatch.setattr(conv_im2col, "TILE_BYTES", 2592 + 100)
+def test_chunks_are_as_large_as_they_may_be(monkeypatch):
+    """Images of 9 x 18 float64 in 2.7 KB per chunk: 2 + 2 + 1 of 5."""
+    monkeypatch.setattr(conv_im2col, "CHUNK_BYTES", 2592 + 100)
     x = numbers((5, 5, 5, 2))
-    tiles = [(t.start, t.stop) for t, _ in conv_im2col._tiles(x, Window((3, 3)), (3, 3))]
-    assert tiles == [(0, 2), (2, 4), (4, 5)]
+    unrolled = conv_im2col._unrolled(x, Convolution((3, 3)), ((0, 0), (0, 0)), (3, 3), 2)
+    group = conv_im2col.Group(0, 1, 2, 1)
+    assert [(c.start, c.stop) for c, _ in unrolled(group)] == [(0, 2), (2, 4), (4, 5)]
 
 
 @pytest.mark.parametrize("name", ["tutorial", "groups"])
@@ -118,9 +121,9 @@ def test_only_the_gradients_asked_for(name):
     case = CASES[name]
     x, w, dy = case.arrays()
     _, dw, dx = by_im2col(x, w, None, dy, case)
-    y, kept = conv_im2col.forward(x, w, case.window, case.groups)
+    y, kept = conv_im2col.forward(x, w, case.window)
     assert kept is None
-    arguments = (w, x.shape, case.window, case.groups)
+    arguments = (w, x.shape, case.window)
     only_dx = conv_im2col.gradients(dy, None, *arguments, needs_dw=False)
     only_dw = conv_im2col.gradients(dy, x, *arguments, needs_dx=False)
     assert only_dx[0] is None and only_dw[1] is None
@@ -131,12 +134,11 @@ def test_only_the_gradients_asked_for(name):
 @given(convolutions())
 def test_both_ways_to_the_input_gradient_agree(case):
     """With stride 1 a convolution gives what adding up gives."""
-    window = Window(case.window.size, (1, 1), case.window.padding, case.window.dilation)
-    case = Convolution(window, case.x_shape, case.groups, case.filters, case.seed)
-    x, w, dy = case.arrays()
+    window = replace(case.window, strides=(1, 1))
+    x, w, dy = replace(case, window=window).arrays()
     np.testing.assert_allclose(
-        conv_im2col._input_gradient_by_convolution(dy, w, x.shape, window, case.groups),
-        conv_im2col._input_gradient_by_scatter(dy, w, x.shape, window, case.groups),
+        conv_im2col._input_gradient_by_convolution(dy, w, x.shape, window),
+        conv_im2col._input_gradient_by_scatter(dy, w, x.shape, window),
         atol=1e-11,
     )
 
@@ -147,43 +149,43 @@ IMAGES = (128, 16, 16, 64)
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize(("shape", "filters"), [(IMAGES, 64), ((16, 15, 15, 64), 256)])
 def test_winograd_where_there_are_many_channels(padding, shape, filters):
-    assert conv.choose_algorithm(Window((3, 3), padding=padding), shape, filters) == "winograd"
+    assert conv.choose_algorithm(Convolution((3, 3), padding=padding), shape, filters) == "winograd"
 
 
 @pytest.mark.parametrize(
-    ("window", "shape", "groups"),
+    ("convolution", "shape"),
     [
-        (Window((3, 3)), (128, 32, 32, 3), 1),  # the three colours of a first layer
-        (Window((3, 3), (2, 2)), IMAGES, 1),
-        (Window((3, 3), (1, 2), "same"), IMAGES, 1),
-        (Window((3, 3), dilation=(2, 2)), IMAGES, 1),
-        (Window((3, 3)), IMAGES, 2),
-        (Window((5, 5)), IMAGES, 1),
-        (Window((3, 1)), IMAGES, 1),
-        (Window((2, 2)), IMAGES, 1),
-        (Window((1, 1), (2, 2)), IMAGES, 1),
-        (Window((1, 1)), IMAGES, 2),
-        (Window((3, 3), padding="same"), (128, 1, 1, 64), 1),  # a tile of 16 outputs for one
+        (Convolution((3, 3)), (128, 32, 32, 3)),  # the three colours of a first layer
+        (Convolution((3, 3), (2, 2)), IMAGES),
+        (Convolution((3, 3), (1, 2), "same"), IMAGES),
+        (Convolution((3, 3), dilation=(2, 2)), IMAGES),
+        (Convolution((3, 3), groups=2), IMAGES),
+        (Convolution((5, 5)), IMAGES),
+        (Convolution((3, 1)), IMAGES),
+        (Convolution((2, 2)), IMAGES),
+        (Convolution((1, 1), (2, 2)), IMAGES),
+        (Convolution((1, 1), groups=2), IMAGES),
+        (Convolution((3, 3), padding="same"), (128, 1, 1, 64)),  # a tile of 16 outputs for one
     ],
 )
-def test_im2col_for_all_others(window, shape, groups):
-    assert conv.choose_algorithm(window, shape, 64, groups) == "im2col"
+def test_im2col_for_all_others(convolution, shape):
+    assert conv.choose_algorithm(convolution, shape, 64) == "im2col"
 
 
 @pytest.mark.parametrize("channels", [1, 3, 64])
 def test_a_window_of_one_pixel_is_a_product_as_it_stands(channels):
-    assert conv.choose_algorithm(Window((1, 1)), (128, 16, 16, channels), 64) == "pointwise"
+    assert conv.choose_algorithm(Convolution((1, 1)), (128, 16, 16, channels), 64) == "pointwise"
 
 
 def test_the_effort_of_winograd_counts_its_transforms():
     """One image, one tile, C = F = 1: inputs 36 x 36, outputs 16 x 36, kernel 36 x 9, products 36;
     against 16 outputs of 9 products."""
-    effort = conv.winograd_effort(Window((3, 3)), (1, 6, 6, 1), 1)
+    effort = conv.winograd_effort(Convolution((3, 3)), (1, 6, 6, 1), 1)
     assert effort == (36 * 36 + 16 * 36 + 36 * 9 + 36) / (16 * 9)
 
 
 def test_the_effort_of_winograd_falls_with_channels_and_images():
-    window = Window((3, 3), padding="same")
+    window = Convolution((3, 3), padding="same")
 
     def effort(images, channels, filters):
         return conv.winograd_effort(window, (images, 8, 8, channels), filters)
@@ -195,7 +197,7 @@ def test_the_effort_of_winograd_falls_with_channels_and_images():
 
 
 def test_what_is_chosen_is_what_runs(monkeypatch):
-    case = Convolution(Window((3, 3), padding="same"), (2, 8, 8, 32), 1, 32, 0)
+    case = ConvolutionCase(Convolution((3, 3), padding="same"), (2, 8, 8, 32), 32, 0)
     x, w, dy = case.arrays()
     ran = []
     for module in (conv_im2col, conv_winograd):

@@ -10,9 +10,9 @@ from strategies import numbers
 
 from minicnn import backend
 from minicnn.kernels import conv_im2col, conv_winograd
-from minicnn.kernels.windows import Window
+from minicnn.kernels.windows import Convolution
 
-TILES = [1, 12_000, 1 << 30]  # bytes: one image at a time, some, all at once
+CHUNKS = [1, 12_000, 1 << 30]  # bytes: one image at a time, some, all at once
 
 
 def test_four_outputs_of_three_taps_by_six_products():
@@ -41,7 +41,7 @@ class Case:
 
     @property
     def window(self):
-        return Window((3, 3), padding=self.padding)
+        return Convolution((3, 3), padding=self.padding)
 
     def arrays(self, dtype="float64"):
         """x, w, dy."""
@@ -71,16 +71,16 @@ def results(algorithm, case, x, w, dy, **needs):
 
 
 def assert_close(actual, expected, tolerance):
-    """Beside the largest of the expected numbers: Winograd's sums cancel more."""
+    """Beside the largest of the expected elements: Winograd's sums cancel more."""
     assert actual.shape == expected.shape and actual.dtype == expected.dtype
     error = np.abs(actual.astype("float64") - expected).max()
     assert error <= tolerance * np.abs(expected).max()
 
 
-def check(case, dtype, tolerance, tile_bytes=1 << 21):
+def check(case, dtype, tolerance, chunk_bytes=1 << 21):
     arrays = case.arrays(dtype)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conv_winograd, "TILE_BYTES", tile_bytes)
+        patch.setattr(conv_winograd, "CHUNK_BYTES", chunk_bytes)
         actual = results(conv_winograd, case, *arrays)
     expected = results(conv_im2col, case, *(a.astype("float64") for a in arrays))
     for one, other in zip(actual, expected, strict=True):
@@ -88,14 +88,14 @@ def check(case, dtype, tolerance, tile_bytes=1 << 21):
         assert_close(one.astype("float64"), other, tolerance)
 
 
-@given(cases(), st.sampled_from(TILES))
-def test_float64(case, tile_bytes):
-    check(case, "float64", 1e-10, tile_bytes)
+@given(cases(), st.sampled_from(CHUNKS))
+def test_float64(case, chunk_bytes):
+    check(case, "float64", 1e-10, chunk_bytes)
 
 
-@given(cases(), st.sampled_from(TILES))
-def test_float32(case, tile_bytes):
-    check(case, "float32", 1e-4, tile_bytes)
+@given(cases(), st.sampled_from(CHUNKS))
+def test_float32(case, chunk_bytes):
+    check(case, "float32", 1e-4, chunk_bytes)
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
@@ -104,28 +104,28 @@ def test_every_remainder_of_a_tile(padding, size):
     check(Case(padding, (2, size, 22 - size, 3), 4), "float64", 1e-10)
 
 
-@pytest.mark.parametrize(("tile_bytes", "counts"), [(1, {5}), (12_000, {2, 3}), (1 << 30, {1})])
-def test_images_are_cut_into_even_runs(monkeypatch, tile_bytes, counts):
-    """An image: 36 numbers of each of 4 tiles in 5 channels, 5760 bytes."""
-    monkeypatch.setattr(conv_winograd, "TILE_BYTES", tile_bytes)
-    runs = conv_winograd._image_runs(5, 2, 3, (8, 8), 8)
-    assert [i for run in runs for i in range(5)[run]] == list(range(5))
-    lengths = [run.stop - run.start for run in runs]
-    assert max(lengths) - min(lengths) <= 1 and len(runs) in counts
+@pytest.mark.parametrize(("chunk_bytes", "counts"), [(1, {5}), (12_000, {2, 3}), (1 << 30, {1})])
+def test_images_are_cut_into_even_chunks(monkeypatch, chunk_bytes, counts):
+    """An image: 36 elements of each of 4 tiles in 5 channels, 5760 bytes."""
+    monkeypatch.setattr(conv_winograd, "CHUNK_BYTES", chunk_bytes)
+    chunks = conv_winograd._chunks(5, 2, 3, (8, 8), 8)
+    assert [i for chunk in chunks for i in range(5)[chunk]] == list(range(5))
+    lengths = [chunk.stop - chunk.start for chunk in chunks]
+    assert max(lengths) - min(lengths) <= 1 and len(chunks) in counts
 
 
-def test_a_run_is_no_smaller_than_the_kernel(monkeypatch):
+def test_a_chunk_is_no_smaller_than_the_kernel(monkeypatch):
     """U (36, 64, 64) is as large as V and M of 8 images of 4 tiles: it is not read for each one."""
-    monkeypatch.setattr(conv_winograd, "TILE_BYTES", 1)
-    assert len(conv_winograd._image_runs(32, 64, 64, (8, 8), 4)) == 4
+    monkeypatch.setattr(conv_winograd, "CHUNK_BYTES", 1)
+    assert len(conv_winograd._chunks(32, 64, 64, (8, 8), 4)) == 4
 
 
 CASE = Case("same", (3, 7, 6, 4), 5)
 
 
-@pytest.mark.parametrize("tile_bytes", TILES)
-def test_only_the_gradients_asked_for(monkeypatch, tile_bytes):
-    monkeypatch.setattr(conv_winograd, "TILE_BYTES", tile_bytes)
+@pytest.mark.parametrize("chunk_bytes", CHUNKS)
+def test_only_the_gradients_asked_for(monkeypatch, chunk_bytes):
+    monkeypatch.setattr(conv_winograd, "CHUNK_BYTES", chunk_bytes)
     x, w, dy = CASE.arrays()
     _, dw, dx = results(conv_winograd, CASE, x, w, dy)
     _, no_dw, only_dx = results(conv_winograd, CASE, x, w, dy, needs_dw=False)
@@ -149,9 +149,9 @@ def test_nothing_is_kept_where_no_gradient_will_be_asked_for():
     [CASE, Case("valid", (2, 6, 6, 2), 3), Case("valid", (2, 10, 7, 2), 3)],
     ids=["same", "one whole tile", "valid"],
 )
-@pytest.mark.parametrize("tile_bytes", TILES)
-def test_arguments_stay_as_they_are(monkeypatch, case, tile_bytes):
-    monkeypatch.setattr(conv_winograd, "TILE_BYTES", tile_bytes)
+@pytest.mark.parametrize("chunk_bytes", CHUNKS)
+def test_arguments_stay_as_they_are(monkeypatch, case, chunk_bytes):
+    monkeypatch.setattr(conv_winograd, "CHUNK_BYTES", chunk_bytes)
     arrays = case.arrays()
     before = [a.copy() for a in arrays]
     first = results(conv_winograd, case, *arrays)
@@ -197,16 +197,16 @@ def test_arrays_that_are_not_contiguous(case, name):
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_what_it_supports(padding):
-    assert conv_winograd.supports(Window((3, 3), padding=padding))
-    assert not conv_winograd.supports(Window((3, 3), padding=padding), groups=2)
-    for window in (
-        Window((3, 3), (2, 1), padding),
-        Window((3, 3), (1, 1), padding, (1, 2)),
-        Window((3, 1), padding=padding),
-        Window((5, 5), padding=padding),
-        Window((1, 1), padding=padding),
+    assert conv_winograd.supports(Convolution((3, 3), padding=padding))
+    for convolution in (
+        Convolution((3, 3), padding=padding, groups=2),
+        Convolution((3, 3), (2, 1), padding),
+        Convolution((3, 3), (1, 1), padding, (1, 2)),
+        Convolution((3, 1), padding=padding),
+        Convolution((5, 5), padding=padding),
+        Convolution((1, 1), padding=padding),
     ):
-        assert not conv_winograd.supports(window)
+        assert not conv_winograd.supports(convolution)
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])

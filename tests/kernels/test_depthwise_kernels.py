@@ -14,14 +14,14 @@ from minicnn.kernels import depthwise
 @given(
     case=convolutions(grouped=False),
     multiplier=st.integers(1, 3),
-    tile_bytes=st.sampled_from([1, 300, 1 << 18]),
+    chunk_bytes=st.sampled_from([1, 300, 1 << 18]),
 )
-def test_forward_and_gradients(dtype, case, multiplier, tile_bytes):
+def test_forward_and_gradients(dtype, case, multiplier, chunk_bytes):
     x, _, _ = case.arrays(dtype)
     w = numbers((*case.window.size, x.shape[-1], multiplier), 1, dtype)
     dy = numbers((*case.y_shape[:3], x.shape[-1] * multiplier), 2, dtype)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(depthwise, "TILE_BYTES", tile_bytes)
+        patch.setattr(depthwise, "CHUNK_BYTES", chunk_bytes)
         y = depthwise.depthwise_conv2d(x, w, case.window)
         dw = depthwise.depthwise_kernel_gradient(x, dy, w.shape, case.window)
         dx = depthwise.depthwise_input_gradient(dy, w, x.shape, case.window)

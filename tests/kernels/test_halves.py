@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import array_shapes, convolutions, grid_pools, numbers, pools
 
 from minicnn import activations, losses
-from minicnn.context import Context
+from minicnn.layers.context import Context
 from minicnn.dtypes import dtype_of, is_half, widened
 from minicnn.kernels import affine, batchnorm, channels, cross_entropy, depthwise, pool, shift
 from minicnn.kernels.windows import col2im

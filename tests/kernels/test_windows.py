@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import image_sizes, numbers, windows
 
-from minicnn.kernels.windows import Window, col2im, crop, im2col, pad
+from minicnn.kernels.windows import Convolution, Window, col2im, crop, im2col, pad
 
 
 @st.composite
@@ -63,6 +63,15 @@ def test_input_size(case):
     assert window.output_size(height, width) == outputs
     fewer = window.output_size(height - 1, width - 1)
     assert fewer == (outputs[0] - 1, outputs[1] - 1)
+
+
+def test_a_convolution_is_a_window_with_groups():
+    arguments = ((3, 2), (2, 1), "same", (1, 2))
+    window, convolution = Window(*arguments), Convolution(*arguments, groups=2)
+    assert isinstance(convolution, Window) and convolution != window
+    assert convolution == Convolution(*arguments, 2) != Convolution(*arguments)
+    assert convolution.output_size(7, 8) == window.output_size(7, 8)
+    assert convolution.pads(7, 8) == window.pads(7, 8)
 
 
 def test_extent():

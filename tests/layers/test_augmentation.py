@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from minicnn import backend
-from minicnn.context import Context
 from minicnn.gradcheck import gradcheck
 from minicnn.layers.augmentation import (
     RandomBrightness,
@@ -12,6 +11,7 @@ from minicnn.layers.augmentation import (
     RandomCrop,
     RandomFlip,
 )
+from minicnn.layers.context import Context
 from minicnn.layers.random_affine import RandomRotation, RandomTranslation, RandomZoom
 
 X = np.random.default_rng(0).uniform(0, 255, (6, 7, 5, 3)).astype("float32")

@@ -7,13 +7,13 @@ from strategies import numbers
 
 from minicnn import backend
 from minicnn.backend import array_module
-from minicnn.context import Context
 from minicnn.gradcheck import gradcheck
 from minicnn.layers import BatchNormalization, Conv2D, Dense, Dropout, Input, Layer
+from minicnn.layers.context import Context
 
 
 class Scale(Layer):
-    """y = x w, a factor for each channel; rows cut down to the first `keep`."""
+    """y = x w, one factor per channel; rows cut down to the first `keep`."""
 
     def __init__(self, keep=None, factor="ones", **kwargs):
         super().__init__(**kwargs)
@@ -38,7 +38,7 @@ class Scale(Layer):
         return xp.concatenate([dy * self.w.value, rest], axis=1)
 
 
-def test_a_layer_of_ones_own():
+def test_a_layer_of_your_own():
     layer = Scale()
     x = numbers((2, 3), dtype="float32")
     np.testing.assert_array_equal(layer(x), x)

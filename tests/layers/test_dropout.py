@@ -11,9 +11,9 @@ from layer_calls import run
 from strategies import array_shapes, numbers
 
 from minicnn import backend
-from minicnn.context import Context
 from minicnn.gradcheck import gradcheck
 from minicnn.layers import Dropout
+from minicnn.layers.context import Context
 
 generic_and_in_cuda = pytest.mark.parametrize(
     "kernels",
@@ -38,7 +38,7 @@ def test_gradients(shape, rate):
 @generic_and_in_cuda
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_values(dtype, kernels):
-    """Each number is either gone or 1 / (1 - rate) as large; so is its gradient; the mean stays."""
+    """Each element is gone or 1 / (1 - rate) as large; so is its gradient; the mean stays."""
     x, dy = np.ones((200, 300), dtype), np.ones((200, 300), dtype)
     with kernels():
         out = run(Dropout(0.25), x, dy)
@@ -109,8 +109,8 @@ def test_whole_channels_fall_together(noise_shape, kernels):
 
 @generic_and_in_cuda
 def test_a_seed_of_its_own(kernels):
-    """The same masks whatever the generator of the pass; from call to call and from step to step
-    others."""
+    """The same masks whatever the generator of the pass; others from call to call and from
+    training step to training step."""
     x = np.ones((4, 50), "float32")
 
     def masks(layer, seed):

@@ -12,10 +12,10 @@ from layer_calls import run
 from strategies import numbers
 
 from minicnn import backend, layers
-from minicnn.context import Context
 from minicnn.dtypes import HALVES, dtype_of
 from minicnn.gradcheck import gradcheck
 from minicnn.layers import LAYERS, Layer
+from minicnn.layers.context import Context
 from minicnn.registry import serialize
 
 IMAGE = (4, 5, 3)
@@ -128,7 +128,7 @@ def test_dtype_is_kept(name, arguments, shape, dtype):
 @pytest.mark.parametrize("half", HALVES)
 def test_in_16_bits(name, arguments, shape, half):
     """As a model under a policy of mixed precision calls it: what belongs to images comes back in
-    16 bits and is what float32 makes of the same numbers, rounded; gradients of weights stay in
+    16 bits and is what float32 makes of the same elements, rounded; gradients of weights stay in
     float32."""
     unit = {"float16": 2**-10, "bfloat16": 2**-7}[half]
     x = inputs(shape)

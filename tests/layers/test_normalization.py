@@ -10,8 +10,8 @@ from strategies import array_shapes, numbers
 
 from minicnn.gradcheck import gradcheck
 from minicnn.layers import BatchNormalization, LayerNormalization
+from minicnn.parallel.slices import even_slices
 from minicnn.parallel.threads import run_shards
-from minicnn.slices import even_slices
 
 
 @given(array_shapes(), st.booleans(), st.booleans(), st.booleans())
@@ -31,7 +31,7 @@ def test_gradients_batch_frozen(shape):
 @given(array_shapes(min_rank=3), st.booleans(), st.booleans(), st.integers(1, 2))
 def test_gradients_layer(shape, center, scale, axes):
     layer = LayerNormalization(list(range(-axes, 0)), center=center, scale=scale)
-    # over a single number the output is beta whatever x is, and has no derivative to speak of
+    # over a single element the output is beta whatever x is, and has no derivative to speak of
     shape = (*shape[:-1], shape[-1] + 1)
     assert gradcheck(layer, numbers(shape)).max_error < 1e-6
 
@@ -84,7 +84,7 @@ def test_frozen_it_uses_and_keeps_its_moving_statistics():
     np.testing.assert_array_equal(out.y, calm.y)
     np.testing.assert_array_equal(out.dx, calm.dx)
     assert not out.updates and not out.gradients
-    layer.trainable = True  # read at every step
+    layer.trainable = True  # read at every training step
     out = run(layer, x, training=True)
     assert set(out.updates) == {"moving_mean", "moving_variance"}
     assert set(out.gradients) == {"gamma", "beta"}
@@ -92,7 +92,7 @@ def test_frozen_it_uses_and_keeps_its_moving_statistics():
 
 @given(array_shapes(), st.integers(2, 3))
 def test_shards_of_a_batch_share_their_statistics(shape, shards):
-    """Cut into uneven parts, one a thread, a batch gives what it gives in one piece."""
+    """Cut into uneven shards, one per thread, a batch gives what it gives in one piece."""
     x = numbers((shape[0] + shards, *shape[1:]))
     dy = numbers(x.shape, 1)
     layer = set_weights(BatchNormalization(dtype="float64"), x.shape)

@@ -60,7 +60,7 @@ def test_of_equal_pixels_one_gets_the_gradient():
 
 
 def test_padding_counts_as_minus_infinity():
-    """In a "same" window of negative numbers the padding must not win."""
+    """In a "same" window of negative elements the padding must not win."""
     x = -1 - np.arange(9, dtype="float32").reshape(1, 3, 3, 1)
     out = run(MaxPooling2D(2, 2, "same"), x, dy=np.ones((1, 2, 2, 1), "float32"))
     np.testing.assert_array_equal(out.y[0, :, :, 0], [[-1, -3], [-7, -9]])

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn import backend
-from minicnn.context import Context
 from minicnn.kernels.affine import affine, affine_gradient
-from minicnn.kernels.borders import FILL_MODES, INTERPOLATIONS, tiles
+from minicnn.kernels.borders import FILL_MODES, INTERPOLATIONS, image_chunks
 from minicnn.kernels.shift import translate, translate_gradient
+from minicnn.layers.context import Context
 from minicnn.layers.random_affine import RandomRotation, RandomTranslation, RandomZoom
 
 modes = st.sampled_from(FILL_MODES)
@@ -100,10 +100,10 @@ def test_gradients_are_adjoint(fill_mode, interpolation, h, w, seed):
 
 @pytest.mark.parametrize("fill_mode", FILL_MODES)
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
-def test_a_batch_of_several_tiles_is_its_images_one_by_one(fill_mode, interpolation):
+def test_a_batch_of_several_chunks_is_its_images_one_by_one(fill_mode, interpolation):
     rng = np.random.default_rng(0)
-    x = rng.random((67, 32, 32, 3), dtype="float32")  # 12 KB an image
-    assert [len(x[tile]) for tile in tiles(x, 256 * 1024)] == [21, 21, 21, 4]
+    x = rng.random((67, 32, 32, 3), dtype="float32")  # 12 KB per image
+    assert [len(x[chunk]) for chunk in image_chunks(x, 256 * 1024)] == [21, 21, 21, 4]
     shift = rng.uniform(-4, 4, (67, 2)).astype("float32")
     matrix = (np.eye(2) + rng.normal(0, 0.2, (67, 2, 2))).astype("float32")
     options = (fill_mode, 0.5, interpolation)

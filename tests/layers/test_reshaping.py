@@ -52,9 +52,9 @@ def test_zero_padding(shape, padding):
 
 
 def test_reshape_errors():
-    with pytest.raises(ValueError, match=r"cannot reshape \(4, 3\) \(12 numbers\) to \(5,\)"):
+    with pytest.raises(ValueError, match=r"cannot reshape \(4, 3\) \(12 elements\) to \(5,\)"):
         Reshape((5,))(np.zeros((2, 4, 3)))
-    with pytest.raises(ValueError, match=r"cannot reshape \(4, 3\) \(12 numbers\) to \(5, -1\)"):
+    with pytest.raises(ValueError, match=r"cannot reshape \(4, 3\) \(12 elements\) to \(5, -1\)"):
         Reshape((5, -1))(np.zeros((2, 4, 3)))
     with pytest.raises(ValueError, match="at most one -1"):
         Reshape((-1, -1))
@@ -66,6 +66,12 @@ def test_reshape_errors():
 def test_zero_padding_errors(padding):
     with pytest.raises(ValueError, match="padding must be an integer, .* none below 0; not "):
         ZeroPadding2D(padding)
+
+
+@pytest.mark.parametrize("layer", [Flatten(), Reshape((-1,)), ZeroPadding2D()])
+def test_only_the_batch_may_be_free(layer):
+    with pytest.raises(ValueError, match=r"fixed sizes, but for the batch; got None in \(None, 4"):
+        layer.compute_output_shape((None, None, 4, 3))
 
 
 def test_zero_padding_of_rows_of_numbers():

@@ -19,7 +19,7 @@ from minicnn.parallel import (
     split_work,
     threads,
 )
-from minicnn.slices import even_slices
+from minicnn.parallel.slices import even_slices
 
 
 def blas_threads():
@@ -202,7 +202,7 @@ def test_shards_run_at_the_same_time():
 @pytest.mark.parametrize("length", [0, 1, 99, 100, 250, 1001])
 @pytest.mark.parametrize("number", ["1", "2", "3"])
 def test_long_work_is_split(monkeypatch, length, number):
-    monkeypatch.setattr(threads, "_MIN_NUMBERS_PER_THREAD", 100)
+    monkeypatch.setattr(threads, "_MIN_ELEMENTS_PER_THREAD", 100)
     monkeypatch.setenv("MINICNN_NUM_THREADS", number)
     numbers, seen = np.zeros(length), []
 
@@ -216,7 +216,7 @@ def test_long_work_is_split(monkeypatch, length, number):
 
 
 def test_work_on_a_gpu_is_not_split(monkeypatch, strict):
-    monkeypatch.setattr(threads, "_MIN_NUMBERS_PER_THREAD", 1)
+    monkeypatch.setattr(threads, "_MIN_ELEMENTS_PER_THREAD", 1)
     monkeypatch.setenv("MINICNN_NUM_THREADS", "4")
     parts = []
     split_work(1000, parts.append)

@@ -22,6 +22,7 @@ import minicnn.metrics  # noqa: E402
 import minicnn.models  # noqa: E402
 import minicnn.optimizers  # noqa: E402
 import minicnn.regularizers  # noqa: E402
+from minicnn.metrics.base import METRICS  # noqa: E402
 
 pytestmark = [
     pytest.mark.parity,
@@ -327,6 +328,22 @@ def test_activations(activation, config, suffix, tmp_path):
     _assert_same_predictions(model, loaded)
     loaded.save(tmp_path / f"back{suffix}")
     _assert_same_predictions(model, minicnn.models.load_model(tmp_path / f"back{suffix}"))
+
+
+@pytest.mark.parametrize("name", minicnn.activations.ACTIVATIONS.names())
+def test_what_activations_say_of_keras(name):
+    cls = minicnn.activations.ACTIVATIONS.find(name)
+    function = keras.activations.get(cls.keras_name)
+    x = np.linspace(-2, 2, 6, dtype="float32").reshape(2, 3)
+    expected = keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(x)))
+    np.testing.assert_allclose(cls()(x), expected, rtol=1e-5, atol=1e-6)
+    assert cls.has_keras_layer == hasattr(keras.layers, cls.__name__)
+
+
+@pytest.mark.parametrize("name", METRICS.names())
+def test_what_metrics_say_of_keras(name):
+    cls = METRICS.find(name)
+    assert cls.in_keras == hasattr(keras.metrics, cls.__name__)
 
 
 def test_initializers_and_regularizers(tmp_path):

@@ -35,7 +35,7 @@ class Scale(Layer):
 
 
 def network(*extra, units=3):
-    """A model inside a model, a layer at two places, one of one's own."""
+    """A model inside a model, a layer at two places, your own layer."""
     inner = Sequential([Conv2D(3, 1), BatchNormalization()], name="inner")
     shared, x = Conv2D(3, 1), Input((4, 4, 3))
     y = Flatten()(Scale()(shared(inner(shared(x)))))
@@ -131,7 +131,7 @@ def test_cut_short(fraction, path):
     "make, text",
     [
         (lambda: network(units=4), "vars/0' has shape .*48, 3.*; the model's weight has .*48, 4"),
-        (lambda: network(Dense(2)), "0 weights for Dense .* at 'layers/dense_1/vars', which has 2"),
+        (lambda: network(Dense(2)), "0 weights at 'layers/dense_1/vars' for Dense .*, which has 2"),
         (lambda: Sequential([Input((3,)), Flatten()]), "where the model has none: .*another model"),
     ],
 )

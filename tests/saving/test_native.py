@@ -161,7 +161,7 @@ class Scale(Layer):
         return dy * self.factor
 
 
-def test_layers_of_ones_own(tmp_path):
+def test_layers_of_your_own(tmp_path):
     inner = Sequential([Scale(3.0)], name="inner")
     model = Sequential([Input((3,)), inner, Dense(2)])
     path = tmp_path / "m.safetensors"
@@ -212,8 +212,8 @@ def test_weights_of_another_model_change_nothing(tmp_path):
     network().save_weights(path)
     for layers, text in [
         ([Dense(3, name="head")], "head/kernel' has shape"),
-        ([Dense(3, name="other")], "has no weight 'other/kernel': it is of another model"),
-        ([Flatten(name="flat")], "weights the model has not, such as 'conv/bias'"),
+        ([Dense(3, name="other")], "has no weight 'other/kernel': it belongs to another model"),
+        ([Flatten(name="flat")], "weights that the model does not have, such as 'conv/bias'"),
     ]:
         model = Sequential([Input((3,)), *layers])
         before = model.get_weights()
@@ -256,7 +256,7 @@ def test_a_truncated_file(tmp_path, keep):
     path.write_bytes(cut)
     model = network()
     before = model.get_weights()
-    text = rf"m.safetensors' \({len(cut):,} bytes\) is no safetensors file or is cut short"
+    text = rf"m.safetensors' \({len(cut):,} bytes\) is not a safetensors file or is cut short"
     for load in (load_model, model.load_weights):
         with pytest.raises(ValueError, match=text):
             load(path)
@@ -267,7 +267,9 @@ def test_a_truncated_file(tmp_path, keep):
 def test_no_safetensors_at_all(tmp_path):
     path = tmp_path / "photo.safetensors"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(1000))
-    with pytest.raises(ValueError, match=r"photo.safetensors' \(1,008 bytes\) is no safetensors"):
+    with pytest.raises(
+        ValueError, match=r"photo.safetensors' \(1,008 bytes\) is not a safetensors"
+    ):
         load_model(path)
 
 
@@ -363,7 +365,7 @@ def test_the_ending_says_the_format(tmp_path):
         load_model(tmp_path)
 
 
-def test_losses_and_metrics_of_ones_own(tmp_path):
+def test_losses_and_metrics_of_your_own(tmp_path):
     class Halved(losses.MeanSquaredError):
         pass
 
@@ -400,7 +402,7 @@ def test_weights_of_the_same_network_built_again(tmp_path):
     second.load_weights(tmp_path / "w.safetensors")
     for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    with pytest.raises(ValueError, match="is of another model"):
+    with pytest.raises(ValueError, match="belongs to another model"):
         build(units=2).load_weights(tmp_path / "w.safetensors")
 
 

@@ -1,4 +1,4 @@
-// Activation functions that take many passes without a kernel of their own.
+// Activation functions that would take many passes without their own kernel.
 
 #include "each.cuh"
 #include "relu.cuh"

@@ -3,7 +3,7 @@
 #include "each.cuh"
 #include "sums.cuh"
 
-// Sums of x - shift and (x - shift)^2; the shift, the channel's first number, keeps the difference
+// Sums of x - shift and (x - shift)^2; the shift, the channel's first element, keeps the difference
 // of the squares from cancelling.
 __global__ __launch_bounds__(MOST_THREADS, 4) void sums_of_squares(
     const stored* __restrict__ x, double* __restrict__ partial, int rows, int channels, int groups)
@@ -16,7 +16,7 @@ __global__ __launch_bounds__(MOST_THREADS, 4) void sums_of_squares(
         });
 }
 
-// One block a channel: mean, 1 / sqrt(v + epsilon), gamma / sqrt(v + epsilon), and the moving
+// One block per channel: mean, 1 / sqrt(v + epsilon), gamma / sqrt(v + epsilon), and the moving
 // statistics. gamma may be null.
 __global__ void statistics(
     const stored* __restrict__ x, const double* __restrict__ partial,
@@ -42,7 +42,7 @@ __global__ void statistics(
     }
 }
 
-// y = factor (x - mean) + beta, channel by channel; mean and beta may be null.
+// y = factor (x - mean) + beta, all per channel; mean and beta may be null.
 __global__ void scale_and_shift(
     const stored* __restrict__ x, const real* __restrict__ mean, const real* __restrict__ factor,
     const real* __restrict__ beta, stored* __restrict__ y, int rows, int channels)
@@ -61,8 +61,8 @@ __global__ __launch_bounds__(MOST_THREADS, 4) void sums_of_products(
         [](real d, real value, real m) { return Summands{d, double(d) * (value - m)}; });
 }
 
-// One block a channel: dgamma, dbeta, and what `input_gradient` takes off dy, mean(dy) and the
-// slope mean(dy xhat) / sqrt(v + epsilon) by which x - m is multiplied.
+// One block per channel: dgamma, dbeta, and what `input_gradient` subtracts from dy, mean(dy) and
+// the slope mean(dy xhat) / sqrt(v + epsilon) by which x - m is multiplied.
 __global__ void coefficients(
     const double* __restrict__ partial, const real* __restrict__ inverse,
     real* __restrict__ dgamma, real* __restrict__ dbeta, real* __restrict__ mean_dy,
@@ -80,7 +80,7 @@ __global__ void coefficients(
     }
 }
 
-// dx = factor (dy - mean_dy - (x - mean) slope), channel by channel.
+// dx = factor (dy - mean_dy - (x - mean) slope), all per channel.
 __global__ __launch_bounds__(MOST_THREADS, 4) void input_gradient(
     const stored* __restrict__ dy, const stored* __restrict__ x, const real* __restrict__ mean,
     const real* __restrict__ factor, const real* __restrict__ mean_dy,

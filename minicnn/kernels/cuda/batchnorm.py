@@ -8,19 +8,21 @@ from minicnn.kernels import batchnorm
 from minicnn.kernels.cuda import launch
 from minicnn.kernels.cuda.channels import launch_each, partial_sums
 from minicnn.parallel.communicator import SOLO, Communicator
+from minicnn.typing import Array
 
 
 def normalize(
-    x: Any,
-    gamma: Any,
-    beta: Any,
-    moving_mean: Any,
-    moving_variance: Any,
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    moving_mean: Array,
+    moving_variance: Array,
     momentum: float,
     epsilon: float,
     comm: Communicator = SOLO,
-) -> tuple[Any, Any, Any, Any]:
-    """As the generic one, which does the work where the batch lies on several devices."""
+) -> tuple[Array, Array, Array, Any]:
+    """As the generic one (x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, comm),
+    which does the work if the batch lies on several devices."""
     if comm.size > 1:
         generic = batchnorm.normalize.__wrapped__  # type: ignore[attr-defined]
         return generic(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, comm)
@@ -40,9 +42,9 @@ def normalize(
 
 
 def normalize_gradient(
-    dy: Any, saved: Any, comm: Communicator = SOLO, needs_dx: bool = True
-) -> tuple[Any, Any, Any]:
-    """As the generic one."""
+    dy: Array, saved: Any, comm: Communicator = SOLO, needs_dx: bool = True
+) -> tuple[Array, Array, Array]:
+    """As the generic one (dy, saved, comm, needs_dx)."""
     if not is_array(saved[-1]):  # the number of rows, which the generic version has saved
         generic = batchnorm.normalize_gradient.__wrapped__  # type: ignore[attr-defined]
         return generic(dy, saved, comm, needs_dx)
@@ -66,13 +68,13 @@ def normalize_gradient(
     return dgamma, dbeta, dx
 
 
-def scale_and_shift(x: Any, factor: Any, shift: Any) -> Any:
-    """As the generic one."""
+def scale_and_shift(x: Array, factor: Array, shift: Array) -> Array:
+    """As the generic one (x, factor, shift)."""
     return _scaled(array_module(x).ascontiguousarray(x), None, factor, shift)
 
 
-def _scaled(x: Any, mean: Any, factor: Any, beta: Any) -> Any:
-    """factor (x - mean) + beta; mean and beta may be None."""
+def _scaled(x: Array, mean: Array | None, factor: Array, beta: Array | None) -> Array:
+    """factor (x - mean) + beta; mean and beta may be None, for 0."""
     y = array_module(x).empty_like(x)
     channels = x.shape[-1]
     launch_each(
@@ -82,6 +84,6 @@ def _scaled(x: Any, mean: Any, factor: Any, beta: Any) -> Any:
     return y
 
 
-def _real(numbers: Any) -> Any:
-    """What belongs to channels as kernels take it, should it be of 16 bits; None as it is."""
-    return None if numbers is None else widened(numbers)
+def _real(values: Array | None) -> Array | None:
+    """What belongs to channels, widened if it is of 16 bits, as kernels take it; None as it is."""
+    return None if values is None else widened(values)

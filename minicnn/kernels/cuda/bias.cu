@@ -1,4 +1,4 @@
-// A bias, one number for each channel of (rows, channels), with ReLU in the same pass.
+// A bias, one value per channel of (rows, channels), with ReLU in the same pass.
 
 #include "each.cuh"
 #include "relu.cuh"
@@ -21,7 +21,7 @@ __global__ void add_bias_relu(
     });
 }
 
-// dz, and its sums over shares of the rows.
+// dz, and its sums over groups of rows.
 __global__ __launch_bounds__(MOST_THREADS, 4) void relu_gradient_sums(
     const stored* __restrict__ dy, const stored* __restrict__ y, stored* __restrict__ dz,
     double* __restrict__ partial, int rows, int channels, int groups,

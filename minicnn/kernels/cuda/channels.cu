@@ -1,4 +1,4 @@
-// The sum over each channel of (rows, channels).
+// The sum per channel of (rows, channels).
 
 #include "sums.cuh"
 
@@ -10,7 +10,7 @@ __global__ __launch_bounds__(MOST_THREADS, 4) void partial_sums(
         [](real value, real, real) { return Summands{value, 0}; });
 }
 
-// One block a channel.
+// One block per channel.
 __global__ void totals(
     const double* __restrict__ partial, real* __restrict__ sums, int channels, int groups)
 {

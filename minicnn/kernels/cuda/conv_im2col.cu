@@ -1,9 +1,9 @@
-// Windows of images as the rows of a matrix, and the adjoint. One thread a number; neighbouring
+// Windows of images as the rows of a matrix, and the adjoint. One thread per element; neighbouring
 // threads have neighbouring channels of one tap, so that reads and writes are runs of memory.
 //
-// Images are (N, H, W, all_channels), of which the channels from `first` on are looked at. Window
-// (p, q) has the taps (i, j) at row p sh - top + i dh and column q sw - left + j dw; outside the
-// image lie zeros. The matrix is (N OH OW, kh kw C).
+// Images are (N, H, W, all_channels), of which the channels from `first` on are read. Window (p, q)
+// has the taps (i, j) at row p sh - top + i dh and column q sw - left + j dw; outside the image lie
+// zeros. The matrix is (N OH OW, kh kw C).
 
 __global__ void im2col(
     const stored* __restrict__ x, stored* __restrict__ columns, unsigned numbers,

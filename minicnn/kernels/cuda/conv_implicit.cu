@@ -1,5 +1,5 @@
-// Convolution without a matrix of windows in memory: float and double as they are, numbers of 16 bits
-// on tensor cores.
+// Convolution without a matrix of windows in memory: float and double as they are, 16 bits on
+// tensor cores.
 
 #include "mma.cuh"
 #include "product.cuh"

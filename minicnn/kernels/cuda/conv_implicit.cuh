@@ -1,24 +1,24 @@
-// Convolution, and both its gradients, as products of matrices that are never made: the numbers are
-// taken from the images as they are needed. With groups, each is a product of its own.
+// Convolution, and both its gradients, as products of matrices that are never made: elements are
+// read from the images as they are needed. With groups, each has its own product.
 //
 //     y   rows (n, p, q)   sum over (i, j, c)    columns f    x[n, row, column, c] w[i, j, c, f]
 //     dx  rows (n, r, s)   sum over (i, j, f)    columns c    dy[n, row, column, f] w[i, j, c, f]
 //     dw  rows (i, j, c)   sum over (n, p, q)    columns f    x[n, row, column, c] dy[n, p, q, f]
 //
-// For dx the windows are those of the pixels of x in dy. With strides above 1 a pixel is seen by some
-// of the taps only, which ones repeats with the stride: such pixels are one launch.
+// For dx the windows are those of the pixels of x in dy. With strides above 1 only some of the taps
+// see a pixel; pixels that the same taps see, one in each stride, are one launch.
 
 // One of the two directions of images: down the rows, or along them. Result u sees with tap t the
-// place u stride + start + t step of the source, where that lies inside.
+// place u stride + start + t step of the source, if that lies inside.
 struct Axis {
     int source;                        // size of the image whose windows are read
     int results, stride, start, step;  // results of this launch; see above
     int taps, first_tap, taps_apart;   // tap t is tap first_tap + t taps_apart of the kernel,
-    int kernel;                        // which has so many
+    int kernel;                        // which has this many
     int size, first, apart;            // result u is at first + u apart of an image of this size
 };
 
-// Division of numbers from 0 to 2^31 - 1 by one that is known before the launch. A GPU has no
+// Division of integers from 0 to 2^31 - 1 by one that is known before the launch. A GPU has no
 // instruction for division; it takes some twenty others. Granlund and Montgomery, "Division by
 // invariant integers using multiplication" (1994).
 struct Divisor {
@@ -31,12 +31,12 @@ struct Divisor {
     }
 };
 
-struct Convolution {
+struct Geometry {
     Axis down, along;
     int images;
     int source_channels, channels;  // of the images that windows are read from; those of a group
     int result_channels, columns;   // of the results; those of a group
-    int splits;                     // parts of the sum over K, each made by blocks of its own
+    int splits;                     // parts of the sum over K, each made by its own blocks
     Divisor down_results, along_results, along_taps, of_channels;  // those of the same names above
 
     __device__ int positions() const { return images * down.results * along.results; }
@@ -51,18 +51,18 @@ typedef FactorOf<stored>::Type factor;
 typedef stored factor;
 #endif
 
-// A number of a window: tap (i, j) of the launch, and channel of the group.
+// An element of a window: tap (i, j) of the launch, and channel of the group.
 struct Place {
     int i, j, channel;
 
-    __device__ void find(const Convolution& c, int at)
+    __device__ void find(const Geometry& c, int at)
     {
         const int tap = c.of_channels.into(at);
         channel = at - tap * c.channels;
         i = c.along_taps.into(tap);
         j = tap - i * c.along.taps;
     }
-    __device__ void advance(const Convolution& c)
+    __device__ void advance(const Geometry& c)
     {
         if (++channel < c.channels) return;
         channel = 0;
@@ -77,14 +77,14 @@ template <int HEIGHT, int THREADS, bool K_FAST> struct Windows {
     typedef ::Slice<factor, HEIGHT, K_FAST, THREADS> Slice;
     typedef Run<stored, Slice::V * sizeof(stored) / 16> Fetched;
 
-    const Convolution& c;
+    const Geometry& c;
     const stored* images;
     bool in_runs;
     Place place;
     int row[Slice::EACH], column[Slice::EACH];
-    unsigned begin[Slice::EACH];  // where it does in memory, modulo 2^32: maybe outside the image
+    unsigned begin[Slice::EACH];  // the same in memory, modulo 2^32: maybe outside the image
 
-    __device__ Windows(const Convolution& c, const stored* x, int group, int tile)
+    __device__ Windows(const Geometry& c, const stored* x, int group, int tile)
         : c(c), images(x + group * c.channels)
     {
         in_runs = c.channels % Slice::V == 0 && begins_a_run(x);
@@ -109,7 +109,7 @@ template <int HEIGHT, int THREADS, bool K_FAST> struct Windows {
         }
     }
 
-    // Where the number of a window is, or null if that is outside the image.
+    // Where the element of a window is, or null if that is outside the image.
     __device__ const stored* number(int s, const Place& at) const
     {
         const int down = at.i * c.down.step, along = at.j * c.along.step;
@@ -156,7 +156,7 @@ template <class Number, int WIDTH, int THREADS> struct Rows {
     int width, left, depth;  // columns in memory, and from here to the end of the group; K
     bool in_runs;
 
-    __device__ Rows(const Convolution& c, const Number* all, int group, int tile, int depth)
+    __device__ Rows(const Geometry& c, const Number* all, int group, int tile, int depth)
         : width(c.result_channels), depth(depth)
     {
         const int column = tile * WIDTH + Slice::place();
@@ -190,12 +190,12 @@ template <int WIDTH, int THREADS> struct Filters {
     typedef ::Slice<factor, WIDTH, true, THREADS> Slice;
     typedef Run<real, Slice::V * sizeof(real) / 16> Fetched;
 
-    const Convolution& c;
+    const Geometry& c;
     const real* kernel;
     int first;
     bool in_runs;
 
-    __device__ Filters(const Convolution& c, const real* all, int group, int tile)
+    __device__ Filters(const Geometry& c, const real* all, int group, int tile)
         : c(c), kernel(all + group * c.channels), first(tile * WIDTH)
     {
         in_runs = c.channels % Slice::V == 0 && begins_a_run(all);
@@ -238,7 +238,7 @@ template <int WIDTH, int THREADS> struct Filters {
 
 // Where the results of a position begin.
 template <class Number>
-__device__ Number* at_position(Number* images, const Convolution& c, int position)
+__device__ Number* at_position(Number* images, const Geometry& c, int position)
 {
     const int above = c.along_results.into(position), n = c.down_results.into(above);
     const int row = c.down.first + (above - n * c.down.results) * c.down.apart;
@@ -248,12 +248,12 @@ __device__ Number* at_position(Number* images, const Convolution& c, int positio
 }
 
 template <class Number>
-__device__ Number* at_row(Number* matrix, const Convolution& c, int row)
+__device__ Number* at_row(Number* matrix, const Geometry& c, int row)
 {
     return matrix + (long long)row * c.result_channels;
 }
 
-// Neighbouring numbers of a tile: 16 bytes at a time where they can be, and none beyond its group.
+// Neighbouring elements of a tile: 16 bytes at a time if possible, and none beyond its group.
 template <class Number, int COUNT>
 __device__ void write(Number* to, const real (&values)[COUNT], int left)
 {
@@ -273,7 +273,7 @@ __device__ void write(Number* to, const real (&values)[COUNT], int left)
 // The results of a tile: written where they belong, or, as one of several parts of the sum, into
 // partial (splits, rows, result_channels).
 template <class Number, bool POSITIONS> struct Results {
-    const Convolution& c;
+    const Geometry& c;
     Number* all;
     real* partial;
     int rows, group, split, first_row, first_column;
@@ -291,12 +291,11 @@ template <class Number, bool POSITIONS> struct Results {
     }
 };
 
-// Which tile of which group, and which part of the sum, a block has. Neighbouring blocks share
-// windows.
+// The tile, the group and the part of the sum of a block. Neighbouring blocks share windows.
 struct Task {
     int column_tile, row_tile, split, group, begin, end;
 
-    __device__ Task(const Convolution& c, int rows, int depth, int height, int width,
+    __device__ Task(const Geometry& c, int rows, int depth, int height, int width,
                     int slice)
     {
         const int across = (c.columns + width - 1) / width, down = (rows + height - 1) / height;
@@ -318,7 +317,7 @@ template <int HEIGHT, int WIDTH> struct Threads {
 
 template <int HEIGHT, int WIDTH>
 __device__ void make_y(const stored* x, const real* kernel, stored* y, real* partial,
-                       const Convolution& c)
+                       const Geometry& c)
 {
     const int THREADS = Threads<HEIGHT, WIDTH>::value;
     typedef Windows<HEIGHT, THREADS, true> Left;
@@ -334,7 +333,7 @@ __device__ void make_y(const stored* x, const real* kernel, stored* y, real* par
 
 template <int HEIGHT, int WIDTH>
 __device__ void make_dx(const stored* dy, const real* kernel, stored* dx, real* partial,
-                        const Convolution& c)
+                        const Geometry& c)
 {
     const int THREADS = Threads<HEIGHT, WIDTH>::value;
     typedef Windows<HEIGHT, THREADS, true> Left;
@@ -350,7 +349,7 @@ __device__ void make_dx(const stored* dy, const real* kernel, stored* dx, real* 
 
 template <int HEIGHT, int WIDTH>
 __device__ void make_dw(const stored* x, const stored* dy, real* dw, real* partial,
-                        const Convolution& c)
+                        const Geometry& c)
 {
     const int THREADS = Threads<HEIGHT, WIDTH>::value;
     typedef Windows<HEIGHT, THREADS, false> Left;
@@ -364,8 +363,8 @@ __device__ void make_dw(const stored* x, const stored* dy, real* dw, real* parti
     multiply_tile<factor, HEIGHT, WIDTH>(left, right, results, task.begin, task.end);
 }
 
-// The parts of one number are shared by 16 threads of a block, 32 apart, as there may be hundreds
-// of parts of few numbers. All the block has to come; the first 32 threads get sums.
+// The parts of one element are shared by 16 threads of a block, 32 apart, as there may be hundreds
+// of parts of few elements. All threads of the block must call it; the first 32 get sums.
 const int SHARES = 16;
 
 __device__ real sum_of_parts(const real* partial, int numbers, int splits, int at)
@@ -392,92 +391,92 @@ static_assert(!on_tensor_cores<factor>::value,
               "on this one train in float32, without TF32");
 #endif
 
-// Tiles of 128 rows and 16, 32, 64 or 128 columns. Of registers there are enough for so many blocks
-// of 256 threads at a time on a multiprocessor, but those of 64 threads need more of them.
+// Tiles of 128 rows and 16, 32, 64 or 128 columns. A multiprocessor has registers for so many
+// blocks of 256 threads at a time, but threads in blocks of 64 need more of them.
 const int BLOCKS = sizeof(factor) == 8 ? 1 : 2;
 
 __global__ __launch_bounds__(64, 3 * BLOCKS) void forward_16(
-    const stored* x, const real* kernel, stored* y, real* partial, Convolution c)
+    const stored* x, const real* kernel, stored* y, real* partial, Geometry c)
 {
     make_y<128, 16>(x, kernel, y, partial, c);
 }
 
 __global__ __launch_bounds__(128, 2 * BLOCKS) void forward_32(
-    const stored* x, const real* kernel, stored* y, real* partial, Convolution c)
+    const stored* x, const real* kernel, stored* y, real* partial, Geometry c)
 {
     make_y<128, 32>(x, kernel, y, partial, c);
 }
 
 __global__ __launch_bounds__(256, BLOCKS) void forward_64(
-    const stored* x, const real* kernel, stored* y, real* partial, Convolution c)
+    const stored* x, const real* kernel, stored* y, real* partial, Geometry c)
 {
     make_y<128, 64>(x, kernel, y, partial, c);
 }
 
 __global__ __launch_bounds__(256, BLOCKS) void forward_128(
-    const stored* x, const real* kernel, stored* y, real* partial, Convolution c)
+    const stored* x, const real* kernel, stored* y, real* partial, Geometry c)
 {
     make_y<128, 128>(x, kernel, y, partial, c);
 }
 
 __global__ __launch_bounds__(64, 3 * BLOCKS) void input_gradient_16(
-    const stored* dy, const real* kernel, stored* dx, real* partial, Convolution c)
+    const stored* dy, const real* kernel, stored* dx, real* partial, Geometry c)
 {
     make_dx<128, 16>(dy, kernel, dx, partial, c);
 }
 
 __global__ __launch_bounds__(128, 2 * BLOCKS) void input_gradient_32(
-    const stored* dy, const real* kernel, stored* dx, real* partial, Convolution c)
+    const stored* dy, const real* kernel, stored* dx, real* partial, Geometry c)
 {
     make_dx<128, 32>(dy, kernel, dx, partial, c);
 }
 
 __global__ __launch_bounds__(256, BLOCKS) void input_gradient_64(
-    const stored* dy, const real* kernel, stored* dx, real* partial, Convolution c)
+    const stored* dy, const real* kernel, stored* dx, real* partial, Geometry c)
 {
     make_dx<128, 64>(dy, kernel, dx, partial, c);
 }
 
 __global__ __launch_bounds__(256, BLOCKS) void input_gradient_128(
-    const stored* dy, const real* kernel, stored* dx, real* partial, Convolution c)
+    const stored* dy, const real* kernel, stored* dx, real* partial, Geometry c)
 {
     make_dx<128, 128>(dy, kernel, dx, partial, c);
 }
 
-// Where there are few channels the kernel's gradient has few rows, too.
+// With few channels the kernel's gradient has few rows, too.
 __global__ __launch_bounds__(32, 8 * BLOCKS) void kernel_gradient_low(
-    const stored* x, const stored* dy, real* dw, real* partial, Convolution c)
+    const stored* x, const stored* dy, real* dw, real* partial, Geometry c)
 {
     make_dw<32, 32>(x, dy, dw, partial, c);
 }
 
 __global__ __launch_bounds__(64, 3 * BLOCKS) void kernel_gradient_16(
-    const stored* x, const stored* dy, real* dw, real* partial, Convolution c)
+    const stored* x, const stored* dy, real* dw, real* partial, Geometry c)
 {
     make_dw<128, 16>(x, dy, dw, partial, c);
 }
 
 __global__ __launch_bounds__(128, 2 * BLOCKS) void kernel_gradient_32(
-    const stored* x, const stored* dy, real* dw, real* partial, Convolution c)
+    const stored* x, const stored* dy, real* dw, real* partial, Geometry c)
 {
     make_dw<128, 32>(x, dy, dw, partial, c);
 }
 
 __global__ __launch_bounds__(256, BLOCKS) void kernel_gradient_64(
-    const stored* x, const stored* dy, real* dw, real* partial, Convolution c)
+    const stored* x, const stored* dy, real* dw, real* partial, Geometry c)
 {
     make_dw<128, 64>(x, dy, dw, partial, c);
 }
 
 __global__ __launch_bounds__(256, BLOCKS) void kernel_gradient_128(
-    const stored* x, const stored* dy, real* dw, real* partial, Convolution c)
+    const stored* x, const stored* dy, real* dw, real* partial, Geometry c)
 {
     make_dw<128, 128>(x, dy, dw, partial, c);
 }
 
-// The parts (splits, rows, result_channels) of y or dx, added up in order.
+// The parts (splits, rows, result_channels) of y or dx, and below of dw, added up in order.
 __global__ __launch_bounds__(32 * SHARES) void add_up_images(
-    const real* partial, stored* images, Convolution c)
+    const real* partial, stored* images, Geometry c)
 {
     const int numbers = c.positions() * c.result_channels;
     for (int first = blockIdx.x * 32; first < numbers; first += gridDim.x * 32) {
@@ -489,9 +488,8 @@ __global__ __launch_bounds__(32 * SHARES) void add_up_images(
     }
 }
 
-// The parts of dw.
 __global__ __launch_bounds__(32 * SHARES) void add_up_kernel(
-    const real* partial, real* dw, Convolution c)
+    const real* partial, real* dw, Geometry c)
 {
     const int numbers = c.in_a_window() * c.result_channels;
     for (int first = blockIdx.x * 32; first < numbers; first += gridDim.x * 32) {

@@ -1,7 +1,7 @@
 """Convolution as a matrix product whose factors are read from images and kernel as they lie there:
 no matrix of windows is made.
 
-Numbers of 16 bits go through the tensor cores, the kernel rounded to them; so do those of float32
+Elements of 16 bits go through the tensor cores, the kernel rounded to them; so do those of float32
 where TF32 is allowed (`minicnn.backend.enable_tensor_float_32`), rounded to that. All sums are made
 in `real` numbers (see `launch`), in a fixed order.
 
@@ -18,9 +18,10 @@ import numpy as np
 from minicnn import backend
 from minicnn.backend import array_module
 from minicnn.dtypes import wide
-from minicnn.kernels import conv_implicit
+from minicnn.kernels import conv_im2col
 from minicnn.kernels.cuda.launch import launch_blocks
-from minicnn.kernels.windows import Window
+from minicnn.kernels.windows import Convolution, Window
+from minicnn.typing import Array
 
 # So many blocks of 256 threads are at work at once on the 132 multiprocessors of an H200, more of
 # those with fewer; with fewer tiles the sums are made in parts.
@@ -57,8 +58,10 @@ TILES = [
 ]
 # What a block adds up of parts at a time, and its threads; see `sum_of_parts`.
 ADDED_UP, THREADS_ADDING = 32, 512
-# x may have fewer numbers than this: indices into it have 32 bits, of which the sign is one.
-MOST_NUMBERS = 1 << 31
+# x may have fewer elements than this: indices into it have 32 bits, of which the sign is one.
+MOST_ELEMENTS = 1 << 31
+
+prepare = conv_im2col.prepare
 
 
 class Axis(NamedTuple):
@@ -78,8 +81,8 @@ class Axis(NamedTuple):
     apart: int
 
 
-class Convolution(NamedTuple):
-    """`Convolution` of conv_implicit.cuh."""
+class Geometry(NamedTuple):
+    """`Geometry` of conv_implicit.cuh."""
 
     down: Axis
     along: Axis
@@ -92,10 +95,12 @@ class Convolution(NamedTuple):
 
     @property
     def positions(self) -> int:
+        """Pixels of all images whose windows are read."""
         return self.images * self.down.results * self.along.results
 
     @property
     def in_a_window(self) -> int:
+        """Elements of a window, in the channels of a group."""
         return self.down.taps * self.along.taps * self.channels
 
 
@@ -103,16 +108,16 @@ _AXIS = np.dtype([(name, np.int32) for name in Axis._fields])
 _DIVISOR = np.dtype([("multiplier", np.uint32), ("shift", np.int32)])
 _DIVISORS = ("down_results", "along_results", "along_taps", "of_channels")
 _STRUCT = np.dtype(
-    [(name, _AXIS if name in ("down", "along") else np.int32) for name in Convolution._fields]
+    [(name, _AXIS if name in ("down", "along") else np.int32) for name in Geometry._fields]
     + [(name, _DIVISOR) for name in _DIVISORS]
 )
 
 
 @lru_cache(maxsize=1024)
-def _as_struct(convolution: Convolution) -> np.ndarray:
-    down, along, channels = convolution.down, convolution.along, convolution.channels
+def _as_struct(geometry: Geometry) -> np.ndarray:
+    down, along, channels = geometry.down, geometry.along, geometry.channels
     divisors = map(_divisor, (down.results, along.results, along.taps, channels))
-    return np.array((*convolution, *divisors), _STRUCT)
+    return np.array((*geometry, *divisors), _STRUCT)
 
 
 def _divisor(by: int) -> tuple[int, int]:
@@ -128,46 +133,50 @@ def _divisor(by: int) -> tuple[int, int]:
 
 
 def forward(
-    x: Any, kernel: Any, window: Window, groups: int = 1, keep: bool = False
-) -> tuple[Any, Any]:
-    """As the generic one."""
+    x: Array, kernel: Array, convolution: Convolution, keep: bool = False
+) -> tuple[Array, Array | None]:
+    """As that of `conv_im2col`.
+
+    Args:
+        x, kernel, convolution, keep: as there.
+    """
     n, h, w, _ = x.shape
     x = array_module(x).ascontiguousarray(x)
-    y = array_module(x).empty((n, *window.output_size(h, w), kernel.shape[-1]), x.dtype)
-    _multiply(
-        "forward", x, _real(kernel, x.dtype), y, _of_windows(x.shape, y.shape, window, groups),
-        groups,
-    )  # fmt: skip
+    y = array_module(x).empty((n, *convolution.output_size(h, w), kernel.shape[-1]), x.dtype)
+    of_windows = _of_windows(x.shape, y.shape, convolution)
+    _multiply("forward", x, _real(kernel, x.dtype), y, of_windows, convolution.groups)
     return y, x if keep else None
 
 
 def gradients(
-    dy: Any,
-    x: Any,
-    kernel: Any,
+    dy: Array,
+    x: Array | None,
+    kernel: Array,
     x_shape: tuple[int, ...],
-    window: Window,
-    groups: int = 1,
+    convolution: Convolution,
     needs_dw: bool = True,
     needs_dx: bool = True,
-) -> tuple[Any, Any]:
-    """As the generic one, which does the work where x has too many numbers."""
-    if prod(x_shape) >= MOST_NUMBERS:
-        generic = conv_implicit.gradients.__wrapped__  # type: ignore[attr-defined]
-        return generic(dy, x, kernel, x_shape, window, groups, needs_dw, needs_dx)
-    xp = array_module(dy)
+) -> tuple[Array | None, Array | None]:
+    """As those of `conv_im2col`, which does the work where x has too many elements.
+
+    Args:
+        dy, x, kernel, x_shape, convolution, needs_dw, needs_dx: as there.
+    """
+    if prod(x_shape) >= MOST_ELEMENTS:
+        return conv_im2col.gradients(dy, x, kernel, x_shape, convolution, needs_dw, needs_dx)
+    xp, groups = array_module(dy), convolution.groups
     dy = xp.ascontiguousarray(dy)
     dw = dx = None
     if needs_dw:
         dw = xp.empty(kernel.shape, wide(dy.dtype))
-        of_windows = _of_windows(x_shape, dy.shape, window, groups)
+        of_windows = _of_windows(x_shape, dy.shape, convolution)
         _multiply("kernel_gradient", xp.ascontiguousarray(x), dy, dw, of_windows, groups)
     if needs_dx:
         dx = xp.empty(x_shape, dy.dtype)
         kernel = _real(kernel, dy.dtype)
-        for down in _axes_of_pixels(0, x_shape, dy.shape, window):
-            for along in _axes_of_pixels(1, x_shape, dy.shape, window):
-                of_pixels = Convolution(
+        for down in _axes_of_pixels(0, x_shape, dy.shape, convolution):
+            for along in _axes_of_pixels(1, x_shape, dy.shape, convolution):
+                of_pixels = Geometry(
                     down, along, x_shape[0], dy.shape[-1], dy.shape[-1] // groups,
                     x_shape[-1], x_shape[-1] // groups,
                 )  # fmt: skip
@@ -175,26 +184,26 @@ def gradients(
     return dw, dx
 
 
-def _real(kernel: Any, dtype: Any) -> Any:
+def _real(kernel: Array, dtype: Any) -> Array:
     return array_module(kernel).ascontiguousarray(kernel.astype(wide(dtype), copy=False))
 
 
-@lru_cache(maxsize=1024)  # the same at every step
+@lru_cache(maxsize=1024)  # the same in every training step
 def _of_windows(
-    x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Window, groups: int
-) -> Convolution:
+    x_shape: tuple[int, ...], y_shape: tuple[int, ...], convolution: Convolution
+) -> Geometry:
     """Windows of x for all pixels of y: row p sh - top + i dh is p stride + start + i step."""
-    pads = window.pads(*x_shape[1:3])
+    pads, size, groups = convolution.pads(*x_shape[1:3]), convolution.size, convolution.groups
     down, along = (
         Axis(
-            x_shape[1 + a], y_shape[1 + a], window.strides[a], -pads[a][0], window.dilation[a],
-            window.size[a], 0, 1, window.size[a], y_shape[1 + a], 0, 1,
+            x_shape[1 + a], y_shape[1 + a], convolution.strides[a], -pads[a][0],
+            convolution.dilation[a], size[a], 0, 1, size[a], y_shape[1 + a], 0, 1,
         )
         for a in (0, 1)
     )  # fmt: skip
     n, _, _, channels = x_shape
     filters = y_shape[-1]
-    return Convolution(down, along, n, channels, channels // groups, filters, filters // groups)
+    return Geometry(down, along, n, channels, channels // groups, filters, filters // groups)
 
 
 @lru_cache(maxsize=1024)
@@ -226,25 +235,25 @@ def _axes_of_pixels(
 
 
 def _multiply(
-    product: str, left: Any, right: Any, result: Any, convolution: Convolution, groups: int
+    product: str, left: Array, right: Array, result: Array, geometry: Geometry, groups: int
 ) -> None:
     """Launch `product` (forward, input_gradient or kernel_gradient), and what adds up the parts of
     the sums where there are several."""
     of_kernel = product == "kernel_gradient"
-    rows, depth = convolution.positions, convolution.in_a_window
+    rows, depth = geometry.positions, geometry.in_a_window
     if of_kernel:
         rows, depth = depth, rows
     if rows == 0:
         return
     dtype = left.dtype
     slices = -(-depth * dtype.itemsize // SLICE_BYTES)
-    tile, tiles = _tiling(rows, convolution.columns, slices, groups, of_kernel)
+    tile, tiles = _tiling(rows, geometry.columns, slices, groups, of_kernel)
     splits = max(1, min(tile.more * BLOCKS // tiles, slices // LEAST_SLICES))
-    convolution = convolution._replace(splits=splits)
-    struct = _as_struct(convolution)
+    geometry = geometry._replace(splits=splits)
+    struct = _as_struct(geometry)
     partial = None
     if splits > 1:
-        shape = (splits, rows, convolution.result_channels)
+        shape = (splits, rows, geometry.result_channels)
         partial = array_module(left).empty(shape, wide(dtype))
     in_tf32 = dtype == np.float32 and backend.tensor_float_32_enabled()
     file = "conv_implicit_tf32" if in_tf32 else "conv_implicit"

@@ -1,4 +1,4 @@
-// The same kernels, which multiply floats on tensor cores, rounded to TF32.
+// The same kernels, but floats are rounded to TF32 and multiplied on tensor cores.
 
 #define WITH_TENSOR_FLOATS
 #include "mma.cuh"

@@ -1,4 +1,4 @@
-// Cross-entropy of a softmax with its gradient. One thread a row of (rows, classes).
+// Cross-entropy of a softmax with its gradient. One thread per row of (rows, classes).
 
 __global__ void of_logits(
     const stored* __restrict__ z, const real* __restrict__ targets, real* __restrict__ losses,

@@ -5,10 +5,11 @@ from typing import Any
 from minicnn.backend import array_module
 from minicnn.dtypes import wide
 from minicnn.kernels.cuda.launch import launch
+from minicnn.typing import Array
 
 
-def of_logits(z: Any, targets: Any) -> tuple[Any, tuple[Any, Any]]:
-    """As the generic one; what is kept is the gradient before scaling."""
+def of_logits(z: Array, targets: Array) -> tuple[Array, tuple[Array, Array]]:
+    """As the generic one (z, targets); what is kept is the gradient before scaling."""
     xp = array_module(z)
     real = wide(z.dtype)
     z, targets = xp.ascontiguousarray(z), xp.ascontiguousarray(targets, dtype=real)
@@ -20,6 +21,7 @@ def of_logits(z: Any, targets: Any) -> tuple[Any, tuple[Any, Any]]:
     return losses, (gradient, None)
 
 
-def of_logits_gradient(gradient: Any, targets: None, scale: Any) -> Any:
-    """As the generic one, from what `of_logits` kept."""
+def of_logits_gradient(gradient: Array, targets: None, scale: Any) -> Array:
+    """As the generic one (scale), from the gradient that `of_logits` kept; targets are not
+    needed."""
     return gradient * scale

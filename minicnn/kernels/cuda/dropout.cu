@@ -2,7 +2,7 @@
 
 #include "philox.cuh"
 
-// y = x scale where the 24 bits of the number's word, as an integer, reach the threshold.
+// y = x scale where the 24 random bits of an element, as an integer, reach the threshold, else 0.
 __global__ void dropout(
     const stored* __restrict__ x, stored* __restrict__ y, int numbers, int threshold, real scale,
     int key0, int key1, const unsigned long long* __restrict__ pass, int draw)
@@ -19,9 +19,9 @@ __global__ void dropout(
     }
 }
 
-// The same with fewer numbers than x has: x (a, b, c, d), whose number (i, j, k, l) has the random
-// number i step_a + j step_b + k step_c + l step_d; a step is 0 along an axis that shares it.
-// Unsigned, as `at` goes beyond 2^31 where x has nearly that many numbers.
+// The same with fewer random numbers than x has elements: x is (a, b, c, d), and its element
+// (i, j, k, l) has the random number i step_a + j step_b + k step_c + l step_d, with a step of 0
+// along an axis that shares it. Unsigned, as `at` exceeds 2^31 if x has nearly that many elements.
 __global__ void dropout_together(
     const stored* __restrict__ x, stored* __restrict__ y, unsigned numbers,
     unsigned b, unsigned c, unsigned d,

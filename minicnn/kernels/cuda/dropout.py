@@ -10,6 +10,7 @@ from minicnn.backend import array_module
 from minicnn.dtypes import wide
 from minicnn.kernels import dropout as generic
 from minicnn.kernels.cuda.launch import launch
+from minicnn.typing import Array
 
 _MOST_AXES = 4  # of `dropout_together`
 
@@ -19,8 +20,8 @@ class Mask(NamedTuple):
 
     Attributes:
         axes: see `_axes`.
-        threshold: a number is kept where its random bits, an integer below 2^24, reach this.
-        scale: what numbers that are kept are multiplied by.
+        threshold: an element is kept if its random bits, an integer below 2^24, reach this.
+        scale: what elements that are kept are multiplied by.
         draw: `CounterGenerator.next_draw` of the random numbers.
     """
 
@@ -30,27 +31,30 @@ class Mask(NamedTuple):
     draw: tuple[Any, ...]
 
 
-def dropout(x: Any, rate: float, mask_shape: tuple[int, ...], generator: Any) -> tuple[Any, Any]:
-    """As the generic one, which does the work where the generator cannot make numbers again, or
-    where axes that share numbers and such that do not alternate too often."""
+def dropout(
+    x: Array, rate: float, mask_shape: tuple[int, ...], generator: Any
+) -> tuple[Array, Any]:
+    """As the generic one (x, rate, mask_shape, generator), which does the work if the generator
+    cannot make numbers again, or axes that share numbers alternate too often with those that do
+    not."""
     axes = _axes(zip(x.shape, mask_shape, strict=True))
     if not hasattr(generator, "next_draw") or len(axes) > _MOST_AXES:
         return generic.dropout.__wrapped__(x, rate, mask_shape, generator)  # type: ignore
-    # the same numbers are kept as by u >= rate with u = bits / 2^24 in float32
+    # the same elements are kept as by u >= rate with u = bits / 2^24 in float32
     threshold = math.ceil(float(np.float32(rate)) * 2**24)
     mask = Mask(axes, threshold, 1 / (1 - rate), generator.next_draw())
     return _masked(x, mask), mask
 
 
-def dropout_gradient(dy: Any, mask: Any) -> Any:
-    """As the generic one."""
+def dropout_gradient(dy: Array, mask: Any) -> Array:
+    """As the generic one (dy, mask)."""
     if not isinstance(mask, Mask):
         return generic.dropout_gradient.__wrapped__(dy, mask)  # type: ignore[attr-defined]
     return _masked(dy, mask)
 
 
 def _axes(sizes: Iterable[tuple[int, int]]) -> list[tuple[int, bool]]:
-    """[(size, whether each of its places has a mask of its own)] from (size of x, size of the
+    """[(size, whether each place along it has its own mask element)] from (size of x, size of the
     mask): neighbours that are alike become one axis, those of size 1 are left out."""
     axes: list[tuple[int, bool]] = []
     for size, of_mask in sizes:
@@ -63,7 +67,7 @@ def _axes(sizes: Iterable[tuple[int, int]]) -> list[tuple[int, bool]]:
     return axes
 
 
-def _masked(x: Any, mask: Mask) -> Any:
+def _masked(x: Array, mask: Mask) -> Array:
     xp = array_module(x)
     x = xp.ascontiguousarray(x)
     y = xp.empty_like(x)
@@ -72,12 +76,12 @@ def _masked(x: Any, mask: Mask) -> Any:
         launch("dropout", "dropout", x.dtype, -(-x.size // 4), x, y, x.size, *rest)
         return y
     axes = [(1, False)] * (_MOST_AXES - len(mask.axes)) + mask.axes
-    steps, step = [], 1
+    strides, stride = [], 1
     for size, own in reversed(axes):
-        steps.append(step if own else 0)
-        step *= size if own else 1
+        strides.append(stride if own else 0)
+        stride *= size if own else 1
     launch(
         "dropout", "dropout_together", x.dtype, x.size, x, y, x.size,
-        *(size for size, _ in axes[1:]), *reversed(steps), *rest,
+        *(size for size, _ in axes[1:]), *reversed(strides), *rest,
     )  # fmt: skip
     return y

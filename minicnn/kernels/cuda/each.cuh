@@ -1,11 +1,11 @@
-// Each number of (rows, channels) by itself: y[at] = f(x[at], own), or f(a[at], b[at], own) of two
+// Each element of (rows, channels) by itself: y[at] = f(x[at], own), or f(a[at], b[at], own) of two
 // arrays, with what belongs to its channel in own[0], own[1] ... y may be one of the arrays.
 //
 // A thread has the same channels in all its rows, and reads what belongs to them once.
 
 #include "run.cuh"
 
-// Arrays (channels,), each null where all its numbers are 0.
+// Arrays (channels,), each null if all its elements are 0.
 template <int COUNT> struct OfChannels { const real* arrays[COUNT]; };
 
 const int EACH_AHEAD = 2;  // rows that are read before any is written

@@ -1,10 +1,9 @@
-"""Kernels in CUDA C: compiled when they are first used, once for each dtype, and launched.
+"""Kernels in CUDA C: compiled when they are first used, once per dtype, and launched.
 
 A kernel is written for two number types: `stored`, in which large arrays lie in memory, and `real`,
-in which it calculates and in which what belongs to channels or weights is kept. They are the same,
-float or double, but for numbers of 16 bits, which are calculated with in float. A kernel goes
-through its numbers in steps of the whole grid, so that it gives the same with any number of
-threads.
+in which it calculates and in which what belongs to channels or weights is kept. Both are float, or
+both double; only numbers of 16 bits are calculated in float. The threads of a kernel stride over
+its elements, each by the number of all threads, so results do not depend on how many there are.
 """
 
 import re
@@ -15,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from minicnn.backend import array_module
+from minicnn.typing import Array
 
 THREADS_PER_BLOCK = 256
 # More blocks than this are not needed to fill any GPU of today (an H200 runs 132 x 8 of them at a
-# time); a thread then has more than one number to work on.
+# time); a thread then has more than one element to work on.
 MOST_BLOCKS = 1 << 14
 
 # dtype: (stored, real)
@@ -31,7 +31,7 @@ _TYPES = {
 
 
 def source(name: str, dtype: str) -> str:
-    """The text of NAME.cu with what it includes, for arrays of `dtype`."""
+    """The text of NAME.cu, with what it includes, for arrays of `dtype`; `name` is NAME."""
     stored, real = _TYPES[dtype]
     seen: set[str] = set()
     texts = [_with_includes("numbers.cuh", seen), f"typedef {stored} stored;",
@@ -63,11 +63,12 @@ def _function(xp: Any, file: str, kernel: str, dtype: str) -> Any:
 
 
 def launch(file: str, kernel: str, dtype: Any, threads: int, *arguments: Any) -> None:
-    """Run `kernel` of FILE.cu on at least as many threads, or on the most that pay.
+    """Run a kernel on at least `threads` threads, or on the most that pay.
 
     Args:
+        file, kernel: a source file, without its .cu, and the name of the kernel in it.
         dtype: of the arrays that are `stored`.
-        threads: numbers to work on.
+        threads: elements, or runs of them, to work on.
         arguments: see `launch_blocks`.
     """
     blocks = max(1, min(MOST_BLOCKS, -(-threads // THREADS_PER_BLOCK)))
@@ -75,10 +76,16 @@ def launch(file: str, kernel: str, dtype: Any, threads: int, *arguments: Any) ->
 
 
 def launch_runs(
-    file: str, kernel: str, like: Any, *arguments: Any, most: int | None = None
+    file: str, kernel: str, like: Array, *arguments: Any, most: int | None = None
 ) -> None:
-    """Run `kernel` of FILE.cu on a thread for each 16 bytes of `like`, as run.cuh moves them, or on
-    the `most` that pay; not at all where there are none."""
+    """Run a kernel on one thread per 16 bytes of `like`, as run.cuh moves them, or on the `most`
+    that pay; not at all if `like` is empty.
+
+    Args:
+        file, kernel: as for `launch`.
+        like: of the dtype of the arrays that are `stored`.
+        arguments: see `launch_blocks`.
+    """
     if like.size:
         runs = -(-like.size * like.dtype.itemsize // 16)
         launch(file, kernel, like.dtype, runs if most is None else min(runs, most), *arguments)
@@ -92,13 +99,15 @@ def launch_blocks(
     *arguments: Any,
     threads_per_block: int | None = None,
 ) -> None:
-    """Run `kernel` of FILE.cu on so many blocks.
+    """Run a kernel on `blocks` blocks.
 
     Args:
+        file, kernel: as for `launch`.
+        dtype: of the arrays that are `stored`.
         arguments: arrays on the device; integers, which are 32 bits wide there; numbers of
             type `real` as NumPy scalars; None for a null pointer; a struct as a NumPy array
             without axes, of a structured dtype.
-        threads_per_block: `THREADS_PER_BLOCK` where not given.
+        threads_per_block: default: `THREADS_PER_BLOCK`.
     """
     xp = next(array_module(a) for a in arguments if hasattr(a, "shape") and a.shape != ())
     function = _function(xp, file, kernel, str(np.dtype(dtype)))

@@ -1,14 +1,15 @@
-// Products of small matrices on the tensor cores of GPUs of compute capability 8.0 (Ampere) or later.
+// Products of small matrices on the tensor cores of GPUs of compute capability 8.0 (Ampere) or
+// later.
 //
 // A warp, 32 threads, multiplies A (16, depth) with B (depth, 8) and adds the sums, in float, to
-// C (16, 8). Its numbers lie spread over the registers of the threads; with g = lane / 4 and
+// C (16, 8). Their elements lie spread over the registers of the threads; with g = lane / 4 and
 // t = lane % 4, a thread holds
 //
-//     numbers of 16 bits, depth 16, two neighbours in one register, the first in its lower half:
+//     16 bits, depth 16, two neighbours in one register, the first in its lower half:
 //         a[0]  A[g    ][2 t ..]         a[2]  A[g    ][2 t + 8 ..]
 //         a[1]  A[g + 8][2 t ..]         a[3]  A[g + 8][2 t + 8 ..]
 //         b0    B[2 t ..][g]             b1    B[2 t + 8 ..][g]
-//     TF32, depth 8, one in a register:
+//     TF32, depth 8, one per register:
 //         a[0]  A[g    ][t]              a[2]  A[g    ][t + 4]
 //         a[1]  A[g + 8][t]              a[3]  A[g + 8][t + 4]
 //         b0    B[t][g]                  b1    B[t + 4][g]
@@ -52,8 +53,8 @@ __device__ inline void mma_tf32(float (&sum)[4], const unsigned (&a)[4], unsigne
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// Four matrices (8, 8) of 16-bit numbers from shared memory: lane 8 i + r gives the address of row r
-// of matrix i, 16 bytes; a thread gets of matrix i the numbers [g][2 t], [g][2 t + 1].
+// Four matrices (8, 8) of 16-bit numbers from shared memory: lane 8 i + r gives the address of row
+// r of matrix i, 16 bytes; a thread gets the elements [g][2 t] and [g][2 t + 1] of matrix i.
 __device__ inline void load_matrices(unsigned (&to)[4], const void* row)
 {
     asm volatile("{ .reg .u64 wide; .reg .u32 address; cvta.to.shared.u64 wide, %4;"
@@ -62,7 +63,7 @@ __device__ inline void load_matrices(unsigned (&to)[4], const void* row)
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "l"(row) : "memory");
 }
 
-// The same, but of each matrix [2 t][g] and [2 t + 1][g].
+// The same, but the elements [2 t][g] and [2 t + 1][g] of each matrix.
 __device__ inline void load_matrices_transposed(unsigned (&to)[4], const void* row)
 {
     asm volatile("{ .reg .u64 wide; .reg .u32 address; cvta.to.shared.u64 wide, %4;"
@@ -96,10 +97,10 @@ __device__ inline unsigned rounded_to_tf32(float value)
 
 #endif
 
-// For each type of factor: the depth of its products, how it is made of what lies in memory 16 bytes
-// at a time, how a (16, depth) fragment is read from shared memory, and the product itself.
+// For each type of factor: the depth of its products, how it is made of what lies in memory 16
+// bytes at a time, how a (16, depth) fragment is read from shared memory, and the product itself.
 //
-// Shared memory holds lines of neighbouring numbers, `stride` apart: with `k_fast` the numbers along
+// Shared memory holds lines of neighbouring elements, `stride` apart: with `k_fast` elements along
 // the sum are neighbours, without it those along the rows (or columns) of the result.
 struct HalfFactor {
     static const int DEPTH = 16;

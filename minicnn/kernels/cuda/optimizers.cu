@@ -1,14 +1,14 @@
-// The steps of the optimizers, and the gathering of their gradients: one thread a number.
+// The update rules of the optimizers, and the gathering of their gradients: one thread per element.
 //
-// rates: what changes from step to step, on the device, so that a captured step finds the new ones:
-// the factor of the step, and what the first `decaying` weights are multiplied by before it.
-// apply_if: where it points to false, nothing changes; it may be null.
+// rates: what changes from one training step to the next, on the device, so that a captured
+// training step finds the new ones: the factor of the update, and what the first `decaying` weights
+// are multiplied by before it. apply_if: if it points to false, nothing changes; it may be null.
 //
-// Indices are unsigned: the last of 2^31 - 1 numbers plus the threads would not fit into an int.
+// Indices are unsigned: the last of 2^31 - 1 elements plus the threads would not fit into an int.
 
 __device__ inline bool left_out(const bool* apply_if) { return apply_if && !*apply_if; }
 
-// w <- w - rate g, or m <- momentum m - rate g, w <- w + m; m may be null, without momentum.
+// w <- w - rate g, or m <- momentum m - rate g, w <- w + m; m is null without momentum.
 __global__ void sgd(
     real* __restrict__ w, const real* __restrict__ g, real* __restrict__ m,
     const real* __restrict__ rates, const bool* __restrict__ apply_if,
@@ -30,8 +30,8 @@ __global__ void sgd(
     }
 }
 
-// v <- rho v + (1 - rho) g^2, w <- w - rate g / sqrt(v + epsilon). m may be null, without momentum;
-// average, of g, may be null, not centered.
+// v <- rho v + (1 - rho) g^2, w <- w - rate g / sqrt(v + epsilon). m is null without momentum, the
+// average of g unless centered.
 __global__ void rmsprop(
     real* __restrict__ w, const real* __restrict__ g, real* __restrict__ v, real* __restrict__ m,
     real* __restrict__ average, const real* __restrict__ rates, const bool* __restrict__ apply_if,
@@ -61,7 +61,7 @@ __global__ void rmsprop(
 }
 
 // m <- m + (1 - beta_1)(g - m), v <- v + (1 - beta_2)(g^2 - v), w <- w - rate m / (sqrt(v) +
-// epsilon), with the largest v so far where there is one: it may be null.
+// epsilon), with the largest v so far instead of v unless that is null.
 __global__ void adam(
     real* __restrict__ w, const real* __restrict__ g, real* __restrict__ m, real* __restrict__ v,
     real* __restrict__ largest, const real* __restrict__ rates, const bool* __restrict__ apply_if,
@@ -87,10 +87,10 @@ __global__ void adam(
     }
 }
 
-// flat[from .. end) <- arrays of which number k lies at [start_k, stop_k), and 0 in between. Their
+// flat[from .. end) <- arrays, of which the k-th lies at [start_k, stop_k), and 0 in between. Their
 // addresses are arguments of the kernel: a table of them on the device would have to be copied
-// there in each step, from memory of the host that is no longer the same when a captured step runs
-// again. Where there are fewer than 16, the starts of the others are the end.
+// there in each training step, from host memory that has changed when a captured one runs again. If
+// there are fewer than 16 arrays, the starts of the others are the end.
 #define LOOK_AT(k) if (at >= start##k) source = a##k, start = start##k, stop = stop##k;
 
 __global__ void gather(

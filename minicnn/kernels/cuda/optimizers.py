@@ -1,68 +1,84 @@
-"""The steps of the optimizers in one kernel each, and the gathering of arrays.
-
-The generic versions are the `update` of each optimizer in `minicnn.optimizers`, weight decay before
-it, and `Arena.gather`.
-"""
+"""The update rules of the optimizers in one kernel each, and the gathering of arrays."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from minicnn.backend import array_module
 from minicnn.kernels.cuda.launch import launch
+from minicnn.kernels.optimizers import Rate, Rates
+from minicnn.typing import Array
 
 _MOST_SOURCES = 16  # of `gather` in optimizers.cu
 
 
-class Step(NamedTuple):
-    """What the steps of all optimizers take.
-
-    Attributes:
-        w: weights, (numbers,), changed in place.
-        g: their gradient, (numbers,).
-        rates: the factor of the step, and that of the weights before it, (2,).
-        decaying: so many weights, from the first on, are multiplied by the latter.
-        apply_if: an array of one boolean on the device: where it is False, nothing changes.
-    """
-
-    w: Any
-    g: Any
-    rates: Any
-    decaying: int
-    apply_if: Any = None
+def sgd(
+    w: Array,
+    g: Array,
+    m: Array | None,
+    rate: Rate,
+    momentum: float,
+    nesterov: bool,
+    scratch: Array | None = None,
+) -> None:
+    """As the generic one (w, g, m, rate, momentum, nesterov); no scratch is needed."""
+    _launch("sgd", w, g, [m], rate, [momentum], int(nesterov))
 
 
-def sgd(step: Step, m: Any, momentum: float, nesterov: bool) -> None:
-    """`SGD.update`; m is None without momentum."""
-    _launch("sgd", step, [m], [momentum], int(nesterov))
+def rmsprop(
+    w: Array,
+    g: Array,
+    v: Array,
+    m: Array | None,
+    average: Array | None,
+    rate: Rate,
+    rho: float,
+    momentum: float,
+    epsilon: float,
+    scratch: Array | None = None,
+) -> None:
+    """As the generic one (w, g, v, m, average, rate, rho, momentum, epsilon); no scratch is
+    needed."""
+    _launch("rmsprop", w, g, [v, m, average], rate, [rho, 1.0 - rho, momentum, epsilon])
 
 
-def rmsprop(step: Step, v: Any, m: Any, average: Any, rho: float, momentum: float,
-            epsilon: float) -> None:  # fmt: skip
-    """`RMSprop.update`; m is None without momentum, the average gradient where not centered."""
-    _launch("rmsprop", step, [v, m, average], [rho, 1.0 - rho, momentum, epsilon])
+def adam(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    largest: Array | None,
+    rate: Rate,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+    scratch: Array | None = None,
+) -> None:
+    """As the generic one (w, g, m, v, largest, rate, beta_1, beta_2, epsilon); no scratch is
+    needed."""
+    _launch("adam", w, g, [m, v, largest], rate, [1.0 - beta_1, 1.0 - beta_2, epsilon])
 
 
-def adam(step: Step, m: Any, v: Any, largest: Any, beta_1: float, beta_2: float,
-         epsilon: float) -> None:  # fmt: skip
-    """`Adam.update`; the largest v so far is None without amsgrad."""
-    _launch("adam", step, [m, v, largest], [1.0 - beta_1, 1.0 - beta_2, epsilon])
-
-
-def _launch(kernel: str, step: Step, slots: list[Any], numbers: list[float], *flags: int) -> None:
-    w, g, rates, decaying, apply_if = step
+def _launch(
+    kernel: str,
+    w: Array,
+    g: Array,
+    slots: list[Array | None],
+    rate: Rate,
+    factors: list[float],
+    *flags: int,
+) -> None:
+    if not isinstance(rate, Rates):  # of an `update` that calls the library's: no decay here
+        values = array_module(w).ones(2, w.dtype)
+        values[:1] = rate
+        rate = Rates(values)
+    apply_if = None if rate.apply_if is None else rate.apply_if.reshape(1)
     launch(
-        "optimizers", kernel, w.dtype, w.size, w, g, *slots, rates,
-        None if apply_if is None else apply_if.reshape(1), w.size, decaying,
-        *map(w.dtype.type, numbers), *flags,
+        "optimizers", kernel, w.dtype, w.size, w, g, *slots, rate.values, apply_if, w.size,
+        rate.decaying, *map(w.dtype.type, factors), *flags,
     )  # fmt: skip
 
 
-def gather(flat: Any, arrays: Sequence[Any], places: Sequence[slice]) -> None:
-    """Arrays of one dtype to their places in a flat one, which is 0 between them.
-
-    Args:
-        places: rising, without overlap; each as long as its array.
-    """
+def gather(flat: Array, arrays: Sequence[Array], places: Sequence[slice]) -> None:
+    """As the generic one (flat, arrays, places), sixteen arrays per kernel."""
     xp = array_module(flat)
     sources = [
         (xp.ascontiguousarray(array.reshape(-1)), place.start, place.start + array.size)

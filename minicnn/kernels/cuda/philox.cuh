@@ -1,7 +1,7 @@
-// Random numbers without a state to go through: Philox4x32-10 makes four words of 32 bits out of a
-// counter (which numbers?) and a key (of which generator?). Salmon et al., "Parallel random numbers:
-// as easy as 1, 2, 3" (2011). A number depends on its place alone, not on the thread that makes it,
-// and can be made again instead of being kept.
+// Random numbers without a running state: Philox4x32-10 makes four words of 32 bits out of a
+// counter (which numbers?) and a key (of which generator?). Salmon et al., "Parallel random
+// numbers: as easy as 1, 2, 3" (2011). A number depends on its place alone, not on the thread that
+// makes it, and can be made again instead of being kept.
 
 struct Words {
     unsigned at[4];
@@ -21,8 +21,8 @@ __device__ inline Words philox(Words counter, unsigned key0, unsigned key1)
     return counter;
 }
 
-// Words number `four` of a draw: those of one counter. `pass` lies in memory, as a captured graph
-// keeps its other arguments as they were.
+// The words of counter `four` of a draw. `pass` lies in memory, as a captured graph keeps its other
+// arguments as they were.
 __device__ inline Words words_of_draw(
     int four, int key0, int key1, const unsigned long long* pass, int draw)
 {
@@ -31,9 +31,9 @@ __device__ inline Words words_of_draw(
     return philox(counter, key0, key1);
 }
 
-// Which numbers of a draw are made of which words. A run of 32 threads makes 32 n numbers side by
-// side out of its counters, n = 4 of one word each or n = 2 of two, and number i of each thread lies
-// beside that of its neighbour, so that reads and writes are runs of memory.
+// Which numbers of a draw are made of which words. A run of 32 threads makes 32 n neighbouring
+// numbers out of its counters, n = 4 of one word each or n = 2 of two, and number i of each thread
+// lies beside that of its neighbour, so that reads and writes are runs of memory.
 
 __device__ inline int counters_for(int numbers, int n) { return ((numbers - 1) / (32 * n) + 1) * 32; }
 

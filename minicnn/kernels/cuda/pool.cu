@@ -1,7 +1,7 @@
-// Maximum over windows, and its gradient. A thread has a run of neighbouring channels, or one of
-// them, and its neighbour the next.
+// Maximum over windows, and its gradient. A thread has a run of neighbouring channels, or one
+// channel, and its neighbour the next.
 //
-// Images are (N, H, W, C), outputs (N, OH, OW, C). Window (p, q) looks at the rows p sh - top + i,
+// Images are (N, H, W, C), outputs (N, OH, OW, C). Window (p, q) reads the rows p sh - top + i,
 // i = 0 .. kh - 1, and the columns q sw - left + j. Tap (i, j) has the number i kw + j.
 
 #include "run.cuh"
@@ -51,8 +51,8 @@ __device__ void make_y(
     }
 }
 
-// y: the largest number of each window; NaN where there is one. tap: which of them it is, of
-// equals the first, down the columns with `columns_first`, else along the rows. tap may be null.
+// y: the largest element of each window; NaN if there is one. tap: which element that is, of equal
+// ones the first, down the columns with `columns_first`, else along the rows; tap may be null.
 __global__ void max_pool(
     const stored* __restrict__ x, stored* __restrict__ y, short* __restrict__ tap, unsigned outputs,
     Pool s, int columns_first)

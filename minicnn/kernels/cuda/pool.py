@@ -1,7 +1,6 @@
-"""`max_pool` and its gradient in one kernel each; what they are is told in `kernels/pool.py`."""
+"""`max_pool` and its gradient in one kernel each."""
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -9,6 +8,7 @@ from minicnn.backend import array_module, is_array
 from minicnn.kernels import pool
 from minicnn.kernels.cuda.launch import launch_runs
 from minicnn.kernels.windows import Window
+from minicnn.typing import Array
 
 # `Pool` of pool.cu.
 _POOL = np.dtype(
@@ -22,8 +22,9 @@ _POOL = np.dtype(
 )  # fmt: skip
 
 
-def max_pool(x: Any, window: Window, with_index: bool = False) -> tuple[Any, Any]:
-    """As the generic one; the index is the number of a window's tap, (N, OH, OW, C) of int16."""
+def max_pool(x: Array, window: Window, with_index: bool = False) -> tuple[Array, Array]:
+    """As the generic one (x, window, with_index); the index is the number of a window's tap,
+    (N, OH, OW, C) of int16."""
     xp = array_module(x)
     n, h, w, c = x.shape
     oh, ow = window.output_size(h, w)
@@ -37,9 +38,9 @@ def max_pool(x: Any, window: Window, with_index: bool = False) -> tuple[Any, Any
     return y, tap
 
 
-def max_pool_gradient(dy: Any, tap: Any, x_shape: tuple[int, ...], window: Window) -> Any:
-    """As the generic one, from the taps of `max_pool`."""
-    if not is_array(tap) or tap.dtype != "int16":  # there were more numbers than indices
+def max_pool_gradient(dy: Array, tap: Array, x_shape: tuple[int, ...], window: Window) -> Array:
+    """As the generic one (dy, tap, x_shape, window), from the taps of `max_pool`."""
+    if not is_array(tap) or tap.dtype != "int16":  # there were more elements than indices
         generic = pool.max_pool_gradient.__wrapped__  # type: ignore[attr-defined]
         return generic(dy, tap, x_shape, window)
     xp = array_module(dy)
@@ -51,7 +52,7 @@ def max_pool_gradient(dy: Any, tap: Any, x_shape: tuple[int, ...], window: Windo
     return dx
 
 
-@lru_cache(maxsize=1024)  # the same at every step
+@lru_cache(maxsize=1024)  # the same at every training step
 def _as_struct(image: tuple[int, ...], output: tuple[int, ...], window: Window) -> np.ndarray:
     (top, _), (left, _) = window.pads(*image[:2])
     return np.array((*image, *output, *window.size, *window.strides, top, left), _POOL)

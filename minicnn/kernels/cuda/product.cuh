@@ -1,12 +1,12 @@
-// A product of matrices, C (rows, columns) = A (rows, K) B (K, columns), of which the factors are
-// given by objects that fetch pieces of them: no matrix has to lie in memory as such.
+// A product of matrices, C (rows, columns) = A (rows, K) B (K, columns), whose factors are given by
+// objects that fetch pieces of them: no matrix has to lie in memory as such.
 //
-// A block of threads makes a tile of C, `HEIGHT` rows and `WIDTH` columns. Of the sum over K it takes
-// a few numbers at a time, `DEPTH`, into shared memory, from where every number is read by many
-// threads. There is room for two such slices: while one is multiplied, the next is on its way from
-// memory to registers, and goes to shared memory after that. All goes in runs of 16 bytes.
+// A block of threads makes a tile of C, `HEIGHT` rows and `WIDTH` columns. It takes a few terms of
+// the sum over K at a time, `DEPTH`, into shared memory, where many threads read each element.
+// There is room for two such slices: while one is multiplied, the next is on its way from memory to
+// registers, and goes to shared memory after that. All moves in runs of 16 bytes.
 
-// Neighbouring numbers, moved 16 bytes at a time.
+// Neighbouring elements, moved 16 bytes at a time.
 template <class Number, int WORDS> union Run {
     uint4 words[WORDS];
     Number numbers[WORDS * 16 / sizeof(Number)];
@@ -57,13 +57,13 @@ template <class Factor> struct on_tensor_cores { static const bool value = true;
 template <> struct on_tensor_cores<float> { static const bool value = false; };
 template <> struct on_tensor_cores<double> { static const bool value = false; };
 
-// A slice of one factor, (OUTER, DEPTH) numbers, as the threads fetch it and as it lies in shared
-// memory. OUTER is along the rows of A or the columns of B. In memory neighbours are along the sum
+// A slice of one factor, (OUTER, DEPTH), as the threads fetch it and as it lies in shared memory.
+// OUTER is along the rows of A or the columns of B. In memory neighbours are along the sum
 // (`K_FAST`) or along OUTER; a thread fetches `EACH` runs, at one place of as many such lines.
 //
-// Tensor cores take the lines as they are. For the others all lines lie along OUTER, since a thread
-// there multiplies 4 neighbours at once. Lines are a little longer than needed, so that what a warp
-// reads at once lies in different banks: these are 32, of 4 bytes each.
+// Tensor cores take the lines as they are. For other products all lines lie along OUTER, since a
+// thread multiplies 4 neighbours at once. Lines are a little longer than needed, so that what a
+// warp reads at once lies in different banks; there are 32 banks of 4 bytes each.
 template <class Factor, int OUTER, bool K_FAST, int THREADS> struct Slice {
     static const int V = 16 / sizeof(Factor);
     static const int DEPTH = 4 * V;
@@ -91,7 +91,7 @@ template <class Factor, int OUTER, bool K_FAST, int THREADS> struct Slice {
     }
 };
 
-// The sums of a tile on tensor cores: warps beside each other, each with 32 columns or all.
+// The sums of a tile on tensor cores: warps side by side, each with 32 columns or all.
 template <class Factor, int HEIGHT, int WIDTH> struct TensorSums {
     static const int WARP_ROWS = HEIGHT == 128 && (WIDTH == 128 || WIDTH == 16) ? 64 : 32;
     static const int WARP_COLUMNS = WIDTH < 32 ? WIDTH : 32;
@@ -134,7 +134,7 @@ template <class Factor, int HEIGHT, int WIDTH> struct TensorSums {
         }
     }
 
-    // What lies spread over the threads of a warp goes through shared memory, 16 rows at a time, so
+    // Sums that are spread over the threads of a warp go through shared memory, 16 rows at a time, so
     // that each thread writes neighbours.
     template <class Results> __device__ void hand_over(void* memory, const Results& results)
     {
@@ -163,7 +163,7 @@ template <class Factor, int HEIGHT, int WIDTH> struct TensorSums {
 };
 
 // The sums of a tile by plain multiplications and additions: each thread has 8 rows, in two fours
-// half a tile apart, and as many columns, or only one four of them.
+// half a tile apart, and 8 columns likewise, or only one four of them.
 template <class Factor, int HEIGHT, int WIDTH> struct ExactSums {
     static const int FOURS = WIDTH == 128 ? 2 : 1, ACROSS = WIDTH / FOURS / 4;
     static const int THREADS = HEIGHT / 8 * ACROSS;
@@ -220,9 +220,9 @@ template <class Factor, int HEIGHT, int WIDTH> struct SumsOf<Factor, HEIGHT, WID
 // The tile of C to which `a` and `b` are directed, with the part of the sum from `begin` to `end`.
 // A and B have the members
 //     Slice           of their factor
-//     Fetched         Run of numbers as they lie in memory
+//     Fetched         Run of elements as they lie in memory
 //     fetch(k, to)    what the calling thread has to fetch of the slice that begins at k
-// and outside the matrices, as beyond its last row, give zeros.
+// and give zeros outside the matrices, such as beyond the last row.
 template <class Factor, int HEIGHT, int WIDTH, class A, class B, class Results>
 __device__ void multiply_tile(A& a, B& b, const Results& results, int begin, int end)
 {

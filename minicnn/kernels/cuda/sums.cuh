@@ -1,7 +1,7 @@
-// Sums over each channel of (rows, channels), in two stages: blocks sum shares of the rows, then
-// one block a channel sums their results; both in a fixed order, so that the bits are the same each
-// time. Two sums are made at once, in double precision: memory is what takes the time. So that
-// enough of it is under way, a thread reads runs of neighbours, of several rows before it sums any.
+// Sums per channel of (rows, channels), in two stages: blocks sum groups of rows, then one block
+// per channel sums their results; both in a fixed order, so that the bits are the same each time.
+// Two sums are made at once, in double precision: memory is what takes the time. To keep it busy, a
+// thread reads runs of neighbours, of several rows before it sums any.
 
 #include "run.cuh"
 
@@ -13,10 +13,10 @@ struct Summands {
     double first, second;
 };
 
-// partial[group][which][channel]: over each group of rows the two sums of
-// f(a[at], b[at], own(channel)), of which the first is written to out[at] besides, unless that is
-// null. A block takes as many runs of neighbouring channels as it has threads, or all, and as many
-// rows at a time as fit beside each other.
+// partial[group][which][channel]: over each group of rows the two sums of f(a[at], b[at],
+// own(channel)), whose first summand is also written to out[at], unless out is null. A block takes
+// as many runs of neighbouring channels as it has threads, or all, and as many rows at a time as
+// fit beside each other.
 template <int N, class Own, class Function>
 __device__ void sum_runs(
     const stored* a, const stored* b, stored* out, double* partial, int rows, int channels,

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import Convolution, convolutions, image_sizes, numbers, windows
+from strategies import ConvolutionCase, convolutions, image_sizes, numbers, windows, with_groups
 
 from minicnn import backend
 from minicnn.dtypes import dtype_of
 from minicnn.kernels import conv, conv_im2col, conv_winograd
+from minicnn.kernels.cuda import conv_im2col as cuda_im2col
 from minicnn.kernels.cuda import conv_implicit, launch, pool
-from minicnn.kernels.windows import Window
+from minicnn.kernels.windows import Convolution
 from minicnn.layers import Conv2D
 
 on_the_cpu = pytest.mark.skipif(cuda_on_cpu.compiler() is None, reason="there is no C++ compiler")
@@ -58,9 +59,9 @@ def larger_convolutions(draw):
     channels = draw(st.sampled_from([1, 3, 4, 8, 16, 20, 32]))
     filters = draw(st.sampled_from([1, 8, 10, 16, 24, 36, 64, 72, 136]))
     size = draw(image_sizes(window, extra=6))
-    return Convolution(
-        window, (draw(st.integers(1, 5)), *size, groups * channels), groups, groups * filters,
-        draw(st.integers(0, 1000)),
+    return ConvolutionCase(
+        with_groups(window, groups), (draw(st.integers(1, 5)), *size, groups * channels),
+        groups * filters, draw(st.integers(0, 1000)),
     )  # fmt: skip
 
 
@@ -75,13 +76,13 @@ def by_implicit_product(case, form, x, w, dy):
     """y, dw, dx."""
     with pytest.MonkeyPatch.context() as patch, cuda_on_cpu.installed():
         patch.setattr(backend, "_tensor_float_32", form.in_tf32)
-        y, kept = conv_implicit.forward(x, w, case.window, case.groups, keep=True)
-        return y, *conv_implicit.gradients(dy, kept, w, x.shape, case.window, case.groups)
+        y, kept = conv_implicit.forward(x, w, case.window, keep=True)
+        return y, *conv_implicit.gradients(dy, kept, w, x.shape, case.window)
 
 
 def by_im2col(case, x, w, dy):
-    y, kept = conv_im2col.forward(x, w, case.window, case.groups, keep=True)
-    return y, *conv_im2col.gradients(dy, kept, w, x.shape, case.window, case.groups)
+    y, kept = conv_im2col.forward(x, w, case.window, keep=True)
+    return y, *conv_im2col.gradients(dy, kept, w, x.shape, case.window)
 
 
 def check(results, expected, form, w):
@@ -108,14 +109,14 @@ def test_all_kinds(form, case):
 # blocks that are wanted, slices that make a part of a sum
 TILINGS = {"wide tiles": (1, 1 << 20), "parts of sums": (40, 1), "parts and wide tiles": (5, 1)}
 CASES = {
-    "same": Convolution(Window((3, 3), padding="same"), (3, 8, 7, 16), 1, 80, 0),
-    "first layer": Convolution(Window((3, 3)), (3, 9, 8, 3), 1, 24, 1),
-    "stride": Convolution(Window((3, 3), (2, 2), "same"), (2, 9, 8, 8), 1, 72, 2),
-    "gaps": Convolution(Window((1, 2), (3, 3)), (2, 7, 8, 5), 1, 3, 3),
-    "dilation": Convolution(Window((3, 2), (2, 3), "same", (2, 2)), (2, 9, 8, 4), 1, 6, 4),
-    "groups": Convolution(Window((2, 2)), (2, 6, 7, 24), 3, 48, 5),
-    "pointwise": Convolution(Window((1, 1)), (2, 8, 9, 72), 1, 136, 6),
-    "larger than the image": Convolution(Window((5, 5), padding="same"), (2, 2, 3, 8), 1, 8, 7),
+    "same": ConvolutionCase(Convolution((3, 3), padding="same"), (3, 8, 7, 16), 80, 0),
+    "first layer": ConvolutionCase(Convolution((3, 3)), (3, 9, 8, 3), 24, 1),
+    "stride": ConvolutionCase(Convolution((3, 3), (2, 2), "same"), (2, 9, 8, 8), 72, 2),
+    "gaps": ConvolutionCase(Convolution((1, 2), (3, 3)), (2, 7, 8, 5), 3, 3),
+    "dilation": ConvolutionCase(Convolution((3, 2), (2, 3), "same", (2, 2)), (2, 9, 8, 4), 6, 4),
+    "groups": ConvolutionCase(Convolution((2, 2), groups=3), (2, 6, 7, 24), 48, 5),
+    "pointwise": ConvolutionCase(Convolution((1, 1)), (2, 8, 9, 72), 136, 6),
+    "large window": ConvolutionCase(Convolution((5, 5), padding="same"), (2, 2, 3, 8), 8, 7),
 }
 
 
@@ -182,9 +183,9 @@ def test_only_the_gradients_asked_for(name):
     x, w, dy = case.arrays("float32")
     _, dw, dx = by_implicit_product(case, form, x, w, dy)
     with cuda_on_cpu.installed():
-        y, kept = conv_implicit.forward(x, w, case.window, case.groups)
+        y, kept = conv_implicit.forward(x, w, case.window)
         assert kept is None and y.shape == case.y_shape
-        given = (w, x.shape, case.window, case.groups)
+        given = (w, x.shape, case.window)
         only_dx = conv_implicit.gradients(dy, None, *given, needs_dw=False)
         only_dw = conv_implicit.gradients(dy, x, *given, needs_dx=False)
     assert only_dx[0] is None and only_dw[1] is None
@@ -218,7 +219,7 @@ def test_what_is_not_a_number_stays_so():
     [
         ("conv_implicit.cuh", "Axis", conv_implicit._AXIS),
         ("conv_implicit.cuh", "Divisor", conv_implicit._DIVISOR),
-        ("conv_implicit.cuh", "Convolution", conv_implicit._STRUCT),
+        ("conv_implicit.cuh", "Geometry", conv_implicit._STRUCT),
         ("pool.cu", "Pool", pool._POOL),
     ],
 )
@@ -242,14 +243,14 @@ def test_nothing_divides_by_the_taps_that_are_not_there():
 
 
 @on_the_cpu
-def test_more_numbers_than_indices_take_the_generic_version(monkeypatch):
+def test_more_elements_than_indices_take_the_generic_version(monkeypatch):
     case = CASES["stride"]
     x, w, dy = case.arrays("float32")
     _, dw, dx = by_implicit_product(case, FORMATS[0], x, w, dy)
-    monkeypatch.setattr(conv_implicit, "MOST_NUMBERS", x.size)
+    monkeypatch.setattr(conv_implicit, "MOST_ELEMENTS", x.size)
     monkeypatch.setattr(conv_implicit, "_multiply", None)
     with cuda_on_cpu.installed():
-        given = (x.shape, case.window, case.groups)
+        given = (x.shape, case.window)
         again = conv_implicit.gradients(dy, x, w, *given)
     for one, other in zip((dw, dx), again, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
@@ -273,11 +274,39 @@ def test_tiles_are_narrow_where_there_are_few():
     assert tiling(27, 33, 9, 1, True) == ("64", 1)
 
 
-@pytest.mark.parametrize("window", [Window((3, 3)), Window((1, 1)), Window((3, 3), (2, 2))])
-def test_chosen_on_an_nvidia_gpu(window):
+@pytest.mark.parametrize("name", ["same", "pointwise", "stride"])
+def test_chosen_on_an_nvidia_gpu(name):
+    convolution = CASES[name].window
     with cuda_on_cpu.installed():
-        assert conv.choose_algorithm(window, (8, 16, 16, 64), 64) == "implicit"
-        assert conv.algorithm_for("im2col", window, (8, 16, 16, 64), 64) == "im2col"
+        assert conv.choose_algorithm(convolution, (8, 16, 16, 64), 64) == "implicit"
+        assert conv.algorithm_for("im2col", convolution, (8, 16, 16, 64), 64) == "im2col"
+
+
+def test_the_generic_version_where_that_in_cuda_c_does_not_fit():
+    """Not on a CPU, nor where float32 meets float64; Winograd's algorithm has no other."""
+    generic = [conv.ALGORITHMS[name] for name in ("im2col", "pointwise", "implicit", "winograd")]
+    assert generic == [conv_im2col] * 3 + [conv_winograd]
+    images, kernels = (
+        {name: np.zeros((1, 1, 1, 1), dtype_of(name)) for name in ("float16", "float32", "float64")}
+        for _ in range(2)
+    )
+
+    def versions(image, kernel, *others):
+        given = (images[image], kernels[kernel], *others)
+        return [conv.implementation(name, *given) for name in conv.ALGORITHMS]
+
+    assert versions("float32", "float32") == [conv.ALGORITHMS[name] for name in conv.ALGORITHMS]
+    in_cuda_c = {
+        "im2col": cuda_im2col, "pointwise": cuda_im2col, "implicit": conv_implicit,
+        "winograd": conv_winograd,
+    }  # fmt: skip
+    with cuda_on_cpu.installed():
+        for image, kernel in (("float32", "float32"), ("float16", "float32")):
+            expected = [in_cuda_c[name] for name in conv.ALGORITHMS]
+            assert versions(image, kernel) == versions(image, kernel, None) == expected
+        for image, kernel in (("float32", "float64"), ("float64", "float32")):
+            assert versions(image, kernel) == list(conv.ALGORITHMS.values())
+        assert versions("float32", "float32", images["float64"]) == list(conv.ALGORITHMS.values())
 
 
 def test_elsewhere_another_one_takes_its_place():
@@ -298,7 +327,7 @@ def test_elsewhere_another_one_takes_its_place():
 @pytest.mark.parametrize("channels", [3, 20])
 def test_generic_algorithms_on_numbers_of_16_bits(form, algorithm, channels):
     """They calculate in float32, with the kernel rounded to 16 bits."""
-    case = Convolution(Window((3, 3), padding="same"), (3, 8, 6, channels), 1, 10, 0)
+    case = ConvolutionCase(Convolution((3, 3), padding="same"), (3, 8, 6, channels), 10, 0)
     x, w, dy = arrays(case, form)
     expected = by_im2col(case, *map(form.rounded, (x, w, dy)))
     y = conv.conv2d(x, w, None, case.window, algorithm=algorithm)

@@ -12,7 +12,7 @@ from strategies import convolutions, grid_pools, numbers, pools
 
 from minicnn import Sequential, backend, dtype_policies
 from minicnn.dtypes import dtype_of, wide, widened
-from minicnn.kernels import activations, batchnorm, channels, conv_im2col, cross_entropy, pool
+from minicnn.kernels import activations, batchnorm, channels, conv, cross_entropy, pool
 from minicnn.kernels.cuda import channels as cuda_channels
 from minicnn.kernels.cuda import conv_im2col as cuda_conv
 from minicnn.kernels.cuda import launch
@@ -116,14 +116,15 @@ def test_max_pool_hands_on_what_is_not_a_number():
 def test_convolution(case, dtype, matrix_bytes):
     x, w, dy = case.arrays(dtype)
     w = widened(w)
-    window, groups = case.window, case.groups
+    window = case.window
 
     def run(x, w, dy):
-        y, kept = conv_im2col.forward(x, w, window, groups, keep=True)
-        dw, dx = conv_im2col.gradients(dy, kept, w, x.shape, window, groups)
-        only_dx = conv_im2col.gradients(dy, None, w, x.shape, window, groups, needs_dw=False)
+        im2col = conv.implementation("im2col", x, w)
+        y, kept = im2col.forward(x, w, window, keep=True)
+        dw, dx = im2col.gradients(dy, kept, w, x.shape, window)
+        only_dx = im2col.gradients(dy, None, w, x.shape, window, needs_dw=False)
         assert only_dx[0] is None and np.array_equal(only_dx[1], dx)
-        only_dw = conv_im2col.gradients(dy, kept, w, x.shape, window, groups, needs_dx=False)
+        only_dw = im2col.gradients(dy, kept, w, x.shape, window, needs_dx=False)
         assert only_dw[1] is None and np.array_equal(only_dw[0], dw)
         return y, dw, dx
 

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_optimizers import CASES, FakeWeight
+from optimizer_cases import CASES, FakeWeight
 
 from minicnn.kernels.cuda import launch
 from minicnn.kernels.cuda import optimizers as cuda
 from minicnn.optimizers import SGD, Adam, RMSprop
 from minicnn.optimizers.arena import Arena
+from minicnn.optimizers.on_device import step_on_device
 from minicnn.optimizers.schedules import ExponentialDecay
 
 pytestmark = pytest.mark.skipif(
@@ -41,7 +42,7 @@ class Twins:
         plain, ours = self.optimizers
         plain.apply({self.plain[name]: g for name, g in gradients.items()}, scale)
         with cuda_on_cpu.installed():
-            ours._step_on_device({self.ours[name]: g for name, g in gradients.items()}, scale)
+            step_on_device(ours, {self.ours[name]: g for name, g in gradients.items()}, scale)
         ours.iterations += 1
 
     def check(self):
@@ -86,11 +87,11 @@ def test_gradients_that_are_not_finite_reach_nothing_where_the_step_is_left_out(
     weight = FakeWeight(np.ones(3, "float32"))
     optimizer = Adam(0.1, weight_decay=0.1)
     with cuda_on_cpu.installed():
-        optimizer._step_on_device({weight: np.ones(3, "float32")}, None)
+        step_on_device(optimizer, {weight: np.ones(3, "float32")}, None)
         before = weight.value.copy()
-        optimizer._step_on_device({weight: np.full(3, np.nan, "float32")}, 1.0)
+        step_on_device(optimizer, {weight: np.full(3, np.nan, "float32")}, 1.0)
         np.testing.assert_array_equal(weight.value, before)
-        optimizer._step_on_device({weight: np.full(3, np.nan, "float32")}, None)
+        step_on_device(optimizer, {weight: np.full(3, np.nan, "float32")}, None)
         assert np.isnan(weight.value).all()
 
 
@@ -98,7 +99,7 @@ def test_amsgrad_hands_on_what_is_not_a_number():
     weight, optimizer = FakeWeight(np.ones(3)), Adam(0.1, amsgrad=True)
     with cuda_on_cpu.installed():
         for g in ([1.0, np.nan, 1.0], [1.0, 1.0, 1.0]):
-            optimizer._step_on_device({weight: np.array(g)}, None)
+            step_on_device(optimizer, {weight: np.array(g)}, None)
     assert np.isnan(optimizer._slots[weight]["velocity_hat"]).tolist() == [False, True, False]
 
 
@@ -119,7 +120,7 @@ def test_one_kernel_for_the_step_and_one_for_each_sixteen_gradients(monkeypatch)
     rates = []
     for _ in range(2):
         twins.step()
-        rates.append(twins.optimizers[1]._arenas[0].rates.copy())
+        rates.append(twins.optimizers[1].arenas[0].rates.copy())
     twins.check()
     first, second = launched[-8:-4], launched[-4:]
     assert first == second and [kernel for kernel, _ in first] == ["gather"] * 3 + ["adam"]
@@ -150,5 +151,5 @@ def test_an_update_that_was_replaced_is_called():
 
     weight = FakeWeight(np.zeros(3))
     with cuda_on_cpu.installed():
-        Slower(1.0)._step_on_device({weight: np.ones(3)}, None)
+        step_on_device(Slower(1.0), {weight: np.ones(3)}, None)
     np.testing.assert_array_equal(weight.value, -0.5)

@@ -12,8 +12,9 @@ from minicnn import backend
 from minicnn.dtypes import dtype_of
 from minicnn.kernels.cuda import launch
 from minicnn.kernels.cuda.dropout import Mask
+from minicnn.kernels.cuda.random import CounterGenerator
 from minicnn.kernels.dropout import dropout, dropout_gradient
-from minicnn.random import CounterGenerator, next_pass
+from minicnn.random import next_pass
 
 pytestmark = pytest.mark.skipif(
     cuda_on_cpu.compiler() is None, reason="there is no C++ compiler, nor the package ziglang"

@@ -1,0 +1,75 @@
+"""The table that `model.summary()` prints."""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from minicnn.typing import Shape
+
+if TYPE_CHECKING:
+    from minicnn.models import Model
+
+
+def model_summary(model: "Model", line_length: int | None = None) -> str:
+    """Layers with output shape, parameters and multiply-adds per image, and the totals.
+
+    Args:
+        model: any.
+        line_length: columns at most; default: as wide as needed.
+    """
+    heading = f"Model: {model.name!r}"
+    if not model.built:
+        names = ", ".join(layer.described for layer in model.layers)
+        return f"{heading} (not built: the input's shape is not known yet): {names}"
+    branched = any(
+        node.many_inputs or node.inputs != before
+        for node, before in zip(
+            model.graph.nodes,
+            [tuple(model.inputs), *(node.outputs for node in model.graph.nodes)],
+            strict=False,
+        )
+    )
+    header = ["Layer (type)", "Output shape", "Params", "Multiply-adds"]
+    rows = [header + (["Reads"] if branched else [])]
+    made_by = {t: t.source.name if t.source else "input" for t in model.inputs}
+    for node in model.graph.nodes:
+        layer = node.layer
+        outputs = [shape_text(t.shape) for t in node.outputs]
+        row = [
+            f"{layer.name} ({type(layer).__name__})" + ("" if layer.trainable else " [frozen]"),
+            ", ".join(outputs),
+            f"{layer.count_params():,}",
+            f"{layer.multiply_adds(node.input_shape):,}",
+        ]
+        rows.append(row + ([", ".join(made_by[t] for t in node.inputs)] if branched else []))
+        made_by.update((t, layer.name) for t in node.outputs)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    if line_length is not None:
+        widths[0] = max(12, widths[0] - max(0, sum(widths) + 2 * len(widths) - line_length))
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    lines = [heading, rule, table_line(rows[0], widths), rule]
+    lines += [table_line(row, widths) for row in rows[1:]]
+    total = model.count_params()
+    learned = sum(int(w.value.size) for w in model.trainable_weights)
+    size = sum(int(w.value.nbytes) for w in model.weights)
+    lines += [
+        rule,
+        f"Parameters: {total:,} ({size / 1024:,.1f} KB), {learned:,} trainable, "
+        f"{total - learned:,} not",
+        f"Multiply-adds: {model.multiply_adds():,} per image",
+    ]
+    return "\n".join(lines)
+
+
+def shape_text(shape: Shape) -> str:
+    """A shape such as (None, 32, 32, 3) as "(n, 32, 32, 3)"."""
+    return "(" + ", ".join("n" if s is None else str(s) for s in shape) + ")"
+
+
+def table_line(row: list[str], widths: list[int], numbers: Collection[int] = (2, 3)) -> str:
+    """The cells of a `row` side by side, cut where they are wider than `widths` say; the columns
+    `numbers` flush right."""
+    cells = []
+    for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
+        cell = cell if len(cell) <= width else cell[: width - 3] + "..."
+        cells.append(cell.rjust(width) if i in numbers else cell.ljust(width))
+    return "  ".join(cells).rstrip()

@@ -1,0 +1,491 @@
+"""`Trainer`: compile, fit, evaluate, predict.
+
+What happens to one batch is written out in `minicnn.training.step`.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from minicnn import activations, backend, losses, optimizers, random
+from minicnn.callbacks import Callback, CallbackList, History, LazyLogs
+from minicnn.dtypes import dtype_of, widened
+from minicnn.layers.base import Layer, with_inner_layers
+from minicnn.layers.seeded import SeededLayer
+from minicnn.losses import Loss
+from minicnn.metrics import Mean, Metric
+from minicnn.metrics import get as get_metric
+from minicnn.metrics import resolve as resolve_metric
+from minicnn.metrics.base import read_sums
+from minicnn.optimizers import LossScaleOptimizer
+from minicnn.parallel import one_blas_thread
+from minicnn.progress import ProgressBar
+from minicnn.training import out_of_memory
+from minicnn.training.batches import (
+    ArrayBatches,
+    Batch,
+    IteratorBatches,
+    batch_length,
+    make_batches,
+    split,
+    validation_batches,
+)
+from minicnn.training.capture import CapturedStep, graphs_are_possible
+from minicnn.training.data_checks import check_input_shapes, check_integer
+from minicnn.training.device_data import Outputs, keep_on_device
+from minicnn.training.step import predict_step, test_step, train_step
+from minicnn.typing import Array
+
+if TYPE_CHECKING:
+    from minicnn.models.graph import Graph
+
+WHOLE = sys.maxsize  # the batch size for arrays that are one batch
+
+
+class Trainer(Layer):
+    """What a model can do beside being a layer: learn, be measured, predict.
+
+    Attributes:
+        graph: of the model.
+        optimizer, loss: as `compile` made them; None before.
+        metric_identifiers: what `compile` was given as metrics.
+        stop_training: callbacks set it to end `fit` after the batch or epoch.
+    """
+
+    graph: "Graph"
+    optimizer: Any = None
+    loss: Any = None
+    metric_identifiers: Sequence[Any] = ()
+    stop_training = False
+    _metrics: list[Metric] | None = None
+    _generators: list[Any] = []
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Sequence[Any] | Any | None = None,
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """Say how the model learns and what is reported.
+
+        Args:
+            optimizer: name ("adam") or object.
+            loss: name ("sparse_categorical_crossentropy") or object.
+            metrics: names ("accuracy") or objects.
+            auto_scale_loss: whether the optimizer of a model that computes in float16 is made a
+                `LossScaleOptimizer`.
+
+        Raises:
+            ValueError: an unknown name (the message lists the near matches); no loss or no
+                optimizer; a model with several outputs.
+        """
+        self.check_one_output()
+        if loss is None:
+            raise ValueError(
+                "compile needs a loss, such as loss='sparse_categorical_crossentropy' for labels "
+                "0, 1, 2 ... or 'categorical_crossentropy' for one-hot targets"
+            )
+        if optimizer is None:
+            raise ValueError("compile needs an optimizer, such as optimizer='adam'; it got None")
+        self.optimizer = optimizers.get(optimizer)
+        if auto_scale_loss and self.compute_dtype == "float16":
+            self.optimizer = LossScaleOptimizer.around(self.optimizer)
+        self.loss = losses.get(loss)
+        chosen = metrics or []
+        self.metric_identifiers = list(chosen) if isinstance(chosen, (list, tuple)) else [chosen]
+        for identifier in self.metric_identifiers:
+            if identifier not in ("accuracy", "acc"):
+                get_metric(identifier)  # an unknown name is an error now, not at the first batch
+        self._metrics = None  # made at the first batch: "accuracy" depends on the targets
+        self._loss_tracker = Mean(name="loss")
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Sequence[Callback] | Callback | None = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
+    ) -> History:
+        """Train for `epochs - initial_epoch` passes over the data.
+
+        Args:
+            x: images (N, H, W, C), a list of arrays for several inputs, or an iterator of batches
+                (x, y) or (x, y, sample_weight). A GPU gets arrays once, where they take no more
+                than half of its free memory, and otherwise batch by batch.
+            y: targets (N,), (N, 1) or (N, classes); None with an iterator.
+            batch_size: images per training step; default: 32.
+            epochs: the number of the last epoch, counted from 1.
+            verbose: 0 silent; 1 or "auto" a progress bar, where the output is a terminal; 2 a line
+                per epoch.
+            callbacks: objects of `minicnn.callbacks`, or one.
+            validation_split: fraction of the end of the arrays to validate on.
+            validation_data: (x, y), (x, y, sample_weight) or an iterator of batches.
+            shuffle: a new order of the arrays each epoch.
+            class_weight: {label: weight of its samples in the loss}.
+            sample_weight: (N,) weights in the loss.
+            initial_epoch: epochs that are done already.
+            steps_per_epoch, validation_steps: batches per epoch; fewer where the data end before.
+            validation_batch_size: images per batch of validation; default: batch_size.
+            validation_freq: validate every so many epochs.
+
+        Returns:
+            `History`; its `history` is {"loss": [one per epoch], "val_loss": ..., ...}.
+
+        Raises:
+            RuntimeError: not compiled.
+            ValueError: data that do not fit each other or the model.
+        """
+        self._check_compiled("fit")
+        epochs = check_integer("epochs", epochs)
+        initial_epoch = check_integer("initial_epoch", initial_epoch, allow_zero=True)
+        validation_freq = check_integer("validation_freq", validation_freq)
+        if validation_split and validation_data is None:
+            (x, y, sample_weight), validation_data = split(x, y, sample_weight, validation_split)
+        batches = make_batches(x, y, sample_weight, batch_size, shuffle, steps_per_epoch)
+        self._get_ready_for(batches)
+        batches.weigh_classes(class_weight, self.dtype)
+        validation = None
+        if validation_data is not None:
+            validation = validation_batches(
+                validation_data, validation_batch_size or batch_size, validation_steps
+            )
+            self._get_ready_for(validation)
+        keep_on_device([batches, validation], self.dtype)
+        watchers = CallbackList(
+            callbacks, add_history=True, model=self,
+            epochs=epochs, steps=batches.steps, verbose=verbose,
+        )  # fmt: skip
+        progress = ProgressBar(verbose, epochs, batches.steps)
+        self.stop_training = False
+        self._generators = []  # `set_random_seed` before this fit governs it too
+        logs: dict[str, Any] = {}
+        train: Callable[..., None] = partial(train_step, self)
+        with one_blas_thread(), ExitStack() as stack:
+            if graphs_are_possible():  # only on a GPU
+                train = stack.enter_context(CapturedStep(self, train))
+            watchers.on_train_begin()
+            try:
+                for epoch in range(initial_epoch, epochs):
+                    watchers.on_epoch_begin(epoch)
+                    progress.begin_epoch(epoch)
+                    self.reset_metrics()
+                    for step, batch in enumerate(batches):
+                        watchers.on_train_batch_begin(step)
+                        with out_of_memory.explained(batch_length(batch[0])):
+                            train(*self.prepare(batch))
+                        watchers.on_train_batch_end(step, LazyLogs(self._logs))
+                        progress.update(batch_length(batch[0]), self._logs)
+                        if self.stop_training:
+                            break
+                    logs = self._logs()
+                    progress.end_steps()
+                    if validation is not None and (epoch + 1) % validation_freq == 0:
+                        results = self._evaluate(validation, watchers)
+                        logs.update({f"val_{name}": value for name, value in results.items()})
+                    progress.end_epoch(logs)
+                    watchers.on_epoch_end(epoch, logs)
+                    if self.stop_training:
+                        break
+            finally:
+                progress.close()
+            watchers.on_train_end(logs)
+        return watchers.history  # type: ignore[return-value]
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Loss and metrics on data.
+
+        Args:
+            x, y, batch_size, verbose, sample_weight, callbacks: as for `fit`.
+            steps: batches at most; default: all.
+            return_dict: return names with the figures.
+
+        Returns:
+            [loss, metric, ...], the loss alone without metrics, or with `return_dict`
+            {"loss": ..., "accuracy": ...}.
+        """
+        self._check_compiled("evaluate")
+        batches = make_batches(x, y, sample_weight, batch_size, False, steps)
+        self._get_ready_for(batches)
+        keep_on_device([batches], self.dtype)
+        watchers = CallbackList(callbacks, model=self, steps=batches.steps, verbose=verbose)
+        progress = ProgressBar(verbose, 1, batches.steps, title="Evaluate")
+        with one_blas_thread():
+            progress.begin_epoch(0)
+            try:
+                results = self._evaluate(batches, watchers, progress)
+                progress.end_epoch(results)
+            finally:
+                progress.close()
+        return _in_form(results, return_dict)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
+    ) -> Any:
+        """Outputs for images, as a NumPy array (N, ...) in the dtype of the model's weights; a
+        list of them for several outputs.
+
+        Args:
+            x, batch_size, verbose, callbacks: as for `fit`.
+            steps: batches at most; default: all.
+        """
+        batches = make_batches(x, None, None, batch_size, False, steps)
+        if isinstance(batches, ArrayBatches):
+            self._build_and_check_inputs(batches.xs)
+        else:
+            batches.on_batch = lambda xs, y: self._build_and_check_inputs(xs)
+        keep_on_device([batches], self.dtype)
+        watchers = CallbackList(callbacks, model=self, steps=batches.steps, verbose=verbose)
+        progress = ProgressBar(verbose, 1, batches.steps, title="Predict")
+        outputs = Outputs()
+        with one_blas_thread():
+            progress.begin_epoch(0)
+            watchers.on_predict_begin()
+            try:
+                for step, (xs, _, _) in enumerate(batches):
+                    watchers.on_predict_batch_begin(step)
+                    with out_of_memory.explained(batch_length(xs)):
+                        ys = predict_step(self, self.prepare_inputs(xs))
+                        outputs.add([widened(y) for y in ys])
+                    watchers.on_predict_batch_end(step)
+                    progress.update(batch_length(xs))
+                whole = outputs.whole()
+                progress.end_steps()
+                progress.end_epoch({})
+                watchers.on_predict_end()
+            finally:
+                progress.close()
+        return whole if len(whole) > 1 else whole[0]
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One training step on one batch; its loss and metrics, as `evaluate` returns them.
+
+        The figures are those of the weights before the step.
+
+        Args:
+            x, y, sample_weight, class_weight: as for `fit`, of one batch.
+            return_dict: return names with the figures.
+        """
+        self._check_compiled("train_on_batch")
+        logs = self._on_batch(train_step, x, y, sample_weight, class_weight)
+        return _in_form(logs, return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Loss and metrics of one batch, as `evaluate` returns them.
+
+        Args:
+            x, y, sample_weight: as for `fit`, of one batch.
+            return_dict: return names with the figures.
+        """
+        self._check_compiled("test_on_batch")
+        return _in_form(self._on_batch(test_step, x, y, sample_weight), return_dict)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Outputs for one batch x, as a NumPy array."""
+        return self.predict(x, batch_size=WHOLE, verbose=0)
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The mean of the loss, and the metrics as soon as the first batch has made them."""
+        return [] if self.loss is None else [self._loss_tracker, *(self._metrics or [])]
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of the metrics, in their order."""
+        return [m.name for m in self.metrics]
+
+    def reset_metrics(self) -> None:
+        """Forget the batches seen so far."""
+        for metric in self.metrics:
+            metric.reset_state()
+
+    # What a training step asks of the model
+
+    @property
+    def takes_logits(self) -> bool:
+        """Whether the loss takes over the model's closing softmax: one pass, and exact where
+        probabilities would round to 0 or 1."""
+        return self.graph.closing_softmax and getattr(self.loss, "from_logits", None) is False
+
+    @property
+    def loss_of_step(self) -> Loss:
+        """The compiled loss; on logits where it takes over the closing softmax."""
+        return self.loss.with_logits() if self.takes_logits else self.loss
+
+    def next_pass(self, shards: int) -> list[Any]:
+        """A random generator per shard, for the next training step. They go on from step to step,
+        and so do those that layers have of their own.
+
+        Args:
+            shards: of the batch.
+        """
+        while len(self._generators) < shards:
+            self._generators = [*self._generators, random.device_generator()]
+        random.next_pass(self._generators[:shards])
+        for layer in with_inner_layers(self):
+            if isinstance(layer, SeededLayer):
+                layer.next_pass()
+        return self._generators[:shards]
+
+    def record(self, loss: Array, y: Array, y_pred: Array) -> None:
+        """Take a batch into the running figures.
+
+        Args:
+            loss: 0-d.
+            y, y_pred: targets and predictions (N, ...).
+        """
+        self._loss_tracker.update_state(loss, len(y_pred))
+        if self.takes_logits and not all(m.order_only for m in self._metrics or []):
+            y_pred = activations.get("softmax").forward(y_pred)
+        y_pred = widened(y_pred)
+        for metric in self._metrics or []:
+            metric.update_state(y, y_pred)  # unweighted, as Keras's compile(metrics=...)
+
+    def prepare(self, batch: Batch) -> tuple[list[Array], Array, Array | None]:
+        """A checked batch of (inputs, targets, sample weights) on the backend, in the model's
+        dtype."""
+        xs, y, sample_weight = batch
+        if sample_weight is not None:
+            sample_weight = backend.asarray(sample_weight, self.dtype)
+        return self.prepare_inputs(xs), backend.asarray(y), sample_weight
+
+    def prepare_inputs(self, xs: Sequence[Array]) -> list[Array]:
+        """Inputs xs on the backend, as floating-point numbers: bytes in the dtype in which the
+        model computes, others in that of its weights, from which its layers cast."""
+        on_backend = [backend.asarray(x) for x in xs]
+        dtypes = [self.compute_dtype if x.dtype.itemsize == 1 else self.dtype for x in on_backend]
+        pairs = zip(on_backend, dtypes, strict=True)
+        return [x.astype(dtype_of(dtype), copy=False) for x, dtype in pairs]
+
+    # Inside
+
+    def _on_batch(
+        self,
+        step: Callable[..., None],
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        class_weight: dict[int, float] | None = None,
+    ) -> dict[str, Any]:
+        """`step` on data that are one batch, and its figures."""
+        batches = make_batches(x, y, sample_weight, WHOLE)
+        self._get_ready_for(batches)
+        batches.weigh_classes(class_weight, self.dtype)
+        self.reset_metrics()
+        with one_blas_thread():
+            for batch in batches:
+                with out_of_memory.explained(batch_length(batch[0])):
+                    step(self, *self.prepare(batch))
+        return self._logs()
+
+    def _evaluate(
+        self, batches: Any, watchers: CallbackList, progress: ProgressBar | None = None
+    ) -> dict[str, Any]:
+        watchers.on_test_begin()
+        self.reset_metrics()
+        for step, batch in enumerate(batches):
+            watchers.on_test_batch_begin(step)
+            with out_of_memory.explained(batch_length(batch[0])):
+                test_step(self, *self.prepare(batch))
+            watchers.on_test_batch_end(step, LazyLogs(self._logs))
+            if progress is not None:
+                progress.update(batch_length(batch[0]), self._logs)
+        logs = self._logs()
+        if progress is not None:
+            progress.end_steps()
+        watchers.on_test_end(logs)
+        return logs
+
+    def _check_compiled(self, what: str) -> None:
+        if self.loss is None:
+            raise RuntimeError(
+                f"{self.described} must be compiled before {what}: "
+                f"model.compile(optimizer='adam', loss='sparse_categorical_crossentropy', "
+                f"metrics=['accuracy'])"
+            )
+
+    def check_one_output(self) -> None:
+        """Raise a ValueError if the model has several outputs, of which no loss can be made."""
+        if isinstance(self.output_shape, list):
+            raise ValueError(
+                f"{self.described} has {len(self.output_shape)} outputs; a loss takes one: train "
+                f"Model(inputs, one_output), which shares its layers, and use the others with "
+                f"predict"
+            )
+
+    def _get_ready_for(self, batches: ArrayBatches | IteratorBatches) -> None:
+        """Build the model, make its metrics and see whether the data fit it: arrays as a whole,
+        before anything runs; those of an iterator batch by batch, as they come."""
+        if isinstance(batches, ArrayBatches):
+            self._build_and_check(batches.xs, batches.y)
+        else:
+            batches.on_batch = self._build_and_check
+
+    def _build_and_check(self, xs: Sequence[Array], y: Array | None) -> None:
+        self._build_and_check_inputs(xs)
+        if y is None:
+            raise ValueError(
+                "there are no targets: pass y beside x, or an iterator of batches (x, y)"
+            )
+        self.loss.check_targets(y, (len(xs[0]), *self.output_shape[1:]))
+        if self._metrics is None:
+            self._metrics = [
+                resolve_metric(identifier, y.shape, self.output_shape, self.loss)
+                for identifier in self.metric_identifiers
+            ]
+
+    def _build_and_check_inputs(self, xs: Sequence[Array]) -> None:
+        """Build the model for data of this shape if it is not, and see whether they fit it."""
+        if not self.built:
+            self.build((None, *xs[0].shape[1:]))
+        check_input_shapes(self.described, xs, [t.shape for t in self.graph.inputs])
+
+    def _logs(self) -> dict[str, Any]:
+        """The figures so far as Python numbers; waits for the device, once for all of them."""
+        read_sums(self.metrics)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+def _in_form(results: dict[str, Any], as_dict: bool) -> Any:
+    if as_dict:
+        return results
+    values = list(results.values())
+    return values if len(values) > 1 else values[0]

@@ -1,0 +1,87 @@
+"""The table of layers."""
+
+import numpy as np
+
+from minicnn import Input, Model, Sequential
+from minicnn.layers import Add, Conv2D, Dense, Flatten, MaxPooling2D
+from minicnn.models.summary import model_summary
+
+
+def chain():
+    return Sequential(
+        [
+            Input((32, 32, 3)),
+            Conv2D(32, 3, activation="relu", name="conv"),
+            MaxPooling2D(2, name="pool"),
+            Flatten(name="flat"),
+            Dense(10, name="head"),
+        ],
+        name="tutorial",
+    )
+
+
+def cells(text, first):
+    (line,) = [li for li in text.splitlines() if li.startswith(first)]
+    return line.split()
+
+
+def test_a_line_for_each_layer():
+    text = model_summary(chain())
+    assert text.startswith("Model: 'tutorial'\n---")
+    assert cells(text, "conv") == "conv (Conv2D) (n, 30, 30, 32) 896 777,600".split()
+    assert cells(text, "pool") == "pool (MaxPooling2D) (n, 15, 15, 32) 0 0".split()
+    assert cells(text, "head") == "head (Dense) (n, 10) 72,010 72,000".split()
+    assert "Parameters: 72,906 (284.8 KB), 72,906 trainable, 0 not" in text
+    assert "Multiply-adds: 849,600 per image" in text
+    assert "Reads" not in text
+
+
+def test_frozen_layers_are_marked():
+    model = chain()
+    model.layers[0].trainable = False
+    text = model_summary(model)
+    assert "conv (Conv2D) [frozen]" in text and "72,010 trainable, 896 not" in text
+
+
+def test_branches_say_what_they_read():
+    x = Input((4,), name="x")
+    a = Dense(4, name="a")(x)
+    model = Model(x, Add(name="sum")([Dense(4, name="b")(a), a]))
+    text = model_summary(model)
+    assert "Reads" in text
+    assert cells(text, "sum")[-2:] == ["b,", "a"]
+    assert cells(text, "a (")[-1] == "x"
+
+
+def test_nested_models_are_one_line():
+    inner = Sequential([Input((4,)), Dense(4), Dense(2)], name="inner")
+    model = Sequential([Input((4,)), inner])
+    text = model_summary(model)
+    assert cells(text, "inner") == "inner (Sequential) (n, 2) 30 24".split()
+    assert "Multiply-adds: 24 per image" in text
+
+
+def test_a_model_that_is_not_built():
+    text = model_summary(Sequential([Dense(3, name="d")], name="m"))
+    assert text == "Model: 'm' (not built: the input's shape is not known yet): Dense 'd'"
+
+
+def test_a_narrow_table():
+    text = model_summary(chain(), line_length=55)
+    assert max(map(len, text.splitlines()[1:8])) <= 55 + 2
+    assert "..." in text
+
+
+def test_summary_prints(capsys):
+    model = chain()
+    model.summary()
+    assert capsys.readouterr().out == model_summary(model) + "\n"
+    lines = []
+    model.summary(print_fn=lines.append)
+    assert "\n".join(lines) == model_summary(model)
+
+
+def test_sizes_count_the_bytes_of_the_dtype():
+    model = Sequential([Input((4,)), Dense(256, dtype="float64")], dtype="float64")
+    assert f"({(4 * 256 + 256) * 8 / 1024:.1f} KB)" in model_summary(model)
+    assert np.dtype(model.weights[0].dtype) == np.float64
