@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import minicnn  # noqa: E402 - found through the path above
 from minicnn.kernels import conv  # noqa: E402
-from minicnn.kernels.windows import Window  # noqa: E402
+from minicnn.kernels.windows import Convolution  # noqa: E402
 from minicnn.parallel import one_blas_thread  # noqa: E402
 from minicnn.parallel.memory import keep_freed_memory  # noqa: E402
 from minicnn.profiler import product_peak  # noqa: E402
@@ -50,8 +50,8 @@ class Shape:
         return ", ".join(details)
 
     @property
-    def window(self):
-        return Window((self.kernel,) * 2, (self.stride,) * 2, self.padding)
+    def convolution(self):
+        return Convolution((self.kernel,) * 2, (self.stride,) * 2, self.padding)
 
     @property
     def algorithms(self):
@@ -84,24 +84,22 @@ SHAPES = [
 def calls(shape, batch_size, algorithm):
     """{what: (its multiply-adds in those of a forward pass, function without arguments)}."""
     rng = np.random.default_rng(0)
-    run, window = conv.ALGORITHMS[algorithm], shape.window
-    output = (batch_size, *window.output_size(shape.size, shape.size), shape.filters)
+    run, convolution = conv.ALGORITHMS[algorithm], shape.convolution
+    output = (batch_size, *convolution.output_size(shape.size, shape.size), shape.filters)
     x = rng.standard_normal((batch_size, shape.size, shape.size, shape.channels), np.float32)
     dy = rng.standard_normal(output, np.float32)
     kernel = rng.standard_normal(
         (shape.kernel, shape.kernel, shape.channels, shape.filters), np.float32
     )
     prepared = run.prepare(kernel)
-    _, kept = run.forward(x, prepared, window, keep=True)
-    needs_dx = shape.channels > 3  # of a first layer nobody asks for the gradient of the images
+    _, kept = run.forward(x, prepared, convolution, keep=True)
+    needs_dx = shape.channels > 3  # nobody asks a first layer for the gradient of the images
 
     def forward():
-        return run.forward(x, run.prepare(kernel), window, keep=True)
+        return run.forward(x, run.prepare(kernel), convolution, keep=True)
 
     def gradients(kept, needs_dw, needs_dx):
-        return run.gradients(
-            dy, kept, prepared, x.shape, window, needs_dw=needs_dw, needs_dx=needs_dx
-        )
+        return run.gradients(dy, kept, prepared, x.shape, convolution, needs_dw, needs_dx)
 
     made = {
         "forward": (1, forward),
@@ -138,8 +136,8 @@ def main():
 
 
 def measure_shape(shape, args):
-    """One dictionary for each algorithm."""
-    oh, ow = shape.window.output_size(shape.size, shape.size)
+    """One dictionary per algorithm."""
+    oh, ow = shape.convolution.output_size(shape.size, shape.size)
     flops = 2 * args.batch_size * oh * ow * shape.kernel**2 * shape.channels * shape.filters
     turns = {"peak": lambda: product_peak(threads=1, seconds=args.seconds)}
     for algorithm in shape.algorithms:
@@ -148,7 +146,7 @@ def measure_shape(shape, args):
             turns[algorithm, what] = partial(gflops, call, passes * flops, args.seconds)
     taken = measure.interleave(turns, args.rounds)
     images = (args.batch_size, shape.size, shape.size, shape.channels)
-    chosen = conv.choose_algorithm(shape.window, images, shape.filters)
+    chosen = conv.choose_algorithm(shape.convolution, images, shape.filters)
     return [
         {
             "shape": str(shape),

@@ -36,7 +36,7 @@ def main():
     args = parser.parse_args()
     on_gpu = args.backend != "numpy"
     if on_gpu and "float32" in args.precision and len(args.precision) > 1:
-        parser.error("float32 needs a call of its own: CuPy decides once about TF32")
+        parser.error("float32 needs its own call: CuPy decides once about TF32")
     backend.set_backend(args.backend)
     keep_freed_memory()
     batch_size = args.batch_size or (1024 if on_gpu else 64)

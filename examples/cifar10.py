@@ -54,13 +54,13 @@ def arguments():
     add("--dataset", choices=DATASETS, default="cifar10", help="images to learn")
     add("--model", choices=NETWORKS, default="tutorial", help="network to train")
     add("--optimizer", default="rmsprop", help="rmsprop, adam, adamw or sgd")
-    add("--lr", type=float, help="learning rate; the optimizer's own where not given")
+    add("--lr", type=float, help="learning rate; default: the optimizer's own")
     add(
         "--schedule", choices=["cosine", "constant"], default="cosine",
         help="learning rate over the epochs: down to 0 along half a cosine, or as it is",
     )  # fmt: skip
     add("--epochs", type=int, default=10, help="passes over the training images")
-    add("--batch-size", type=int, default=64, help="images a step")
+    add("--batch-size", type=int, default=64, help="images per training step")
     add("--augment", action="store_true", help="mirror and shift the images while training")
     add("--seed", type=int, default=0, help="seed of weights, order and augmentation")
     add("--backend", choices=["numpy", "cupy"], help="numpy for the processor, cupy for a GPU")
@@ -68,7 +68,7 @@ def arguments():
         "--policy", choices=["float32", "mixed_float16", "mixed_bfloat16"], default="float32",
         help="numbers to compute in; those of 16 bits pay on a GPU, and slow a processor down",
     )  # fmt: skip
-    add("--threads", type=int, help="processor threads; all cores where not given")
+    add("--threads", type=int, help="processor threads; default: all cores")
     add("--limit", type=int, help="use only so many training and test images")
     add("--output", type=Path, default=Path("output"), help="folder for the results")
     add(

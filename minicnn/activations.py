@@ -13,7 +13,7 @@ from typing import Any
 from minicnn import backend
 from minicnn.dtypes import is_floating
 from minicnn.kernels import activations as kernels
-from minicnn.registry import Configurable, Registry
+from minicnn.registry import Configurable, Registry, is_library_code
 from minicnn.typing import Array
 
 ACTIVATIONS = Registry("activation")
@@ -47,7 +47,7 @@ class Activation(Configurable):
     def as_relu(self) -> tuple[float, float | None] | None:
         """`relu_arguments`, with which layers do the function in one pass with their bias; None for
         classes from elsewhere, whose `forward` may be different."""
-        return self.relu_arguments if type(self).__module__ == __name__ else None
+        return self.relu_arguments if is_library_code(type(self)) else None
 
     def forward(self, z: Array, out: Array | None = None) -> Array:
         """y = f(z), of z's shape and dtype, in `out` (which may be z) or a new array."""
@@ -333,6 +333,23 @@ class Softsign(Activation):
         return kernels.softsign_gradient(dy, kept)
 
 
+@ACTIVATIONS.register()
+class Mish(Activation):
+    """y = z tanh(log(1 + exp(z)))."""
+
+    saves = "slope"
+    keras_name = "mish"
+
+    def forward(self, z: Array, out: Array | None = None) -> Array:
+        return kernels.mish(z, out=out)
+
+    def record(self, z: Array, out: Array | None = None) -> tuple[Array, Array]:
+        return kernels.mish_with_slope(z)
+
+    def backward(self, dy: Array, kept: Array) -> Array:
+        return dy * kept
+
+
 # Keras's functions on arrays. Passed to a layer (activation=minicnn.activations.relu), each stands
 # for the class of the same name: see `get`.
 
@@ -395,6 +412,11 @@ def silu(x: Any) -> Array:
 
 
 swish = silu
+
+
+def mish(x: Any) -> Array:
+    """x tanh(log(1 + exp(x)))."""
+    return Mish()(x)
 
 
 def softplus(x: Any) -> Array:

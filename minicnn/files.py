@@ -11,10 +11,10 @@ KERAS_WEIGHTS = ".weights.h5"
 
 
 def make_folder(folder: str | os.PathLike[str]) -> Path:
-    """Create `folder` and its parents where they are missing.
+    """Create `folder` and its parents if they are missing.
 
     Raises:
-        OSError: it cannot be made; the message names the folder and what would do.
+        OSError: it cannot be created; the message names the folder and what would do.
     """
     folder = Path(folder)
     try:
@@ -26,15 +26,15 @@ def make_folder(folder: str | os.PathLike[str]) -> Path:
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Lend a temporary path; when the block ends well the file there becomes `path`.
+    """Gives a temporary path; when the block ends well, the file there becomes `path`.
 
         with atomic_write("model.safetensors") as temporary:
             temporary.write_bytes(...)
 
     The temporary file lies in the same folder (a rename is atomic only within a file system) and
     ends in the name of the final one, for writers that look at the suffix. If the block raises, it
-    is removed and whatever was at `path` stays as it was. Folders on the way are created, and a
-    link at `path` is followed.
+    is removed and whatever was at `path` stays as it was. Missing folders are created, and a link
+    at `path` is followed.
 
     Raises:
         IsADirectoryError: `path` is a folder.
@@ -59,7 +59,11 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def model_path(filepath: str | os.PathLike[str], weights_only: bool = False) -> Path:
-    """`filepath`, if its ending says a format that a model, or its weights alone, can be saved in.
+    """`filepath`, if its ending says a format that can hold what is to be saved.
+
+    Args:
+        filepath: the name of a file.
+        weights_only: whether a model's weights are to be saved, without the model.
 
     Raises:
         ValueError: another ending.
@@ -83,6 +87,6 @@ def _refusal(error: OSError, folder: Path) -> OSError:
     reason = error.strerror or str(error)
     message = (
         f"cannot write into the folder {str(folder)!r}: {reason}. "
-        "Give a path in a folder that exists, or can be made, and that you may write to"
+        "Give a path in a folder that exists, or can be created, and that you may write to"
     )
     return type(error)(message)

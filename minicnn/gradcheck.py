@@ -252,7 +252,7 @@ class _LayerProblem(_Problem):
             backend.asarray(piece.reshape(r.shape))
             for piece, r in zip(np.split(projection, cuts), results, strict=True)
         ]
-        dx = self.layer.backward(dys if many else dys[0], ctx)
+        dx: Any = self.layer.backward(dys if many else dys[0], ctx)
         gradients = dict(zip(self.arrays, dx if self.many else [dx], strict=False))
         for name, weight in self.weights.items():
             if weight not in ctx.gradients:

@@ -1,8 +1,8 @@
 """Initial values of weights.
 
 An initializer is called with a shape and returns a NumPy array on the host; the layer moves it to
-its device. Numbers are drawn in float64 and then rounded, so that one seed gives the same network
-in float32 and in float64.
+its device. Values are drawn in float64 and then rounded, so that one seed gives the same network in
+float32 and in float64.
 """
 
 import math
@@ -29,7 +29,11 @@ def compute_fans(
     """How many inputs one output is summed from, and how many outputs one input goes to.
 
     A dense kernel (in, out) has (in, out); a convolution kernel (kh, kw, in, out) has
-    (kh·kw·in, kh·kw·out). `input_axes` and `output_axes`, given together, say it outright.
+    (kh·kw·in, kh·kw·out).
+
+    Args:
+        shape: of the kernel.
+        input_axes, output_axes: axes whose sizes are multiplied instead; given together.
     """
     shape = tuple(shape)
     if input_axes is not None and output_axes is not None:
@@ -42,9 +46,15 @@ def compute_fans(
 
 
 class Initializer(Configurable):
-    """Base class; one of your own defines `__call__(shape, dtype=None)`."""
+    """Base class. Your own defines `__call__`."""
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        """The values of a weight.
+
+        Args:
+            shape: of the weight.
+            dtype: of the weight; default: `floatx()`.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define __call__(shape, dtype)")
 
 
@@ -53,7 +63,7 @@ def _finished(values: np.ndarray, dtype: Any) -> np.ndarray:
 
 
 def _truncated_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Standard normal numbers, those beyond two standard deviations (4.6 %) drawn again."""
+    """Standard normal values; those beyond two standard deviations (4.6 %) are drawn again."""
     values = rng.standard_normal(shape)
     flat = values.reshape(-1)
     outside = np.flatnonzero(np.abs(flat) > 2)
@@ -81,7 +91,11 @@ class Ones(Initializer):
 
 @INITIALIZERS.register()
 class Constant(Initializer):
-    """All `value`, a number or an array that broadcasts to the shape asked for."""
+    """The same value everywhere.
+
+    Args:
+        value: a number, or an array that broadcasts to the weight's shape.
+    """
 
     def __init__(self, value: Any = 0.0):
         self.value = value
@@ -92,7 +106,10 @@ class Constant(Initializer):
 
 @INITIALIZERS.register("IdentityInitializer")
 class Identity(Initializer):
-    """`gain` on the diagonal of a matrix, zero elsewhere.
+    """A matrix that is zero outside its diagonal.
+
+    Args:
+        gain: each element of the diagonal.
 
     Raises:
         ValueError: the shape is not that of a matrix.
@@ -109,7 +126,13 @@ class Identity(Initializer):
 
 @INITIALIZERS.register()
 class RandomNormal(Initializer):
-    """Normally distributed: `mean`, standard deviation `stddev`."""
+    """Normally distributed.
+
+    Args:
+        mean: of the distribution.
+        stddev: its standard deviation.
+        seed: gives the same values at every call; None draws from the library's generator.
+    """
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
         self.mean = mean
@@ -123,9 +146,14 @@ class RandomNormal(Initializer):
 
 @INITIALIZERS.register()
 class TruncatedNormal(Initializer):
-    """Like RandomNormal, but nothing beyond two `stddev` from `mean` (drawn again instead).
+    """Like RandomNormal, but what lies more than two `stddev` from `mean` is drawn again.
 
-    What comes out has the standard deviation 0.88 `stddev`.
+    The result has the standard deviation 0.88 `stddev`.
+
+    Args:
+        mean: of the distribution.
+        stddev: its standard deviation before it is cut off.
+        seed: gives the same values at every call; None draws from the library's generator.
     """
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
@@ -140,7 +168,13 @@ class TruncatedNormal(Initializer):
 
 @INITIALIZERS.register()
 class RandomUniform(Initializer):
-    """Evenly distributed over [minval, maxval)."""
+    """Evenly distributed over [minval, maxval).
+
+    Args:
+        minval: the lowest value.
+        maxval: what all values lie below.
+        seed: gives the same values at every call; None draws from the library's generator.
+    """
 
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None):
         self.minval = minval
@@ -158,6 +192,10 @@ class Orthogonal(Initializer):
 
     More than two axes are taken as (all but the last, last): a convolution kernel
     (kh, kw, in, out) is a matrix (kh·kw·in, out).
+
+    Args:
+        gain: factor.
+        seed: gives the same values at every call; None draws from the library's generator.
 
     Raises:
         ValueError: fewer than two axes.
@@ -221,14 +259,17 @@ class _ScaledByFans(Initializer):
 
 @INITIALIZERS.register()
 class VarianceScaling(_ScaledByFans):
-    """Variance `scale` / n, with all of it to choose.
+    """Variance `scale` / n, where you choose scale, n and the distribution.
 
     Args:
         scale: positive factor.
-        mode: n is "fan_in", "fan_out" or "fan_avg" (see `compute_fans`).
+        mode: n is "fan_in", "fan_out" or "fan_avg", their mean (see `compute_fans`).
         distribution: "truncated_normal" (also "normal"), "untruncated_normal" or "uniform".
-        seed: the same numbers at every call; None draws from the library's generator.
-        input_axes, output_axes: axes the fans are counted over, instead of Keras's reading.
+        seed: gives the same values at every call; None draws from the library's generator.
+        input_axes, output_axes: see `compute_fans`.
+
+    Raises:
+        ValueError: another mode or distribution, or a scale that is not positive.
     """
 
     def __init__(
@@ -262,6 +303,10 @@ class VarianceScaling(_ScaledByFans):
 class GlorotUniform(_ScaledByFans):
     """Uniform over ±sqrt(6 / (fan_in + fan_out)).
 
+    Args:
+        seed: gives the same values at every call; None draws from the library's generator.
+        input_axes, output_axes: see `compute_fans`.
+
     Source: Glorot, Bengio 2010, "Understanding the difficulty of training deep feedforward neural
     networks", equation 16.
     """
@@ -272,7 +317,12 @@ class GlorotUniform(_ScaledByFans):
 
 @INITIALIZERS.register()
 class GlorotNormal(_ScaledByFans):
-    """Truncated normal with variance 2 / (fan_in + fan_out) (Glorot, Bengio 2010)."""
+    """Truncated normal with variance 2 / (fan_in + fan_out) (Glorot, Bengio 2010).
+
+    Args:
+        seed: gives the same values at every call; None draws from the library's generator.
+        input_axes, output_axes: see `compute_fans`.
+    """
 
     mode = "fan_avg"
 
@@ -280,6 +330,10 @@ class GlorotNormal(_ScaledByFans):
 @INITIALIZERS.register()
 class HeUniform(_ScaledByFans):
     """Uniform over ±sqrt(6 / fan_in), for ReLU.
+
+    Args:
+        seed: gives the same values at every call; None draws from the library's generator.
+        input_axes, output_axes: see `compute_fans`.
 
     Source: He et al. 2015, "Delving deep into rectifiers", arXiv:1502.01852, equation 10.
     """
@@ -290,21 +344,36 @@ class HeUniform(_ScaledByFans):
 
 @INITIALIZERS.register()
 class HeNormal(_ScaledByFans):
-    """Truncated normal with variance 2 / fan_in, for ReLU (He et al. 2015, arXiv:1502.01852)."""
+    """Truncated normal with variance 2 / fan_in, for ReLU (He et al. 2015, arXiv:1502.01852).
+
+    Args:
+        seed: gives the same values at every call; None draws from the library's generator.
+        input_axes, output_axes: see `compute_fans`.
+    """
 
     scale = 2.0
 
 
 @INITIALIZERS.register()
 class LecunUniform(_ScaledByFans):
-    """Uniform over ±sqrt(3 / fan_in) (LeCun et al. 1998, "Efficient BackProp", equation 16)."""
+    """Uniform over ±sqrt(3 / fan_in) (LeCun et al. 1998, "Efficient BackProp", equation 16).
+
+    Args:
+        seed: gives the same values at every call; None draws from the library's generator.
+        input_axes, output_axes: see `compute_fans`.
+    """
 
     distribution = "uniform"
 
 
 @INITIALIZERS.register()
 class LecunNormal(_ScaledByFans):
-    """Truncated normal with variance 1 / fan_in (LeCun et al. 1998, "Efficient BackProp")."""
+    """Truncated normal with variance 1 / fan_in (LeCun et al. 1998, "Efficient BackProp").
+
+    Args:
+        seed: gives the same values at every call; None draws from the library's generator.
+        input_axes, output_axes: see `compute_fans`.
+    """
 
 
 # Keras has each class under its lower-case name too: initializers.he_normal(seed=1).
@@ -326,5 +395,13 @@ lecun_normal = LecunNormal
 
 
 def get(identifier: Any) -> Initializer | None:
-    """A name, a configuration or an instance as an initializer; None stays None."""
+    """An initializer.
+
+    Args:
+        identifier: its name, configuration or class, or an instance; None stays None.
+
+    Raises:
+        ValueError: an unknown name; the message lists the near matches.
+        TypeError: something else.
+    """
     return INITIALIZERS.get(identifier)

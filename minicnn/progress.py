@@ -12,11 +12,11 @@ from tqdm import tqdm
 from minicnn import backend
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {remaining} left{postfix}"  # 80 columns hold it
-_COUNT = "{desc}: {n_fmt} batches [{elapsed}{postfix}]"  # where the number of batches is unknown
+_COUNT = "{desc}: {n_fmt} batches [{elapsed}{postfix}]"  # if the number of batches is unknown
 
 
 class ProgressBar:
-    """For each epoch a tqdm bar that gives way to a line with the results; the line; or nothing.
+    """Shows per epoch a tqdm bar, and then a line with the results; only the line; or nothing.
 
         progress = ProgressBar(verbose, epochs, steps)
         for epoch in range(epochs):
@@ -29,11 +29,11 @@ class ProgressBar:
             progress.end_epoch(logs)
 
     Args:
-        verbose: 0 silent; 1 or "auto" a bar with loss, metrics and images/s, where standard output
-            is a terminal, and otherwise as 2; 2 one line an epoch.
+        verbose: 0 silent; 1 or "auto" a bar with loss, metrics and images/s if standard output is
+            a terminal, and otherwise as 2; 2 one line per epoch.
         epochs: number of epochs in all.
-        steps: batches an epoch, None where that is not known.
-        title: what stands in front; "Epoch 3/10" where not given.
+        steps: batches per epoch; None if that is not known.
+        title: what stands in front; default: "Epoch 3/10".
 
     Raises:
         ValueError: another `verbose`.
@@ -51,7 +51,7 @@ class ProgressBar:
     ):
         if verbose not in ("auto", 0, 1, 2):
             raise ValueError(
-                f"verbose is 0 (silent), 1 (bar), 2 (one line an epoch) or 'auto', got {verbose!r}"
+                f"verbose is 0 (silent), 1 (bar), 2 (one line per epoch) or 'auto', got {verbose!r}"
             )
         bar = verbose in (1, "auto")
         self.style = (
@@ -82,7 +82,12 @@ class ProgressBar:
             )
 
     def update(self, images: int, read_logs: Callable[[], Mapping[str, Any]] | None = None) -> None:
-        """One batch of `images` is done. `read_logs` is called only when the bar is redrawn."""
+        """One more batch is done.
+
+        Args:
+            images: number of images in it.
+            read_logs: gives the results so far; called only when the bar is redrawn.
+        """
         self._batches += 1
         self._images += images
         self._stepped = time.monotonic()
@@ -91,14 +96,13 @@ class ProgressBar:
             self._shown = self._stepped
 
     def end_steps(self) -> None:
-        """All batches are computed, on a GPU too: it may lag behind the last `update`."""
+        """All batches are computed, also on a GPU, which may lag behind the last `update`."""
         self._stepped = time.monotonic()
 
     def end_epoch(self, logs: Mapping[str, Any] | None = None) -> None:
         """The epoch is over; `logs` are its results, also those of validation.
 
-        images/s counts up to `end_steps`, or else the last `update`, so validation does not slow
-        it down.
+        images/s counts up to `end_steps`, or else the last `update`: it leaves out validation.
         """
         logs = logs or {}
         self.close()
@@ -108,7 +112,7 @@ class ProgressBar:
             print(" - ".join(parts), file=sys.stdout, flush=True)
 
     def close(self) -> None:
-        """Take the bar away (after an error, for one)."""
+        """Take the bar away, for instance after an error."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -125,7 +129,7 @@ class ProgressBar:
 
 
 def format_value(value: Any) -> str:
-    """A figure with 4 decimals, or in powers of ten where they would say little."""
+    """A figure, `value`, with 4 decimals, or with a power of ten if they would say little."""
     value = float(value)
     if value == 0 or 1e-3 <= abs(value) < 1e5 or not np.isfinite(value):
         return f"{value:.4f}"
@@ -133,7 +137,7 @@ def format_value(value: Any) -> str:
 
 
 def print_message(text: str) -> None:
-    """Print a line of text above a bar that may be on the screen."""
+    """Print a line of `text` above a bar that may be on the screen."""
     tqdm.write(text)
 
 

@@ -14,7 +14,12 @@ _name_counts: dict[str, int] = {}
 
 
 def near_matches(name: str, known: Iterable[str]) -> str:
-    """The end of an "unknown name" message: what was probably meant, and all that is known."""
+    """The end of an "unknown name" message: what was probably meant, and all that is known.
+
+    Args:
+        name: the unknown one.
+        known: all known names.
+    """
     known = list(known)
     by_key = {_key(k): k for k in known}
     close = [by_key[k] for k in difflib.get_close_matches(_key(str(name)), by_key, n=3, cutoff=0.6)]
@@ -25,7 +30,7 @@ def near_matches(name: str, known: Iterable[str]) -> str:
 
 
 def snake_case(name: str) -> str:
-    """Keras's way from a class to a default name: "MaxPooling2D" to "max_pooling2d"."""
+    """A class's `name` as a default name, in Keras's way: "MaxPooling2D" to "max_pooling2d"."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
@@ -38,11 +43,22 @@ def unique_name(base: str) -> str:
 
 
 def reset_names() -> None:
+    """Make `unique_name` count anew."""
     _name_counts.clear()
 
 
 def _key(name: str) -> str:
     return name.replace("_", "").replace(" ", "").lower()
+
+
+def is_library_code(thing: Any) -> bool:
+    """Whether a class or function is the library's own, so that what is known of it holds.
+
+    Args:
+        thing: a class, a function or a method.
+    """
+    own = __name__.partition(".")[0]
+    return (thing.__module__ or "").partition(".")[0] == own
 
 
 class Configurable:
@@ -53,11 +69,13 @@ class Configurable:
     """
 
     def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments by name, in terms of JSON."""
         names = [n for n in argument_names(type(self)) if hasattr(self, n)]
         return {name: serialize(getattr(self, name)) for name in names}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
+        """An object made from the `config` that `get_config` returned."""
         return cls(**config)
 
 
@@ -113,7 +131,11 @@ def _require_arguments(cls: Any, config: dict[str, Any]) -> None:
 
 
 class Registry:
-    """Classes of one kind ("optimizer", "loss" ...) by name; case and underscores do not matter."""
+    """Classes of one kind by name; case, spaces and underscores do not matter.
+
+    Args:
+        kind: "optimizer", "loss" ..., for error messages.
+    """
 
     def __init__(self, kind: str):
         self.kind = kind
@@ -132,10 +154,15 @@ class Registry:
         return add
 
     def names(self) -> list[str]:
+        """All names, aliases too."""
         return list(self._classes)
 
     def find(self, name: str, custom_objects: dict[str, type] | None = None) -> type:
         """The class called `name`.
+
+        Args:
+            name: in any spelling.
+            custom_objects: the user's classes by name, which come first.
 
         Raises:
             ValueError: no such class; the message lists the near matches.
@@ -148,9 +175,15 @@ class Registry:
         return cls
 
     def get(self, identifier: Any, **defaults: Any) -> Any:
-        """`identifier` (name, class, configuration, instance or None) as an instance.
+        """An instance.
 
-        `defaults` are constructor arguments used where only a name is given.
+        Args:
+            identifier: a name, class or configuration, an instance, or None, which stays None.
+            defaults: constructor arguments, used with a name or a class.
+
+        Raises:
+            ValueError: an unknown name; the message lists the near matches.
+            TypeError: something else.
         """
         if identifier is None:
             return None

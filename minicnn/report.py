@@ -1,4 +1,4 @@
-"""How good predictions are, class by class. NumPy arrays on the host in, text or numbers out.
+"""How good predictions are, class by class: from arrays to text or numbers.
 
     precision = TP / (TP + FP)    recall = TP / (TP + FN)    F1 = 2 P R / (P + R)
 
@@ -6,7 +6,7 @@
 support, the number of images whose true class it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,12 @@ _COLUMNS = ("precision", "recall", "f1-score")
 
 
 def confusion_matrix(y_true: Any, y_pred: Any, num_classes: int | None = None) -> np.ndarray:
-    """Counts, int64 (C, C): entry [i, j] is how often class i was taken for class j.
+    """Counts, int64 (C, C): element [i, j] is how often class i was taken for class j.
 
     Args:
         y_true: labels (N,) or (N, 1), or one-hot (N, C).
         y_pred: labels, or probabilities (N, C), of which the likeliest class counts.
-        num_classes: C; one more than the highest label where not given.
+        num_classes: C; default: the highest label plus one.
 
     Raises:
         ValueError: different lengths, no labels at all, or labels outside 0 ... C - 1.
@@ -45,14 +45,17 @@ def classification_scores(
     target_names: Sequence[str] | None = None,
     num_classes: int | None = None,
 ) -> dict[str, Any]:
-    """Precision, recall, F1 and support of every class, and their averages.
+    """Precision, recall, F1 and support per class, and their averages.
 
     Args:
         y_true: labels (N,) or (N, 1), or one-hot (N, C).
         y_pred: labels, or probabilities (N, C).
-        target_names: names of classes 0, 1, ...; the numbers themselves where not given.
-        num_classes: number of classes. Where neither this nor names are given, the labels that
-            occur are the classes.
+        target_names: names of classes 0, 1, ...; default: the numbers themselves.
+        num_classes: number of classes; default: that of the names or, without names, the labels
+            that occur are the classes.
+
+    Raises:
+        ValueError: as for `confusion_matrix`, or not one name per class.
 
     Returns:
         {name: {"precision", "recall", "f1-score", "support"}, ..., "accuracy": float,
@@ -74,13 +77,16 @@ def classification_report(
     Args:
         y_true: labels (N,) or (N, 1), or one-hot (N, C).
         y_pred: labels, or probabilities (N, C).
-        target_names: names of classes 0, 1, ...; where not given, the labels that occur.
+        target_names: names of classes 0, 1, ...; default: the labels that occur.
         digits: decimals.
+
+    Raises:
+        ValueError: as for `confusion_matrix`.
     """
     names, scores, accuracy = _scores(y_true, y_pred, target_names, None)
     width = max(len("weighted avg"), digits, *(len(name) for name in names))
 
-    def line(name: str, figures: Any, support: int) -> str:
+    def line(name: str, figures: Iterable[float | None], support: int) -> str:
         cells = ["" if f is None else f"{f:.{digits}f}" for f in figures]
         return f"{name:>{width}} " + "".join(f" {cell:>9}" for cell in (*cells, support))
 
@@ -142,8 +148,7 @@ def _labels(y: Any, argument: str) -> np.ndarray:
         y = y[:, 0] if y.shape[1] == 1 else y.argmax(axis=1)
     if y.ndim != 1:
         raise ValueError(
-            f"{argument} holds labels (N,) or a row of scores for each image (N, C); "
-            f"got shape {y.shape}"
+            f"{argument} holds labels (N,) or a row of scores per image (N, C); got shape {y.shape}"
         )
     labels = y.astype(np.int64)
     if not np.array_equal(labels, y):

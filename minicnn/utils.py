@@ -11,13 +11,14 @@ from minicnn.random import set_random_seed
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
-    """Class numbers (n,) or (n, 1) to one-hot rows (n, num_classes), float32.
+    """Class numbers to one-hot rows (N, num_classes), float32.
 
     Args:
-        num_classes: the largest number plus one where not given.
+        x: whole numbers (N,) or (N, 1).
+        num_classes: default: the largest number plus one.
 
     Raises:
-        ValueError: a number below 0, or not below num_classes.
+        ValueError: a number that is below 0, not below num_classes, or not whole.
     """
     labels = np.asarray(x)
     if labels.ndim > 1 and labels.shape[-1] == 1:
@@ -38,14 +39,20 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
 
 
 def normalize(x: Any, axis: int = -1, order: int = 2) -> np.ndarray:
-    """x divided by its norm along an axis; rows of zeros stay."""
+    """`x` divided by its norm along an axis; rows of zeros stay.
+
+    Args:
+        x: an array.
+        axis: the axis, or two for the norm of matrices.
+        order: of the norm: 2 is the Euclidean one.
+    """
     x = np.asarray(x)
     norm = np.linalg.norm(x, order, axis, keepdims=True)
     return x / np.where(norm == 0, 1, norm)
 
 
 class PyDataset:
-    """Batches by number, for `fit`: a subclass defines `__len__` and `__getitem__`.
+    """Batches by number, for `fit`. A subclass defines `__len__` and `__getitem__`:
 
         class Faces(PyDataset):
             def __len__(self):

@@ -24,7 +24,7 @@ class Pass:
 def run(
     layer, x, dy=None, training=True, needs_dx=True, wants_logits=False, seed=0, comm=SOLO
 ) -> Pass:
-    """`x` an array or a list of them; `dy` random where not given."""
+    """`x` an array or a list of them; `dy` is random by default."""
     many = isinstance(x, list)
     arrays = [backend.asarray(a) for a in (x if many else [x])]
     shapes = [(None, *a.shape[1:]) for a in arrays]

@@ -1,10 +1,11 @@
 """Optimizers, and what they are given, that the tests share."""
 
 import inspect
+import re
 import textwrap
 
 from minicnn.backend import array_module
-from minicnn.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from minicnn.optimizers import SGD, Adam, AdamW, Lion, Optimizer, RMSprop
 
 CASES = {
     "sgd": lambda **k: SGD(0.1, **k),
@@ -15,6 +16,7 @@ CASES = {
     "adam": lambda **k: Adam(0.01, **k),
     "amsgrad": lambda **k: Adam(0.01, amsgrad=True, **k),
     "adamw": lambda **k: AdamW(0.01, **k),
+    "lion": lambda **k: Lion(0.01, **k),
 }
 
 
@@ -35,9 +37,10 @@ class Recorder(Optimizer):
         return True
 
 
-def documented_lion():
+def documented_optimizer():
     """The class that the documentation of `Optimizer` shows, made from its very lines."""
     lines = inspect.getdoc(Optimizer).partition("\n\n")[2].partition("\n\nArgs:")[0]
     names = {"Optimizer": Optimizer, "array_module": array_module, "__name__": __name__}
     exec(textwrap.dedent(lines), names)
-    return names["Lion"]
+    (name,) = re.findall(r"class (\w+)", lines)
+    return names[name]

@@ -165,6 +165,19 @@ def batch_norm(x, gamma, beta, mean, variance, epsilon):
     return y
 
 
+def group_norm(x, groups, gamma, beta, epsilon):
+    """Each group of neighbouring channels of each image by itself."""
+    y = np.empty_like(x)
+    size = x.shape[-1] // groups
+    for n in range(len(x)):
+        for start in range(0, x.shape[-1], size):
+            group = x[n, ..., start : start + size]
+            y[n, ..., start : start + size] = (group - group.mean()) / np.sqrt(
+                group.var() + epsilon
+            )
+    return gamma * y + beta
+
+
 def layer_norm(x, gamma, beta, epsilon):
     """Over the trailing axes that gamma has, for every place of the others by itself."""
     leading = x.shape[: x.ndim - gamma.ndim]

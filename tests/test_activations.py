@@ -25,6 +25,7 @@ CASES = {
     "silu": activations.SiLU(),
     "softplus": activations.Softplus(),
     "softsign": activations.Softsign(),
+    "mish": activations.Mish(),
 }
 KINKS = np.array([0.0, 0.25, 1.0, 1.5, 6.0])
 

@@ -47,7 +47,6 @@ PARALLEL_MAY_IMPORT = {"typing", "backend"}  # how to split a batch, whatever is
 # Functions that, when called, import from above, or in their own room a module that imports theirs:
 # mostly since Keras's interface asks for it.
 UPWARD_CALLS = {
-    ("minicnn.callbacks.base.CallbackList.__init__", "minicnn.callbacks.history"),
     ("minicnn.layers.nodes.SymbolicTensor.__add__", "minicnn.layers.merge"),
     ("minicnn.layers.nodes.SymbolicTensor.__mul__", "minicnn.layers.merge"),
     ("minicnn.models.model.Model.load_weights", "minicnn.saving"),

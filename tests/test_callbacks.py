@@ -302,7 +302,7 @@ def test_scheduler_wants_a_function():
         LearningRateScheduler(0.1)
 
 
-# The others
+# Tables, NaN, functions
 
 
 def test_csv_logger(tmp_path):

@@ -159,14 +159,14 @@ def test_weights_divide_by_the_number_of_samples():
     assert float(loss(labels, z, weights[:, None])) == pytest.approx(expected)
 
 
-def test_parts_of_a_batch_sum_to_the_whole():
+def test_shards_of_a_batch_sum_to_the_whole():
     rng = np.random.default_rng(0)
     z, labels = rng.normal(size=(10, 3)), rng.integers(0, 3, 10)
     loss = SparseCategoricalCrossentropy(from_logits=True)
-    parts = [loss.forward(labels[s], z[s], total=10) for s in (slice(0, 3), slice(3, 10))]
+    shards = [loss.forward(labels[s], z[s], total=10) for s in (slice(0, 3), slice(3, 10))]
     value, state = loss.forward(labels, z)
-    assert sum(v for v, _ in parts) == pytest.approx(value)
-    gradient = np.concatenate([loss.backward(s) for _, s in parts])
+    assert sum(v for v, _ in shards) == pytest.approx(value)
+    gradient = np.concatenate([loss.backward(s) for _, s in shards])
     np.testing.assert_allclose(gradient, loss.backward(state), rtol=1e-12)
 
 
@@ -238,7 +238,7 @@ def test_argument_errors():
         MeanSquaredError(reduction="avg")
 
 
-def test_a_function_of_ones_own_is_no_loss():
+def test_your_own_function_is_no_loss():
     def cubed(y_true, y_pred):
         return abs(y_pred - y_true) ** 3
 

@@ -1,5 +1,7 @@
 """Metrics against hand-computed values and scikit-learn."""
 
+import inspect
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -173,8 +175,8 @@ def test_batches_add_up_and_reset_forgets(metric):
     y_true = targets_for(metric, labels)
     whole = metric(y_true, scores, weight)
     metric.reset_state()
-    for part in (slice(0, 5), slice(5, 12)):
-        metric.update_state(y_true[part], scores[part], weight[part])
+    for rows in (slice(0, 5), slice(5, 12)):
+        metric.update_state(y_true[rows], scores[rows], weight[rows])
     np.testing.assert_allclose(metric.result(), whole, rtol=1e-6)
     metric.reset_state()
     assert not np.any(metric.result())
@@ -283,12 +285,24 @@ def test_every_name_is_found():
             assert isinstance(metrics.get(name), metrics.Metric)
 
 
+@pytest.mark.parity
+@pytest.mark.parametrize("name", METRICS.names())
+def test_a_metric_is_said_to_be_in_keras_if_keras_takes_its_arguments(name, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    cls = METRICS.find(name)
+    theirs = getattr(keras.metrics, cls.__name__, None)
+    takes = {} if theirs is None else inspect.signature(theirs).parameters
+    assert cls.in_keras == (inspect.signature(cls).parameters.keys() <= takes.keys())
+
+
 def test_names_count_up_where_keras_lets_them():
     backend.clear_session()
     assert [metrics.Precision().name, metrics.Precision().name] == ["precision", "precision_1"]
 
 
-def test_a_metric_of_ones_own():
+def test_your_own_metric():
     class MeanConfidence(metrics.Metric):
         def update_state(self, y_true, y_pred, sample_weight=None):
             self.add("confidence", y_pred.max(axis=-1).sum())
@@ -319,7 +333,7 @@ LABELS, SCORES, _ = batch()
         (lambda: metrics.ConfusionMatrix(3)(LABELS, SCORES), r"\(samples, 3\); got \(12, 4\)"),
         (
             lambda: metrics.ConfusionMatrix(4)([0, 4, -1], SCORES[:3]),
-            "2 of 3 targets given to confusion_matrix are no classes from 0 to 3",
+            "2 of 3 targets given to confusion_matrix are not classes from 0 to 3",
         ),
         (
             lambda: metrics.SparseCategoricalAccuracy()(np.eye(4)[LABELS], SCORES),
@@ -330,7 +344,7 @@ LABELS, SCORES, _ = batch()
         (lambda: metrics.Recall()(LABELS[:5], SCORES), r"give shape \(12,\)"),
         (lambda: metrics.Recall()(np.eye(3), SCORES), "give one-hot targets of that shape"),
         (lambda: metrics.Mean()([1, 2], [1, 2, 3]), "one weight for each of the 2 samples"),
-        (lambda: metrics.MeanSquaredError()([1, 2], [[1, 2]] * 2), "one number for each output"),
+        (lambda: metrics.MeanSquaredError()([1, 2], [[1, 2]] * 2), "one value per output"),
     ],
 )
 def test_errors(call, text):

@@ -1,4 +1,4 @@
-"""Computing in 16 bits with weights in float32, and loss scaling."""
+"""Computing in 16 bits with weights in float32; loss scaling in a model."""
 
 import numpy as np
 import pytest
@@ -22,9 +22,7 @@ from minicnn.layers import (
     Rescaling,
 )
 from minicnn.models import load_model
-from minicnn.optimizers import OPTIMIZERS, SGD, Adam, LossScaleOptimizer
-from minicnn.optimizers.schedules import ExponentialDecay
-from minicnn.registry import serialize
+from minicnn.optimizers import SGD, Adam, LossScaleOptimizer
 from minicnn.utils import set_random_seed
 
 MIXED = [f"mixed_{half}" for half in HALVES]
@@ -203,12 +201,6 @@ def test_small_gradients_survive(scaled):
     assert (moved > 1e-4) == scaled
 
 
-def test_without_gradients_the_scale_stays(strict):
-    optimizer = LossScaleOptimizer(SGD(), 8.0)
-    assert optimizer.apply({}) is True
-    assert float(optimizer.loss_scale) == 8 and optimizer.iterations == 1
-
-
 def test_an_overflow_leaves_the_step_out_and_halves_the_scale():
     model = network("mixed_float16", LossScaleOptimizer(Adam(), 2.0**24, 2))
     optimizer, weights = model.optimizer, model.get_weights()
@@ -228,46 +220,6 @@ def test_an_overflow_leaves_the_step_out_and_halves_the_scale():
         assert now == was / 2 if not took_step else now in (was, was * 2)
     assert sum(moved) > 10
     assert optimizer.iterations == 30
-
-
-def test_the_scale_grows_after_steps_without_overflow_and_has_limits():
-    weight = Dense(1)
-    weight.build_for((None, 2))
-    kernel = weight.kernel
-
-    def step(optimizer, gradient):
-        optimizer.apply({kernel: backend.asarray(np.full(kernel.shape, gradient, "float32"))})
-        return float(optimizer.loss_scale)
-
-    optimizer = LossScaleOptimizer("sgd", 8, 3)
-    seen = [step(optimizer, g) for g in (1, 1, 1, 1, np.inf, 1, 1, np.nan, 1, 1, 1)]
-    assert seen == [8, 8, 16, 16, 8, 8, 8, 4, 4, 4, 8]
-    optimizer = LossScaleOptimizer("sgd", 2.0**24, 1)
-    assert step(optimizer, 1) == 2.0**24
-    optimizer = LossScaleOptimizer("sgd", 1)
-    assert step(optimizer, -np.inf) == 1
-
-
-def test_gradients_are_divided_by_the_scale():
-    layer = Dense(1, use_bias=False)
-    layer.build_for((None, 2))
-    layer.set_weights([np.zeros((2, 1))])
-    optimizer = LossScaleOptimizer(SGD(0.5, momentum=0.9), 1024)
-    optimizer.apply({layer.kernel: backend.asarray(np.full((2, 1), 1024.0, "float32"))})
-    np.testing.assert_array_equal(layer.get_weights()[0], np.full((2, 1), -0.5))
-
-
-def test_what_belongs_to_the_optimizer_inside():
-    inner = Adam(ExponentialDecay(0.1, 1, 0.5))
-    optimizer = LossScaleOptimizer(inner)
-    assert optimizer.learning_rate == 0.1 and optimizer.iterations == 0
-    assert optimizer.slots() == ("momentum", "velocity")
-    optimizer = LossScaleOptimizer("sgd")
-    optimizer.learning_rate = 0.2
-    assert optimizer.inner_optimizer.learning_rate == optimizer.learning_rate == 0.2
-    config = optimizer.get_config()
-    again = OPTIMIZERS.get(serialize(optimizer))
-    assert again.get_config() == config and type(again.inner_optimizer) is SGD
 
 
 def test_callbacks_change_the_rate_of_the_optimizer_inside():
@@ -291,19 +243,6 @@ def test_state_goes_round():
     assert float(again.loss_scale) == 64 and again.iterations == 1
     with pytest.raises(ValueError, match="'loss_scale' holds two numbers"):
         again.load_state_arrays(state | {"loss_scale": np.ones(3)}, keys)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"initial_scale": 0}, "initial_scale must lie between 1 and 1.67772e[+]07; got 0"),
-        ({"dynamic_growth_steps": 0}, "dynamic_growth_steps must be above 0; got 0"),
-        ({"inner_optimizer": LossScaleOptimizer("sgd")}, "would scale twice"),
-    ],
-)
-def test_wrong_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        LossScaleOptimizer(**{"inner_optimizer": "sgd", **arguments})
 
 
 # On a device

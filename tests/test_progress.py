@@ -37,7 +37,7 @@ def terminal(monkeypatch):
     return terminal
 
 
-def run(bar, clock, steps=10, seconds_a_step=0.0625, logs=None):
+def run(bar, clock, steps=10, seconds_per_step=0.0625, logs=None):
     """One epoch of batches of 32; returns how often the logs were read."""
     reads = []
 
@@ -47,7 +47,7 @@ def run(bar, clock, steps=10, seconds_a_step=0.0625, logs=None):
 
     bar.begin_epoch(0)
     for _ in range(steps):
-        clock.now += seconds_a_step
+        clock.now += seconds_per_step
         bar.update(32, read)
     clock.now += 1.0  # validation
     bar.end_epoch({"loss": 1.5, "accuracy": 0.25, "matrix": np.eye(2)} if logs is None else logs)
@@ -61,7 +61,7 @@ def test_silent(clock, capsys):
 
 
 @pytest.mark.parametrize("verbose", [1, 2, "auto"])
-def test_one_line_an_epoch_where_there_is_no_terminal(verbose, clock, capsys):
+def test_one_line_per_epoch_without_a_terminal(verbose, clock, capsys):
     assert run(ProgressBar(verbose, 3, 10), clock) == 0
     captured = capsys.readouterr()
     # 320 images in 0.625 s; the second of validation belongs to the epoch but not to the speed

@@ -115,7 +115,7 @@ def test_a_needed_argument_that_is_not_kept_is_named_when_saving():
         serialize({"parts": [Forgetful(3)]})
 
 
-def test_a_configuration_of_ones_own_may_hold_what_is_not_kept():
+def test_your_own_configuration_may_hold_what_is_not_kept():
     class Careful(Forgetful):
         def get_config(self):
             return {**super().get_config(), "k": self.factor}

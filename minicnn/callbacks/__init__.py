@@ -1,11 +1,15 @@
 """Callbacks: what happens besides, while a model trains."""
 
-from minicnn.callbacks.base import Callback, CallbackList, LazyLogs
+from minicnn.callbacks.base import Callback
 from minicnn.callbacks.checkpoint import ModelCheckpoint
+from minicnn.callbacks.csv_logger import CSVLogger
 from minicnn.callbacks.early_stopping import EarlyStopping
 from minicnn.callbacks.history import History
+from minicnn.callbacks.lambda_callback import LambdaCallback
+from minicnn.callbacks.lazy_logs import LazyLogs
 from minicnn.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
-from minicnn.callbacks.others import CSVLogger, LambdaCallback, TerminateOnNaN
+from minicnn.callbacks.list import CallbackList
+from minicnn.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
     "CSVLogger",

@@ -1,4 +1,4 @@
-"""Saving the model as it is trained."""
+"""Saving the model while it is trained."""
 
 import os
 from pathlib import Path
@@ -16,21 +16,21 @@ class ModelCheckpoint(MonitorCallback):
     """Save the model, or its weights, after every epoch or every so many batches.
 
     Args:
-        filepath: where to; may hold fields as in "{epoch:02d}-{val_loss:.2f}.keras", of the number
-            of the epoch (from 1), of the batch where save_freq is a number, and of the logs.
+        filepath: where to; may hold fields as in "{epoch:02d}-{val_loss:.2f}.keras": the number of
+            the epoch, from 1; that of the batch, from 1, if save_freq is a number; and the logs.
         monitor: key in the logs that says which epoch is best.
         verbose: 1 to print what is saved.
         save_best_only: save only what is better than everything before.
         save_weights_only: `model.save_weights` rather than `model.save`; to .safetensors or
             .weights.h5.
-        mode: "min", "max" or "auto".
+        mode: "min", "max" or "auto", see `MonitorCallback`.
         save_freq: "epoch", or a number of batches.
         initial_value_threshold: with save_best_only, save only what is better than this.
 
     Raises:
-        ValueError: another save_freq; a `filepath` whose ending says no format, or with a field
-            that the logs do not have.
-        OSError: the folder cannot be made, found out before the first epoch.
+        ValueError: another save_freq or mode; a `filepath` whose ending says no format; or, during
+            training, one with a field that the logs do not have.
+        OSError: the folder cannot be created, found out before the first epoch.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class ModelCheckpoint(MonitorCallback):
             self._batches = 0
             self._save(self._epoch, logs or {}, batch)
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self.save_freq == "epoch":
             self._save(epoch, logs or {})
 

@@ -17,7 +17,7 @@ class EarlyStopping(MonitorCallback):
         min_delta: an improvement of less does not count.
         patience: epochs without improvement before training stops.
         verbose: 1 to print when it stops and which epoch is restored.
-        mode: "min", "max" or "auto".
+        mode: "min", "max" or "auto", see `MonitorCallback`.
         baseline: patience also runs out while the figure is no better than this.
         restore_best_weights: give the model the weights of its best epoch when training ends,
             whether or not it was stopped early.
@@ -54,7 +54,7 @@ class EarlyStopping(MonitorCallback):
         self.best_epoch = 0
         self.best_weights: list[np.ndarray] | None = None
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         value = self.monitored(logs)
         if value is None or epoch < self.start_from_epoch:
             return

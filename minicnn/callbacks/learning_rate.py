@@ -16,15 +16,18 @@ class ReduceLROnPlateau(MonitorCallback):
 
     Args:
         monitor: key in the logs.
-        factor: below 1.
+        factor: between 0 and 1.
         patience: epochs without improvement before the rate is reduced.
         verbose: 1 to print the new rate.
-        mode: "min", "max" or "auto".
+        mode: "min", "max" or "auto", see `MonitorCallback`.
         min_delta: an improvement of less does not count.
         cooldown: epochs after a reduction that do not count.
         min_lr: the rate goes no lower.
 
     The rate stands in the logs, and so in `History`, as "learning_rate".
+
+    Raises:
+        ValueError: a factor outside 0 to 1, or another mode.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class ReduceLROnPlateau(MonitorCallback):
         self.wait = 0
         self.cooldown_counter = 0
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {} if logs is None else logs
         rate = float(self.model.optimizer.learning_rate)
         logs["learning_rate"] = rate
@@ -84,13 +87,14 @@ class LearningRateScheduler(Callback):
 
     Args:
         schedule: `schedule(epoch, learning_rate)`, or `schedule(epoch)`, gives the new rate; epoch
-            counts from 0, learning_rate is the rate until now.
+            counts from 0, learning_rate is the rate so far.
         verbose: 1 to print the rate.
 
     The rate stands in the logs, and so in `History`, as "learning_rate".
 
     Raises:
         TypeError: the schedule cannot be called.
+        ValueError: during training, if the new rate is not a number of at least 0.
     """
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0):
@@ -118,7 +122,7 @@ class LearningRateScheduler(Callback):
         if self.verbose > 0:
             print_message(f"Epoch {epoch + 1}: learning rate set to {float(new):.6g}")
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is not None:
             logs["learning_rate"] = float(self.model.optimizer.learning_rate)
 

@@ -2,12 +2,10 @@
 
 import math
 import warnings
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-from minicnn.callbacks.base import Callback
+from minicnn.callbacks.base import Callback, Logs
 from minicnn.metrics import METRICS
 from minicnn.registry import near_matches
 
@@ -24,7 +22,7 @@ class MonitorCallback(Callback):
         best: the best value so far, None before there is one.
 
     Raises:
-        ValueError: another mode; or, with the first logs, that "auto" cannot tell.
+        ValueError: another mode; or, during training, "auto" for a figure of which it cannot tell.
     """
 
     def __init__(self, monitor: str = "val_loss", mode: str = "auto", min_delta: float = 0.0):
@@ -36,13 +34,13 @@ class MonitorCallback(Callback):
         self.min_delta = abs(min_delta)
         self.best: float | None = None
 
-    def monitored(self, logs: Mapping[str, Any] | None) -> float | None:
-        """The figure watched, or None after a warning that names the figures there are."""
+    def monitored(self, logs: Logs | None) -> float | None:
+        """The watched figure of `logs`, or None after a warning that names the figures in them."""
         logs = logs or {}
         value = logs.get(self.monitor)
         problem = "the logs do not have"
         if value is not None and np.ndim(value) > 0:
-            problem = "is an array, no single figure"
+            problem = "is an array, not a single figure"
             value = None
         if value is None:
             validation = (
@@ -59,7 +57,8 @@ class MonitorCallback(Callback):
         return float(value)
 
     def is_better(self, value: float, than: float | None) -> bool:
-        """Whether `value` improves on `than` by more than min_delta; NaN never does."""
+        """Whether `value` improves on `than` by more than min_delta; NaN never does, and any other
+        value improves on None."""
         if math.isnan(value):
             return False
         if than is None:

@@ -367,6 +367,35 @@ def softplus_gradient(dy: Array, z: Array) -> Array:
 
 
 @in_float32
+def mish(z: Array, out: Array | None = None) -> Array:
+    """z · tanh(softplus(z)), into `out`.
+
+    Source: Misra 2019, arXiv:1908.08681.
+    """
+    xp = array_module(z)
+    weight = softplus(z)
+    xp.tanh(weight, out=weight)
+    return xp.multiply(z, weight, out=out)
+
+
+@in_float32
+def mish_with_slope(z: Array) -> tuple[Array, Array]:
+    """(y, dy/dz) of `mish`: the slope shares the costly part, t = tanh(softplus(z)), with y.
+
+    dy/dz = t + z (1 - t²) sigmoid(z).
+    """
+    weight = softplus(z)
+    array_module(z).tanh(weight, out=weight)
+    slope = weight * weight
+    slope -= 1.0
+    slope *= sigmoid(z)
+    slope *= z
+    slope = weight - slope
+    weight *= z
+    return weight, slope
+
+
+@in_float32
 def softsign(z: Array, out: Array | None = None) -> Array:
     """z / (1 + |z|), into `out`."""
     xp = array_module(z)

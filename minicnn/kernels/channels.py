@@ -28,15 +28,15 @@ def channel_sum(x: Array) -> Array:
     return total if whole == rows else total + x[whole:].sum(0)
 
 
-def along_row(numbers: Array, images: Array) -> Array:
-    """`numbers` (C,) repeated along a row of `images` (N, ..., W, C), to (W, C), to be combined
+def along_row(values: Array, images: Array) -> Array:
+    """`values` (C,) repeated along a row of `images` (N, ..., W, C), to (W, C), to be combined
     with them.
 
     NumPy works run by run, each with its own start, and the channels of one pixel make short runs;
     whole rows take half to a third of the time. On a GPU that makes no difference.
     """
     if images.ndim < 3 or type(images) is not np.ndarray:
-        return numbers
-    row = np.empty((images.shape[-2], *numbers.shape), numbers.dtype)
-    row[...] = numbers  # a fifth of the time of `tile`, which is written in Python
+        return values
+    row = np.empty((images.shape[-2], *values.shape), values.dtype)
+    row[...] = values  # a fifth of the time of `np.tile`, which is written in Python
     return row

@@ -129,7 +129,7 @@ def multiply(kernel: Array, groups: int, y: Array, unrolled: Unrolled) -> None:
 
     Args:
         kernel: (kh, kw, C / groups, F).
-        groups: how many.
+        groups: how many there are.
         y: (N, OH, OW, F).
         unrolled: for a group, chunk by chunk: (slice of the batch, its im2col matrix).
     """
@@ -153,7 +153,7 @@ def kernel_gradient(
     Args:
         dy: (N, OH, OW, F).
         kernel_shape: (kh, kw, C / groups, F).
-        groups: how many.
+        groups: how many there are.
         unrolled: of x, as for `multiply`.
     """
     xp = array_module(dy)
@@ -238,7 +238,7 @@ def unrolled_bytes(window: Window, output_size: Pair, channels: int, itemsize: i
 
 
 def _unrolled(x: Array, window: Window, pads: Pads, output_size: Pair, channels: int) -> Unrolled:
-    """The windows of x with `pads` around it, in chunks in which so many channels fit."""
+    """The windows of x with `pads` around it, in chunks; of each `channels` fit in CHUNK_BYTES."""
     size = unrolled_bytes(window, output_size, channels, x.dtype.itemsize)
     cut = chunks(x.shape[0], size, CHUNK_BYTES)
     return partial(_each_chunk, x, window, pads, output_size, cut)

@@ -163,6 +163,35 @@ def adam(
 
 
 @with_cuda_version
+def lion(
+    w: Array,
+    g: Array,
+    m: Array,
+    rate: Rate,
+    beta_1: float,
+    beta_2: float,
+    scratch: Array,
+) -> None:
+    """w ← w - rate sign(beta_1 m + (1 - beta_1) g), then m ← beta_2 m + (1 - beta_2) g.
+
+    Args:
+        w, g, rate, scratch: see the module.
+        m, beta_1, beta_2: as above.
+    """
+    xp = array_module(w)
+    t = scratch
+    xp.subtract(g, m, out=t)
+    t *= 1.0 - beta_1
+    t += m
+    xp.sign(t, out=t)
+    t *= rate
+    w -= t
+    xp.subtract(g, m, out=t)
+    t *= 1.0 - beta_2
+    m += t
+
+
+@with_cuda_version
 def gather(flat: Array, arrays: Sequence[Array], places: Sequence[slice]) -> None:
     """Arrays of one dtype to their places in a flat one, which is 0 between them.
 

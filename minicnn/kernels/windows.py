@@ -101,11 +101,12 @@ class Window:
 
 @dataclass(frozen=True)
 class Convolution(Window):
-    """All that says how a kernel (kh, kw, C / groups, F) is applied to images.
+    """How a kernel (kh, kw, C / groups, F) is applied to images.
 
     Attributes:
         size, strides, padding, dilation: see `Window`.
-        groups: channels and filters are cut into so many parts that do not see each other.
+        groups: how many parts channels and filters are cut into; a filter sees the channels of its
+            part only.
     """
 
     groups: int = 1

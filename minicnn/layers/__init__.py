@@ -12,6 +12,7 @@ from minicnn.layers.conv import Conv2D
 from minicnn.layers.dense import Dense
 from minicnn.layers.depthwise import DepthwiseConv2D, SeparableConv2D
 from minicnn.layers.dropout import Dropout
+from minicnn.layers.group_normalization import GroupNormalization
 from minicnn.layers.input import Input, InputLayer
 from minicnn.layers.merge import Add, Concatenate, Multiply, add, concatenate, multiply
 from minicnn.layers.normalization import BatchNormalization, LayerNormalization
@@ -35,9 +36,10 @@ MaxPool2D = MaxPooling2D
 __all__ = [
     "Activation", "Add", "AveragePooling2D", "AvgPool2D", "BatchNormalization", "Concatenate",
     "Conv2D", "Convolution2D", "Dense", "DepthwiseConv2D", "Dropout", "ELU", "Flatten", "GELU",
-    "GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D", "GlobalMaxPooling2D", "Input",
-    "InputLayer", "LAYERS", "Layer", "LayerNormalization", "LeakyReLU", "MaxPool2D",
-    "MaxPooling2D", "Multiply", "RandomBrightness", "RandomContrast", "RandomCrop", "RandomFlip",
-    "RandomRotation", "RandomTranslation", "RandomZoom", "ReLU", "Rescaling", "Reshape",
-    "SeparableConv2D", "Softmax", "Weight", "ZeroPadding2D", "add", "concatenate", "multiply",
+    "GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D", "GlobalMaxPooling2D",
+    "GroupNormalization", "Input", "InputLayer", "LAYERS", "Layer", "LayerNormalization",
+    "LeakyReLU", "MaxPool2D", "MaxPooling2D", "Multiply", "RandomBrightness", "RandomContrast",
+    "RandomCrop", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom", "ReLU",
+    "Rescaling", "Reshape", "SeparableConv2D", "Softmax", "Weight", "ZeroPadding2D", "add",
+    "concatenate", "multiply",
 ]  # fmt: skip

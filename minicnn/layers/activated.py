@@ -24,22 +24,22 @@ class ActivatedLayer(Layer):
     Args:
         activation: f, a name or an object; None for the identity.
         use_bias: whether there is a b.
-        weight_arguments: initializers and regularizers by the names of the arguments, such as
-            kernel_initializer="glorot_uniform"; see `arguments.set_weight_arguments`.
         kwargs: see `Layer`.
+
+    Attributes:
+        bias: b, or None.
+        bias_initializer, bias_regularizer: objects, which a subclass sets in its constructor, with
+            those of its other weights, by `arguments.set_weight_arguments`.
     """
 
     bias: Weight | None
     bias_initializer: Initializer
     bias_regularizer: Regularizer | None
 
-    def __init__(
-        self, *, activation: Any, use_bias: bool, weight_arguments: dict[str, Any], **kwargs: Any
-    ):
+    def __init__(self, *, activation: Any, use_bias: bool, **kwargs: Any):
         super().__init__(**kwargs)
         self.activation: Activation = arguments.activation_function(activation)
         self.use_bias = use_bias
-        arguments.set_weight_arguments(self, **weight_arguments)
 
     def add_bias(self, size: int) -> Weight | None:
         """The bias (size,), or None without `use_bias`."""

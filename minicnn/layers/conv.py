@@ -27,7 +27,8 @@ class Conv2D(SlidingFilters):
         padding: "valid" (none) or "same" (zeros, so that the output has ceil(H / sh) rows).
         data_format: "channels_last".
         dilation_rate: (dh, dw), or one integer for both: pixels between the taps of a filter.
-        groups: channels and filters are cut into so many parts that do not see each other.
+        groups: how many parts channels and filters are cut into; a filter sees the channels of its
+            part only.
         activation: act, a name or an object; default: the identity.
         use_bias: whether there is a b.
         kernel_initializer, bias_initializer: how w and b begin, names or objects.
@@ -76,13 +77,14 @@ class Conv2D(SlidingFilters):
             dilation_rate=dilation_rate,
             activation=activation,
             use_bias=use_bias,
-            weight_arguments={
-                "kernel_initializer": kernel_initializer,
-                "bias_initializer": bias_initializer,
-                "kernel_regularizer": kernel_regularizer,
-                "bias_regularizer": bias_regularizer,
-            },
             **kwargs,
+        )
+        arguments.set_weight_arguments(
+            self,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
         )
         self.filters = arguments.positive_int(self, "filters", filters)
         self.groups = arguments.positive_int(self, "groups", groups)

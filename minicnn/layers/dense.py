@@ -52,13 +52,14 @@ class Dense(ActivatedLayer):
         super().__init__(
             activation=activation,
             use_bias=use_bias,
-            weight_arguments={
-                "kernel_initializer": kernel_initializer,
-                "bias_initializer": bias_initializer,
-                "kernel_regularizer": kernel_regularizer,
-                "bias_regularizer": bias_regularizer,
-            },
             **kwargs,
+        )
+        arguments.set_weight_arguments(
+            self,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
         )
         self.units = arguments.positive_int(self, "units", units)
 

@@ -98,13 +98,14 @@ class DepthwiseConv2D(_Depthwise):
             depth_multiplier=depth_multiplier,
             activation=activation,
             use_bias=use_bias,
-            weight_arguments={
-                "depthwise_initializer": depthwise_initializer,
-                "bias_initializer": bias_initializer,
-                "depthwise_regularizer": depthwise_regularizer,
-                "bias_regularizer": bias_regularizer,
-            },
             **kwargs,
+        )
+        arguments.set_weight_arguments(
+            self,
+            depthwise_initializer=depthwise_initializer,
+            bias_initializer=bias_initializer,
+            depthwise_regularizer=depthwise_regularizer,
+            bias_regularizer=bias_regularizer,
         )
 
     def build(self, input_shape: Shape) -> None:
@@ -196,15 +197,16 @@ class SeparableConv2D(_Depthwise):
             depth_multiplier=depth_multiplier,
             activation=activation,
             use_bias=use_bias,
-            weight_arguments={
-                "depthwise_initializer": depthwise_initializer,
-                "pointwise_initializer": pointwise_initializer,
-                "bias_initializer": bias_initializer,
-                "depthwise_regularizer": depthwise_regularizer,
-                "pointwise_regularizer": pointwise_regularizer,
-                "bias_regularizer": bias_regularizer,
-            },
             **kwargs,
+        )
+        arguments.set_weight_arguments(
+            self,
+            depthwise_initializer=depthwise_initializer,
+            pointwise_initializer=pointwise_initializer,
+            bias_initializer=bias_initializer,
+            depthwise_regularizer=depthwise_regularizer,
+            pointwise_regularizer=pointwise_regularizer,
+            bias_regularizer=bias_regularizer,
         )
         self.filters = arguments.positive_int(self, "filters", filters)
 

@@ -288,7 +288,7 @@ class LayerNormalization(NormalizationLayer):
 
     def forward(self, x: Array, ctx: Context) -> Array:
         axes = tuple(range(-self.trailing, 0))
-        xhat, inverse = _standardized(x, axes, self.epsilon)
+        xhat, inverse = standardized(x, axes, self.epsilon)
         ctx.save(xhat, inverse)
         return narrowed(self.scale_and_shift(xhat), x.dtype)
 
@@ -298,11 +298,11 @@ class LayerNormalization(NormalizationLayer):
         if dxhat is None:
             return None
         axes = tuple(range(-self.trailing, 0))
-        return narrowed(_standardized_gradient(dxhat, xhat, inverse, axes), dy.dtype)
+        return narrowed(standardized_gradient(dxhat, xhat, inverse, axes), dy.dtype)
 
 
-def _standardized(x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array]:
-    """(xhat = (x - m) / sqrt(v + epsilon), 1 / sqrt(v + epsilon)), with m and v over some axes."""
+def standardized(x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array]:
+    """(xhat = (x - m) / sqrt(v + epsilon), 1 / sqrt(v + epsilon)), m and v being over `axes`."""
     xhat = widened(x)
     xhat = xhat - xhat.mean(axis=axes, keepdims=True)
     inverse = 1 / ((xhat * xhat).mean(axis=axes, keepdims=True) + epsilon) ** 0.5
@@ -310,10 +310,10 @@ def _standardized(x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Arra
     return xhat, inverse
 
 
-def _standardized_gradient(
+def standardized_gradient(
     dxhat: Array, xhat: Array, inverse: Array, axes: tuple[int, ...]
 ) -> Array:
-    """dx = (dxhat - mean(dxhat) - xhat mean(dxhat xhat)) / sqrt(v + epsilon)."""
+    """dx = (dxhat - mean(dxhat) - xhat mean(dxhat xhat)) inverse, with the means over `axes`."""
     dx = dxhat - dxhat.mean(axis=axes, keepdims=True)
     dx -= xhat * (dxhat * xhat).mean(axis=axes, keepdims=True)
     dx *= inverse

@@ -1,6 +1,6 @@
 """`SlidingFilters`: what Conv2D and the depthwise convolutions share, a window slid over images."""
 
-from typing import Any, cast
+from typing import Any
 
 from minicnn.kernels.windows import Window
 from minicnn.layers import arguments
@@ -42,10 +42,11 @@ class SlidingFilters(ActivatedLayer):
         """(height, width, channels) of an image, from the `input_shape` of a batch.
 
         Raises:
-            ValueError: the input is no batch of images.
+            ValueError: the input is no batch of images of a fixed size.
         """
         require_rank(self, input_shape, 4, "(batch, height, width, channels)")
-        return cast("tuple[int, int, int]", tuple(input_shape[1:]))
+        height, width, channels = arguments.fixed_sizes(self, input_shape[1:])
+        return height, width, channels
 
     def _output_shape(self, input_shape: Shape, channels: int, filters: int) -> Shape:
         """Shape of the output, (batch, OH, OW, filters).

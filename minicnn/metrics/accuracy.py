@@ -1,9 +1,8 @@
 """The share of predictions that are right."""
 
-from typing import Any
-
 from minicnn.backend import array_module
 from minicnn.metrics.base import METRICS, MeanMetric, class_numbers
+from minicnn.typing import Array
 
 
 class _Accuracy(MeanMetric):
@@ -12,24 +11,36 @@ class _Accuracy(MeanMetric):
 
 @METRICS.register()
 class Accuracy(_Accuracy):
-    """How often a prediction equals its target: labels against labels, any equal shapes."""
+    """How often a prediction equals its target: labels against labels, any equal shapes.
+
+    Args:
+        name: key in the logs.
+    """
 
     def __init__(self, name: str = "accuracy"):
         super().__init__(name)
 
-    def values(self, y_true: Any, y_pred: Any) -> Any:
+    def values(self, y_true: Array, y_pred: Array) -> Array:
         if y_true.shape != y_pred.shape:
             raise ValueError(
-                f"Accuracy compares entry by entry, but y_true has shape {tuple(y_true.shape)} and "
-                f"y_pred {tuple(y_pred.shape)}; use SparseCategoricalAccuracy for class numbers "
-                "against probabilities"
+                f"Accuracy compares element by element, but y_true has shape {tuple(y_true.shape)} "
+                f"and y_pred {tuple(y_pred.shape)}; use SparseCategoricalAccuracy for class "
+                "numbers against probabilities"
             )
         return y_true == y_pred
 
 
 @METRICS.register()
 class BinaryAccuracy(_Accuracy):
-    """How often an output lies on its target's side of `threshold`; targets 0 or 1."""
+    """How often an output lies on its target's side of a threshold; targets 0 or 1.
+
+    Args:
+        name: key in the logs.
+        threshold: an output above it stands for 1; between 0 and 1.
+
+    Raises:
+        ValueError: another threshold.
+    """
 
     def __init__(self, name: str = "binary_accuracy", threshold: float = 0.5):
         super().__init__(name)
@@ -37,39 +48,55 @@ class BinaryAccuracy(_Accuracy):
             raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
         self.threshold = threshold
 
-    def values(self, y_true: Any, y_pred: Any) -> Any:
+    def values(self, y_true: Array, y_pred: Array) -> Array:
         return y_true.reshape(y_pred.shape) == (y_pred > self.threshold)
 
 
 @METRICS.register()
 class SparseCategoricalAccuracy(_Accuracy):
-    """How often the likeliest class is the target: targets (N,) or (N, 1), outputs (N, C)."""
+    """How often the likeliest class is the target: targets (N,) or (N, 1), outputs (N, C).
+
+    Args:
+        name: key in the logs.
+    """
 
     order_only = True
 
     def __init__(self, name: str = "sparse_categorical_accuracy"):
         super().__init__(name)
 
-    def values(self, y_true: Any, y_pred: Any) -> Any:
+    def values(self, y_true: Array, y_pred: Array) -> Array:
         return y_pred.argmax(axis=-1) == class_numbers(y_true, y_pred)
 
 
 @METRICS.register()
 class CategoricalAccuracy(_Accuracy):
-    """How often the likeliest class is the target: one-hot targets (N, C), outputs (N, C)."""
+    """How often the likeliest class is the target: one-hot targets (N, C), outputs (N, C).
+
+    Args:
+        name: key in the logs.
+    """
 
     order_only = True
 
     def __init__(self, name: str = "categorical_accuracy"):
         super().__init__(name)
 
-    def values(self, y_true: Any, y_pred: Any) -> Any:
+    def values(self, y_true: Array, y_pred: Array) -> Array:
         return y_pred.argmax(axis=-1) == _from_one_hot(y_true, y_pred)
 
 
 @METRICS.register()
 class SparseTopKCategoricalAccuracy(_Accuracy):
-    """How often the target is among the k likeliest classes: targets (N,) or (N, 1)."""
+    """How often the target is among the k likeliest classes: targets (N,) or (N, 1).
+
+    Args:
+        k: number of classes, at least 1.
+        name: key in the logs.
+
+    Raises:
+        ValueError: another k.
+    """
 
     order_only = True
 
@@ -77,13 +104,21 @@ class SparseTopKCategoricalAccuracy(_Accuracy):
         super().__init__(name)
         self.k = _checked_k(k)
 
-    def values(self, y_true: Any, y_pred: Any) -> Any:
+    def values(self, y_true: Array, y_pred: Array) -> Array:
         return in_top_k(class_numbers(y_true, y_pred), y_pred, self.k)
 
 
 @METRICS.register()
 class TopKCategoricalAccuracy(_Accuracy):
-    """How often the target is among the k likeliest classes: one-hot targets (N, C)."""
+    """How often the target is among the k likeliest classes: one-hot targets (N, C).
+
+    Args:
+        k: number of classes, at least 1.
+        name: key in the logs.
+
+    Raises:
+        ValueError: another k.
+    """
 
     order_only = True
 
@@ -91,15 +126,20 @@ class TopKCategoricalAccuracy(_Accuracy):
         super().__init__(name)
         self.k = _checked_k(k)
 
-    def values(self, y_true: Any, y_pred: Any) -> Any:
+    def values(self, y_true: Array, y_pred: Array) -> Array:
         return in_top_k(_from_one_hot(y_true, y_pred), y_pred, self.k)
 
 
-def in_top_k(labels: Any, y_pred: Any, k: int) -> Any:
-    """Whether fewer than k classes score higher than the target: (N,), (N, C) -> (N,) bool.
+def in_top_k(labels: Array, y_pred: Array, k: int) -> Array:
+    """Whether fewer than k classes score higher than the target, (N,) bool.
 
     No sort is needed; classes that tie with the target do not push it out (TensorFlow's
     `in_top_k`). A target whose score is not finite does not count.
+
+    Args:
+        labels: targets, class numbers (N,).
+        y_pred: scores (N, C).
+        k: the target's score is among the k highest.
     """
     xp = array_module(y_pred)
     score = xp.take_along_axis(y_pred, labels[..., None], axis=-1)
@@ -107,7 +147,7 @@ def in_top_k(labels: Any, y_pred: Any, k: int) -> Any:
     return (ahead < k) & xp.isfinite(score[..., 0])
 
 
-def _from_one_hot(y_true: Any, y_pred: Any) -> Any:
+def _from_one_hot(y_true: Array, y_pred: Array) -> Array:
     if y_true.shape != y_pred.shape:
         raise ValueError(
             f"one-hot targets have the shape of the predictions, {tuple(y_pred.shape)}; got "

@@ -7,6 +7,7 @@ import numpy as np
 
 from minicnn.backend import array_module, is_array, to_numpy
 from minicnn.registry import Configurable, Registry, snake_case, unique_name
+from minicnn.typing import Array, Shape
 
 METRICS = Registry("metric")
 
@@ -15,8 +16,8 @@ class Metric(Configurable):
     """A figure over all the batches seen since `reset_state`.
 
     The sums live where the predictions live and are float64, so that counts stay exact;
-    `update_state` only starts work there, and `result` waits for it. A metric of one's own defines
-    those two:
+    `update_state` only starts work there, and `result` waits for it. Your own metric defines those
+    two:
 
         class MeanConfidence(Metric):
             direction = "up"
@@ -29,20 +30,23 @@ class Metric(Configurable):
                 return float(self.total("confidence") / self.total("images"))
 
     Args:
-        name: key in the logs and in `History`; the class's name in snake case where not given.
+        name: key in the logs and in `History`; default: the class's name in snake case.
 
     Attributes:
         direction: "up" if more is better, "down" if less is, None if it is no scale.
-        order_only: whether only the order of a prediction's entries counts, so that logits do as
+        order_only: whether only the order of a prediction's elements counts, so that logits do as
             well as the probabilities made of them.
+        in_keras: whether Keras has a metric of the same name and arguments, so that a .keras file
+            can say it.
     """
 
     direction: str | None = None
     order_only = False
+    in_keras = True
 
     def __init__(self, name: str | None = None):
         self.name = name or unique_name(snake_case(type(self).__name__))
-        self._sums: dict[str, Any] = {}
+        self._sums: dict[str, Array] = {}
         self._read: dict[str, np.ndarray] = {}  # sums on the host, as `read_sums` found them
 
     def reset_state(self) -> None:
@@ -51,7 +55,13 @@ class Metric(Configurable):
         self._read = {}
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
-        """Take in one batch: `update_state(y_true, y_pred, sample_weight=None)`."""
+        """Take in one batch: `update_state(y_true, y_pred, sample_weight=None)`.
+
+        Args:
+            y_true: targets, of the shapes that the class names.
+            y_pred: predictions.
+            sample_weight: one weight per sample.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define update_state")
 
     def result(self) -> Any:
@@ -63,7 +73,7 @@ class Metric(Configurable):
         self.update_state(*args, **kwargs)
         return self.result()
 
-    def add(self, key: str, part: Any) -> None:
+    def add(self, key: str, part: Array) -> None:
         """Add `part`, a number or an array on the device, to the sum called `key`."""
         present = self._sums.get(key)
         self._sums[key] = part if present is None else present + part
@@ -81,14 +91,23 @@ class Metric(Configurable):
 
 @METRICS.register()
 class Mean(Metric):
-    """Mean of values, weighted by `sample_weight` where it is given; 0 before the first one."""
+    """Weighted mean of values; 0 before the first one.
+
+    Args:
+        name: key in the logs.
+    """
 
     def __init__(self, name: str = "mean"):
         super().__init__(name)
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
-        """`values` of any shape; `sample_weight` one for each entry of their first axis, or of
-        their own shape, or one number for all."""
+        """Take in values.
+
+        Args:
+            values: an array of any shape.
+            sample_weight: one weight for each entry of the values' first axis, an array of their
+                own shape, or one number for all; default: 1.
+        """
         if not is_array(values):
             values = np.asarray(values)
         if sample_weight is None:
@@ -107,12 +126,13 @@ class Mean(Metric):
 
 
 class MeanMetric(Mean):
-    """Mean over the samples of a value that each of them gets.
+    """Mean of a value that each sample gets.
 
     A subclass defines `values(y_true, y_pred)`, (N, ...) arrays to an (N,) array.
     """
 
-    def values(self, y_true: Any, y_pred: Any) -> Any:
+    def values(self, y_true: Array, y_pred: Array) -> Array:
+        """The value of each sample, from its target `y_true` and its prediction `y_pred`."""
         raise NotImplementedError(f"{type(self).__name__} does not define values(y_true, y_pred)")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
@@ -121,14 +141,22 @@ class MeanMetric(Mean):
 
 
 class MeanMetricWrapper(MeanMetric):
-    """Mean of what a function `fn(y_true, y_pred, **kwargs)` gives for each sample."""
+    """Mean of what a function gives for each sample.
+
+    Args:
+        fn: `fn(y_true, y_pred, **kwargs)`, (N, ...) arrays to an (N,) array.
+        name: key in the logs; default: the name of fn.
+        kwargs: further arguments of fn.
+    """
+
+    in_keras = False
 
     def __init__(self, fn: Callable[..., Any], name: str | None = None, **kwargs: Any):
         super().__init__(name or str(getattr(fn, "__name__", type(fn).__name__)))
         self.fn = fn
         self.kwargs = kwargs
 
-    def values(self, y_true: Any, y_pred: Any) -> Any:
+    def values(self, y_true: Array, y_pred: Array) -> Array:
         return self.fn(y_true, y_pred, **self.kwargs)
 
 
@@ -144,20 +172,20 @@ def read_sums(metrics: Iterable[Metric]) -> None:
     if not found:
         return
     parts = [part.astype("float64").reshape(-1) for _, _, part in found]
-    numbers = to_numpy(array_module(parts[0]).concatenate(parts))
+    values = to_numpy(array_module(parts[0]).concatenate(parts))
     start = 0
     for metric, key, part in found:
-        metric._read[key] = numbers[start : start + part.size].reshape(part.shape)
+        metric._read[key] = values[start : start + part.size].reshape(part.shape)
         start += part.size
 
 
-def as_arrays(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-    """Both as arrays, the targets on the device of the predictions."""
+def as_arrays(y_true: Any, y_pred: Any) -> tuple[Array, Array]:
+    """`y_true` and `y_pred` as arrays, the targets on the device of the predictions."""
     y_pred = y_pred if is_array(y_pred) else np.asarray(y_pred)
     return beside(y_true, y_pred), y_pred
 
 
-def beside(x: Any, y_pred: Any) -> Any:
+def beside(x: Any, y_pred: Array) -> Array:
     """`x` as an array on the device of `y_pred`."""
     xp = array_module(y_pred)
     if is_array(x) and array_module(x) is xp:
@@ -165,8 +193,13 @@ def beside(x: Any, y_pred: Any) -> Any:
     return xp.asarray(to_numpy(x))
 
 
-def expand_weight(sample_weight: Any, values: Any) -> Any:
-    """Weights (N,) or (N, 1), one a sample, so that they broadcast over `values` (N, ...).
+def expand_weight(sample_weight: Any, values: Array) -> Array:
+    """Weights in a shape that broadcasts over `values`.
+
+    Args:
+        sample_weight: (N,) or (N, 1), one weight per sample; or of the shape of `values`, or one
+            for all.
+        values: (N, ...).
 
     Raises:
         ValueError: there are more or fewer weights than samples.
@@ -184,22 +217,31 @@ def expand_weight(sample_weight: Any, values: Any) -> Any:
     return weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
 
 
-def ratio(numerator: Any, denominator: Any) -> np.ndarray:
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """numerator / denominator on the host, 0 where the denominator is 0."""
     numerator, denominator = np.asarray(numerator), np.asarray(denominator)
     empty = denominator == 0
     return np.where(empty, 0.0, numerator / np.where(empty, 1.0, denominator))
 
 
-def is_sparse(y_true_shape: Any, y_pred_shape: Any) -> bool:
-    """Whether targets are class numbers, (N,) or (N, 1), for predictions (N, classes)."""
+def is_sparse(y_true_shape: Shape, y_pred_shape: Shape) -> bool:
+    """Whether targets are class numbers.
+
+    Args:
+        y_true_shape: of the targets; that of class numbers is (N,) or (N, 1).
+        y_pred_shape: of the predictions, (N, classes).
+    """
     if len(y_true_shape) < len(y_pred_shape):
         return True
-    return y_true_shape[-1] == 1 and y_pred_shape[-1] > 1
+    return y_true_shape[-1] == 1 and y_pred_shape[-1] != 1
 
 
-def class_numbers(y_true: Any, y_pred: Any) -> Any:
-    """Sparse targets (N,) or (N, 1) as integers (N,), for predictions (N, classes).
+def class_numbers(y_true: Array, y_pred: Array) -> Array:
+    """Sparse targets as integers (N,).
+
+    Args:
+        y_true: (N,) or (N, 1).
+        y_pred: predictions (N, classes).
 
     Raises:
         ValueError: the shapes do not belong together.
@@ -208,14 +250,20 @@ def class_numbers(y_true: Any, y_pred: Any) -> Any:
         y_true = y_true[..., 0]
     if y_true.shape != y_pred.shape[:-1]:
         raise ValueError(
-            f"targets of shape {tuple(y_true.shape)} are no class numbers for predictions of shape "
-            f"{tuple(y_pred.shape)}; give shape {tuple(y_pred.shape[:-1])}, or use the categorical "
-            "metric for one-hot targets"
+            f"targets of shape {tuple(y_true.shape)} are not class numbers for predictions of "
+            f"shape {tuple(y_pred.shape)}; give shape {tuple(y_pred.shape[:-1])}, or use the "
+            "categorical metric for one-hot targets"
         )
     return y_true.astype("int64", copy=False)
 
 
-def one_hot(labels: Any, width: int, dtype: Any = "float64") -> Any:
-    """Labels (...) to (..., width); a label outside 0 ... width - 1 gives a row of zeros."""
+def one_hot(labels: Array, width: int, dtype: Any = "float64") -> Array:
+    """Rows with a 1 where the label is.
+
+    Args:
+        labels: class numbers (...); one outside 0 ... width - 1 gives a row of zeros.
+        width: number of classes; the result is (..., width).
+        dtype: of the result.
+    """
     xp = array_module(labels)
     return (labels[..., None] == xp.arange(width)).astype(dtype)

@@ -12,14 +12,18 @@ from minicnn.metrics.base import METRICS, Metric, as_arrays, class_numbers, expa
 class ConfusionMatrix(Metric):
     """Counts [true class, predicted class] of the likeliest classes.
 
+    Targets are class numbers (N,) or (N, 1), or one-hot (N, C); predictions are scores (N, C).
+
     Args:
-        num_classes: number of classes C.
+        num_classes: number of classes C, at least 2.
         name: key in the logs, where the result stands as an array.
 
-    Targets are class numbers (N,) or (N, 1), or one-hot (N, C); predictions scores (N, C).
+    Raises:
+        ValueError: another num_classes.
     """
 
     order_only = True
+    in_keras = False
 
     def __init__(self, num_classes: int, name: str = "confusion_matrix"):
         super().__init__(name)
@@ -42,7 +46,7 @@ class ConfusionMatrix(Metric):
         if sample_weight is not None:
             counts *= expand_weight(sample_weight, counts)
             self.add("weighted", 1)
-        # neither bincount, for which a GPU has to stop and look at the numbers, nor a product of
+        # neither bincount, for which a GPU has to stop and look at the values, nor a product of
         # one-hot rows, which cuBLAS refuses to make while a CUDA graph is captured
         xp = array_module(y_pred)
         matrix = xp.zeros(self.num_classes**2, "float64")
@@ -61,7 +65,7 @@ class ConfusionMatrix(Metric):
         lost = int(self.total("seen") - self.total("in_range"))
         if lost:
             raise ValueError(
-                f"{lost} of {int(self.total('seen'))} targets given to {self.name} are no classes "
+                f"{lost} of {int(self.total('seen'))} targets given to {self.name} are not classes "
                 f"from 0 to {self.num_classes - 1}"
             )
         shape = (self.num_classes, self.num_classes)

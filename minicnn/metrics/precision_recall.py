@@ -22,18 +22,11 @@ from minicnn.metrics.base import (
     one_hot,
     ratio,
 )
+from minicnn.typing import Array
 
 
 class _Thresholded(Metric):
-    """Counts over all entries (sample, class) of the predictions, for each threshold.
-
-    Args:
-        thresholds: an entry above it is called positive; a number, or several, in [0, 1]. 0.5
-            where not given. Logits need other thresholds than probabilities: 0 stands for 0.5.
-        top_k: call the k highest entries of each sample positive instead of those above 0.5.
-        class_id: look at this class only.
-        name: key in the logs.
-    """
+    """Counts true and false positives and false negatives for each threshold."""
 
     direction = "up"
 
@@ -48,6 +41,7 @@ class _Thresholded(Metric):
         levels = np.atleast_1d(np.asarray(0.5 if thresholds is None else thresholds, dtype=float))
         if levels.ndim != 1 or not len(levels) or not np.all((levels >= 0) & (levels <= 1)):
             raise ValueError(f"thresholds lie between 0 and 1, got {thresholds!r}")
+        self._levels: tuple[float, ...] = tuple(levels.tolist())
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {top_k!r}")
         self.thresholds = thresholds
@@ -72,52 +66,88 @@ class _Thresholded(Metric):
                     cases = cases * expand_weight(sample_weight, cases)
                 self.add(f"{key}{i}", cases.sum(dtype="float64"))
 
-    def _called_positive(self, y_pred: Any) -> list[Any]:
-        allowed = True if self.top_k is None else _highest(y_pred, self.top_k)
+    def _called_positive(self, y_pred: Array) -> list[Array]:
+        """For each threshold a boolean (N, C)."""
+        if self.top_k is None:
+            return [y_pred > level for level in self._levels]
+        highest = _highest(y_pred, self.top_k)
         if self.thresholds is None:
-            return [y_pred > 0.5 if self.top_k is None else allowed]
-        levels = np.atleast_1d(self.thresholds).tolist()
-        return [(y_pred > level) & allowed for level in levels]
+            return [highest]
+        return [(y_pred > level) & highest for level in self._levels]
 
-    def _quotient(self, other: str) -> Any:
-        count = 1 if self.thresholds is None else np.size(self.thresholds)
+    def _quotient(self, other: str) -> float | np.ndarray:
+        """TP / (TP + `other`)."""
+        count = len(self._levels)
         hits = np.array([self.total(f"tp{i}") for i in range(count)])
         others = np.array([self.total(f"{other}{i}") for i in range(count)])
         values = ratio(hits, hits + others)
-        return values.item() if np.ndim(self.thresholds) == 0 or count == 1 else values
+        return values.item() if count == 1 else values
 
 
 @METRICS.register()
 class Precision(_Thresholded):
-    __doc__ = f"TP / (TP + FP). {_Thresholded.__doc__}"
+    """TP / (TP + FP): how much of what was called positive is positive.
 
-    def result(self) -> Any:
+    Counts over all elements (sample, class) of the predictions. Targets are one-hot (N, C), or
+    class numbers (N,) or (N, 1); predictions (N, C).
+
+    Args:
+        thresholds: an element above it is called positive; a number in [0, 1], default 0.5, or
+            several, each of which gives a result. Logits need other thresholds than
+            probabilities: 0 stands for 0.5.
+        top_k: call the k highest elements of each sample positive instead of those above 0.5.
+        class_id: look at this class only.
+        name: key in the logs; default: the class's name in snake case.
+
+    Raises:
+        ValueError: a threshold outside [0, 1], or a top_k below 1.
+    """
+
+    def result(self) -> float | np.ndarray:
         """A float, or an array with a value for each of several thresholds."""
         return self._quotient("fp")
 
 
 @METRICS.register()
 class Recall(_Thresholded):
-    __doc__ = f"TP / (TP + FN). {_Thresholded.__doc__}"
+    """TP / (TP + FN): how much of what is positive was found.
 
-    def result(self) -> Any:
+    Counts over all elements (sample, class) of the predictions. Targets are one-hot (N, C), or
+    class numbers (N,) or (N, 1); predictions (N, C).
+
+    Args:
+        thresholds: an element above it is called positive; a number in [0, 1], default 0.5, or
+            several, each of which gives a result. Logits need other thresholds than
+            probabilities: 0 stands for 0.5.
+        top_k: call the k highest elements of each sample positive instead of those above 0.5.
+        class_id: look at this class only.
+        name: key in the logs; default: the class's name in snake case.
+
+    Raises:
+        ValueError: a threshold outside [0, 1], or a top_k below 1.
+    """
+
+    def result(self) -> float | np.ndarray:
         """A float, or an array with a value for each of several thresholds."""
         return self._quotient("fn")
 
 
 @METRICS.register()
 class FBetaScore(Metric):
-    """Weighted harmonic mean of precision and recall, of each class or averaged.
-
-    Args:
-        average: None for an array with a score for each class; "macro" for their mean, "weighted"
-            for the mean weighted by how often each class is the target; "micro" for one score
-            from the counts of all classes together.
-        beta: how many times recall weighs more than precision.
-        threshold: an entry above it is called positive; where not given, the highest of a sample.
-        name: key in the logs.
+    """Weighted harmonic mean of precision and recall, per class or averaged.
 
     Targets are one-hot (N, C), or class numbers (N,) or (N, 1); predictions (N, C).
+
+    Args:
+        average: None for an array with a score per class; "macro" for their mean, "weighted" for
+            the mean weighted by how often each class is the target; "micro" for one score from
+            the counts of all classes together.
+        beta: how many times recall weighs more than precision.
+        threshold: an element above it is called positive; default: the highest of a sample is.
+        name: key in the logs.
+
+    Raises:
+        ValueError: another average, a beta not above 0, or a threshold outside (0, 1].
     """
 
     direction = "up"
@@ -161,7 +191,7 @@ class FBetaScore(Metric):
                 cases = cases * expand_weight(sample_weight, cases)
             self.add(key, cases.sum(axis=0, dtype="float64"))
 
-    def result(self) -> Any:
+    def result(self) -> float | np.ndarray:
         """A float, or for average=None an array (C,)."""
         tp, fp, fn = self.total("tp"), self.total("fp"), self.total("fn")
         support = tp + fn
@@ -179,11 +209,10 @@ class FBetaScore(Metric):
 
 @METRICS.register("f1")
 class F1Score(FBetaScore):
-    """Harmonic mean of precision and recall, 2 P R / (P + R), of each class or averaged.
+    """Harmonic mean of precision and recall, 2 P R / (P + R), per class or averaged.
 
     Args:
-        average: None, "micro", "macro" or "weighted", as in `FBetaScore`.
-        threshold: an entry above it is called positive; where not given, the highest of a sample.
+        average, threshold: see `FBetaScore`.
         name: key in the logs.
     """
 
@@ -198,8 +227,12 @@ class F1Score(FBetaScore):
         return config
 
 
-def same_shape(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-    """Both as arrays of one shape: class numbers become one-hot rows of the predictions' width.
+def same_shape(y_true: Any, y_pred: Any) -> tuple[Array, Array]:
+    """Both as arrays of one shape.
+
+    Args:
+        y_true: targets; class numbers become one-hot rows of the predictions' width.
+        y_pred: predictions.
 
     Raises:
         ValueError: the shapes do not belong together.
@@ -218,8 +251,8 @@ def same_shape(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     )
 
 
-def _highest(y_pred: Any, k: int) -> Any:
-    """Where the k highest entries of the last axis stand, as booleans; of equal ones the first."""
+def _highest(y_pred: Array, k: int) -> Array:
+    """Where the k highest elements of the last axis stand, as booleans; of equal ones the first."""
     xp = array_module(y_pred)
     order = xp.argsort(-y_pred, axis=-1, kind="stable")  # (N, C): the class at each rank
     return xp.argsort(order, axis=-1) < k  # the inverse permutation: the rank of each class

@@ -1,6 +1,5 @@
 """What users may write in `compile(metrics=[...])`, as metrics."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from minicnn.losses import LOSSES
@@ -12,14 +11,20 @@ from minicnn.metrics.accuracy import (
 from minicnn.metrics.base import METRICS, MeanMetricWrapper, Metric, is_sparse
 from minicnn.metrics.errors import LossValue
 from minicnn.registry import near_matches
+from minicnn.typing import Shape
 
 
 def get(identifier: Any) -> Any:
-    """A metric by name ("f1_score", "mse", the name of a loss), class, configuration or instance;
-    a function `f(y_true, y_pred)` that gives a value for each sample becomes its mean.
+    """A metric.
+
+    Args:
+        identifier: its name ("f1_score", "mse", the name of a loss), class or configuration, an
+            instance, a loss, or a function `f(y_true, y_pred)` that gives a value for each sample,
+            to take the mean of; None stays None.
 
     Raises:
         ValueError: the name is unknown; the message lists near matches.
+        TypeError: something else.
     """
     if identifier is None or isinstance(identifier, Metric):
         return identifier
@@ -37,8 +42,8 @@ def get(identifier: Any) -> Any:
 
 def resolve(
     identifier: Any,
-    y_true_shape: Sequence[int | None] | None,
-    y_pred_shape: Sequence[int | None],
+    y_true_shape: Shape | None,
+    y_pred_shape: Shape,
     loss: Any = None,
 ) -> Metric:
     """`get`, and what depends on the targets: "accuracy" (or "acc") is binary for one output,
@@ -46,7 +51,7 @@ def resolve(
 
     Args:
         identifier: what `get` takes, or "accuracy".
-        y_true_shape: shape of the targets; where it is not known yet, None, and `loss` decides.
+        y_true_shape: shape of the targets; None if it is not known yet: `loss` decides.
         y_pred_shape: shape of the model's output, (None, classes).
         loss: the loss the model was compiled with.
     """

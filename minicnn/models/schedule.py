@@ -21,6 +21,7 @@ from minicnn.layers.conv import Conv2D
 from minicnn.layers.nodes import Node, SymbolicTensor
 from minicnn.layers.pooling import GlobalMaxPooling2D, MaxPooling2D, Pooling2D
 from minicnn.models.steps import Passes, Segment, Step
+from minicnn.registry import is_library_code
 
 # A segment ends before a step that reads less than this share of the widest place before it.
 LITTLE = 0.3
@@ -59,9 +60,7 @@ def runs_library_code(layer: Layer) -> bool:
     Args:
         layer: any.
     """
-    own = __name__.partition(".")[0]
-    methods = (type(layer).forward, type(layer).backward)
-    return all(method.__module__.partition(".")[0] == own for method in methods)
+    return is_library_code(type(layer).forward) and is_library_code(type(layer).backward)
 
 
 def is_maximum(layer: Layer) -> bool:

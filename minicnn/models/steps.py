@@ -18,7 +18,7 @@ from minicnn.layers.base import Layer
 from minicnn.layers.context import Context
 from minicnn.layers.dense import Dense
 from minicnn.layers.nodes import Node, SymbolicTensor
-from minicnn.parallel.slices import even_slices
+from minicnn.parallel.slices import even_chunks
 from minicnn.training.trainer import Trainer
 from minicnn.typing import Array
 
@@ -207,8 +207,7 @@ class Segment:
             return [slice(0, images)]
         # a chunk is no smaller than the weights, which are read again for each one
         chunk_bytes = max(CHUNK_BYTES, self.weights * itemsize)
-        count = max(1, min(images, round(images * self.widest * itemsize / chunk_bytes)))
-        return even_slices(images, count)
+        return even_chunks(images, self.widest * itemsize, chunk_bytes)
 
     def forward(self, values: dict[SymbolicTensor, Array], ctx: Context, whole: Pass) -> None:
         """Run the steps, chunk by chunk, and put the outputs of the segment into `values`.

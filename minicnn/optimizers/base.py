@@ -32,7 +32,7 @@ class Optimizer(Configurable):
 
             def update(self, w, g, slots, learning_rate, scratch):
                 m = slots["momentum"]
-                w -= learning_rate * np.sign(0.9 * m + 0.1 * g)
+                w -= learning_rate * array_module(g).sign(0.9 * m + 0.1 * g)
                 m += 0.01 * (g - m)
 
     Args:

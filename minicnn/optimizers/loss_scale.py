@@ -43,8 +43,8 @@ class LossScaleOptimizer(Optimizer):
         dynamic_growth_steps: int = 2000,
         name: str | None = None,
     ):
-        self.inner_optimizer: Optimizer = OPTIMIZERS.get(inner_optimizer)
-        if isinstance(self.inner_optimizer, LossScaleOptimizer):
+        inner = OPTIMIZERS.get(inner_optimizer)
+        if isinstance(inner, LossScaleOptimizer):
             raise ValueError("a LossScaleOptimizer within another would scale twice")
         if not _SMALLEST <= initial_scale <= _LARGEST:
             raise ValueError(
@@ -57,6 +57,7 @@ class LossScaleOptimizer(Optimizer):
         self.dynamic_growth_steps = dynamic_growth_steps
         self.name = name or "loss_scale_optimizer"
         self._state: Array | None = None  # [scale, steps since it changed], where the weights lie
+        self.inner_optimizer: Optimizer = inner  # last: see `__setattr__`
 
     @classmethod
     def around(cls, optimizer: Optimizer) -> Optimizer:
@@ -103,6 +104,14 @@ class LossScaleOptimizer(Optimizer):
         if name.startswith("__") or name == "inner_optimizer":  # asked of copies in the making
             raise AttributeError(name)
         return getattr(self.inner_optimizer, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What is no attribute here, but one of the optimizer inside, is set there."""
+        inner = vars(self).get("inner_optimizer")
+        if inner is not None and name in vars(inner) and name not in vars(self):
+            setattr(inner, name, value)
+        else:
+            super().__setattr__(name, value)
 
     @property
     def iterations(self) -> int:

@@ -14,6 +14,7 @@ from minicnn.kernels import device
 from minicnn.kernels.optimizers import Rates
 from minicnn.optimizers.arena import Arena
 from minicnn.optimizers.gradients import clipped_on_device, unscaled
+from minicnn.registry import is_library_code
 from minicnn.typing import Array
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def step_on_device(
         flat = clipped_on_device(optimizer, flat)
     for arena, g in flat.items():
         arena.set_rates(step_size, kept)
-        if _update_is_ours(optimizer) and device.on_cuda(g):
+        if is_library_code(optimizer.update) and device.on_cuda(g):
             rates = Rates(arena.rates, arena.decaying.size, apply_if)
             optimizer.update(arena.w, g, arena.slots, rates, None)
         else:
@@ -58,11 +59,6 @@ def rates_of(optimizer: "Optimizer") -> tuple[float, float]:
     return optimizer.step_size(rate), 1.0 - rate * (optimizer.weight_decay or 0.0)
 
 
-def _update_is_ours(optimizer: "Optimizer") -> bool:
-    """Whether `update` is the library's own, so that it takes a rate that lies on the device."""
-    return type(optimizer).update.__module__.partition(".")[0] == __name__.partition(".")[0]
-
-
 def _update(optimizer: "Optimizer", arena: Arena, g: Array, apply_if: Array | None) -> None:
     """What the kernels in CUDA C do at once: weight decay, `update`, and back where the step is to
     be left out."""
@@ -71,7 +67,8 @@ def _update(optimizer: "Optimizer", arena: Arena, g: Array, apply_if: Array | No
     before = [] if apply_if is None else [array.copy() for array in changing]
     if arena.decaying.size:
         arena.decaying *= arena.rates[1:]
-    rate = arena.rates[:1] if _update_is_ours(optimizer) else optimizer.learning_rate
+    # an `update` of your own gets a number; the library's take one that lies on the device
+    rate = arena.rates[:1] if is_library_code(optimizer.update) else optimizer.learning_rate
     with overflows_expected(apply_if is not None):
         optimizer.update(arena.w, g, arena.slots, rate, xp.empty_like(g))
     for array, old in zip(changing, before, strict=False):

@@ -1,7 +1,7 @@
-"""Learning rates that change with the number of steps taken.
+"""Learning rates that change with the number of optimizer steps taken.
 
-A schedule is called with the step, 0 before the first update, and returns a float. Steps count
-batches, not epochs.
+A schedule is called with that number, 0 before the first step, and returns a float. There is one
+step per batch, not per epoch.
 """
 
 import bisect
@@ -15,9 +15,10 @@ SCHEDULES = Registry("learning-rate schedule")
 
 
 class LearningRateSchedule(Configurable):
-    """Base class; one of your own defines `__call__(step) -> float`."""
+    """Base class. Your own defines `__call__`."""
 
     def __call__(self, step: int) -> float:
+        """The rate after `step` optimizer steps."""
         raise NotImplementedError(f"{type(self).__name__} does not define __call__(step)")
 
 
@@ -32,7 +33,14 @@ class ExponentialDecay(LearningRateSchedule):
     """initial_learning_rate · decay_rate^(step / decay_steps).
 
     Args:
-        staircase: round step / decay_steps down, so that the rate falls in steps.
+        initial_learning_rate: the rate at the beginning.
+        decay_steps: a number of optimizer steps, above 0.
+        decay_rate: what the rate is multiplied by in decay_steps.
+        staircase: round step / decay_steps down, so that the rate stays the same in between.
+        name: kept in the configuration.
+
+    Raises:
+        ValueError: decay_steps not above 0.
     """
 
     def __init__(
@@ -61,7 +69,14 @@ class InverseTimeDecay(LearningRateSchedule):
     """initial_learning_rate / (1 + decay_rate · step / decay_steps).
 
     Args:
-        staircase: round step / decay_steps down.
+        initial_learning_rate: the rate at the beginning.
+        decay_steps: a number of optimizer steps, above 0.
+        decay_rate: what the divisor grows by in decay_steps.
+        staircase: round step / decay_steps down, so that the rate stays the same in between.
+        name: kept in the configuration.
+
+    Raises:
+        ValueError: decay_steps not above 0.
     """
 
     def __init__(
@@ -88,6 +103,11 @@ class InverseTimeDecay(LearningRateSchedule):
 @SCHEDULES.register()
 class PiecewiseConstantDecay(LearningRateSchedule):
     """values[0] up to and including step boundaries[0], values[1] up to boundaries[1], ...
+
+    Args:
+        boundaries: numbers of optimizer steps that rise.
+        values: learning rates, one more than boundaries.
+        name: kept in the configuration.
 
     Raises:
         ValueError: not exactly one value more than boundaries, or boundaries that do not rise.
@@ -117,9 +137,16 @@ class PolynomialDecay(LearningRateSchedule):
     (1 - step / decay_steps)^power.
 
     Args:
+        initial_learning_rate: the rate at the beginning.
+        decay_steps: optimizer steps of the decay; above 0.
+        end_learning_rate: the rate at the end.
         power: 1 is a straight line.
         cycle: start again beyond decay_steps, with decay_steps doubled, trebled ...; without it
             the rate stays at the end.
+        name: kept in the configuration.
+
+    Raises:
+        ValueError: decay_steps not above 0.
     """
 
     def __init__(
@@ -155,8 +182,15 @@ class CosineDecay(LearningRateSchedule):
     warmup_steps, and the target is the peak; without, initial_learning_rate is.
 
     Args:
-        decay_steps: steps of the decay, not counting the warm-up.
+        initial_learning_rate: the rate at the beginning.
+        decay_steps: optimizer steps of the decay, not counting the warm-up; above 0.
         alpha: the end, as a fraction of the peak.
+        name: kept in the configuration.
+        warmup_target: the rate after the warm-up; None for no warm-up.
+        warmup_steps: optimizer steps of the warm-up.
+
+    Raises:
+        ValueError: decay_steps not above 0.
 
     Sources: Loshchilov, Hutter 2016, arXiv:1608.03983, equation 5; warm-up: Goyal et al. 2017,
     arXiv:1706.02677.
@@ -190,5 +224,13 @@ class CosineDecay(LearningRateSchedule):
 
 
 def get(identifier: Any) -> LearningRateSchedule:
-    """A configuration or an instance as a schedule."""
+    """A schedule.
+
+    Args:
+        identifier: its configuration, or an instance.
+
+    Raises:
+        ValueError: the configuration of an unknown class; the message lists the near matches.
+        TypeError: something else.
+    """
     return SCHEDULES.get(identifier)

@@ -167,13 +167,18 @@ def run_shards(shards: int, work: Callable[[Communicator], T]) -> list[T]:
             exchange.barrier.abort()
             raise
 
-    results: list[Any] = []
+    results: list[T] = []
     errors: list[BaseException] = []
     with _workers_taken:
         futures = [_executor(shards - 1).submit(run, rank) for rank in range(1, shards)]
-        for get in (lambda: run(0), *(f.result for f in futures)):
+        try:
+            results.append(work(ThreadCommunicator(0, shards, exchange)))
+        except BaseException as error:
+            exchange.barrier.abort()
+            errors.append(error)
+        for future in futures:
             try:
-                results.append(get())
+                results.append(future.result())
             except BaseException as error:
                 errors.append(error)
     if errors:

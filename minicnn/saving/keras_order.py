@@ -14,15 +14,10 @@ from minicnn.layers.input import InputLayer
 from minicnn.layers.nodes import Node, SymbolicTensor
 from minicnn.layers.weight import Weight
 from minicnn.models import Model, Sequential
-from minicnn.registry import Configurable, snake_case
+from minicnn.registry import is_library_code, snake_case
 
 # A layer, or an input of a model.
 Operation: TypeAlias = Layer | SymbolicTensor
-
-
-def is_own(thing: Configurable) -> bool:
-    """Whether the class of `thing` is the library's: Keras may know it."""
-    return type(thing).__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def keras_class(layer: Layer) -> str:
@@ -35,7 +30,11 @@ def keras_class(layer: Layer) -> str:
         return "Sequential"
     if isinstance(layer, Model):
         return "Functional"
-    if isinstance(layer, Activation) and is_own(layer) and not layer.activation.has_keras_layer:
+    if (
+        isinstance(layer, Activation)
+        and is_library_code(type(layer))
+        and not layer.activation.has_keras_layer
+    ):
         return "Activation"
     return type(layer).__name__
 

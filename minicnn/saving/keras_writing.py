@@ -19,9 +19,9 @@ from minicnn.metrics import Metric
 from minicnn.models import Model
 from minicnn.optimizers import LossScaleOptimizer, Optimizer
 from minicnn.optimizers.schedules import LearningRateSchedule
-from minicnn.registry import Configurable, serialize, snake_case
+from minicnn.registry import Configurable, is_library_code, serialize, snake_case
 from minicnn.regularizers import Regularizer
-from minicnn.saving.keras_order import is_own, keras_class, operations
+from minicnn.saving.keras_order import keras_class, operations
 from minicnn.typing import Shape
 
 # Arguments that say how a layer computes, not what: Keras does not offer that choice.
@@ -204,7 +204,7 @@ def _metric(identifier: Any) -> str | dict[str, Any] | None:
     if identifier in ("accuracy", "acc"):
         return identifier
     metric: Metric = metrics.get(identifier)
-    if not (is_own(metric) and metric.in_keras):
+    if not (is_library_code(type(metric)) and metric.in_keras):
         warnings.warn(f"Keras has no metric like {metric!r}: it is left out", stacklevel=2)
         return None
     label = identifier if isinstance(identifier, str) else metric.name
@@ -240,7 +240,7 @@ def _value(value: Any, layer: Layer) -> Any:
 
 def _activation(function: Activation, layer: Layer) -> str | dict[str, Any]:
     name, config = type(function).__name__, function.get_config()
-    if is_own(function) and function.keras_name is not None:
+    if is_library_code(type(function)) and function.keras_name is not None:
         if config == type(function)().get_config():
             return function.keras_name
         if function.has_keras_layer:  # Keras accepts a layer as activation=
@@ -267,7 +267,7 @@ def _policy(name: str) -> dict[str, Any]:
 
 
 def _require_own(thing: Configurable, kind: str) -> None:
-    if not is_own(thing):
+    if not is_library_code(type(thing)):
         raise ValueError(
             f"Keras has no {kind} {type(thing).__name__}, which is not one of minicnn's; save as "
             f".safetensors"

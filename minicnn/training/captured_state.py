@@ -12,7 +12,7 @@ import numpy as np
 
 from minicnn import backend
 from minicnn.kernels.cuda.random import CounterGenerator
-from minicnn.registry import Configurable
+from minicnn.registry import Configurable, is_library_code
 from minicnn.typing import Array
 
 # compared by ==, and set back by `Watched.restore`
@@ -194,7 +194,7 @@ def has_foreign(components: Iterable[Any]) -> bool:
     for component in components:
         own = vars(component).values()
         used += [type(component), *(value for value in own if isinstance(value, functions))]
-    return any((thing.__module__ or "").partition(".")[0] != "minicnn" for thing in used)
+    return not all(map(is_library_code, used))
 
 
 def _is_on_device(value: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import backend
+from minicnn.parallel.slices import chunks
 from minicnn.training.batches import ArrayBatches
 from minicnn.typing import Array
 
@@ -88,12 +89,12 @@ def _on_device(array: Array, dtype: np.dtype) -> Array:
         return array
     dtype = dtype.newbyteorder("=")
     row_bytes = array.size // len(array) * dtype.itemsize
-    rows = max(1, PIECE_BYTES // max(1, row_bytes))
-    if rows >= len(array):
+    pieces = chunks(len(array), row_bytes, PIECE_BYTES)
+    if len(pieces) == 1:
         return backend.asarray(array, dtype)
     copy = backend.current_module().empty(array.shape, dtype)
-    for start in range(0, len(array), rows):
-        copy[start : start + rows] = backend.asarray(array[start : start + rows], dtype)
+    for piece in pieces:
+        copy[piece] = backend.asarray(array[piece], dtype)
     return copy
 
 

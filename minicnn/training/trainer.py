@@ -175,9 +175,9 @@ class Trainer(Layer):
         self._generators = []  # `set_random_seed` before this fit governs it too
         logs: dict[str, Any] = {}
         train: Callable[..., None] = partial(train_step, self)
-        with one_blas_thread(), ExitStack() as stack:
+        with one_blas_thread(), ExitStack() as capture:
             if graphs_are_possible():  # only on a GPU
-                train = stack.enter_context(CapturedStep(self, train))
+                train = capture.enter_context(CapturedStep(self, train))
             watchers.on_train_begin()
             try:
                 for epoch in range(initial_epoch, epochs):
@@ -202,6 +202,7 @@ class Trainer(Layer):
                     if self.stop_training:
                         break
             finally:
+                capture.close()
                 progress.close()
             watchers.on_train_end(logs)
         return watchers.history  # type: ignore[return-value]
@@ -373,6 +374,8 @@ class Trainer(Layer):
             y, y_pred: targets and predictions (N, ...).
         """
         self._loss_tracker.update_state(loss, len(y_pred))
+        if self._metrics is None:  # a callback has compiled anew
+            self._make_metrics(y)
         if self.takes_logits and not all(m.order_only for m in self._metrics or []):
             y_pred = activations.get("softmax").forward(y_pred)
         y_pred = widened(y_pred)
@@ -467,10 +470,13 @@ class Trainer(Layer):
             )
         self.loss.check_targets(y, (len(xs[0]), *self.output_shape[1:]))
         if self._metrics is None:
-            self._metrics = [
-                resolve_metric(identifier, y.shape, self.output_shape, self.loss)
-                for identifier in self.metric_identifiers
-            ]
+            self._make_metrics(y)
+
+    def _make_metrics(self, y: Array) -> None:
+        self._metrics = [
+            resolve_metric(identifier, y.shape, self.output_shape, self.loss)
+            for identifier in self.metric_identifiers
+        ]
 
     def _build_and_check_inputs(self, xs: Sequence[Array]) -> None:
         """Build the model for data of this shape if it is not, and see whether they fit it."""

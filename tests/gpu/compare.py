@@ -35,7 +35,7 @@ def on_both(run: Callable[[], Any]) -> tuple[Any, Any]:
 
 def close(ours: Any, expected: Any, tolerance: float | None = None) -> None:
     """Of the same shape and dtype, and nowhere further apart than `tolerance` times the largest
-    number; `TOLERANCE` of the dtype where not given."""
+    number; default: `TOLERANCE` of the dtype."""
     ours, expected = backend.to_numpy(ours), backend.to_numpy(expected)
     assert ours.shape == expected.shape and ours.dtype == expected.dtype
     if tolerance is None:

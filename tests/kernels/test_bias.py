@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from strategies import array_shapes, numbers
 
 from minicnn.activations import LeakyReLU, ReLU, ReLU6
-from minicnn.layers.context import Context
 from minicnn.dtypes import dtype_of, is_half, wide, widened
 from minicnn.kernels.bias import add_bias, add_bias_relu, add_bias_relu_gradient
 from minicnn.kernels.channels import along_row, channel_sum
 from minicnn.kernels.cuda import launch
 from minicnn.layers import Dense
+from minicnn.layers.context import Context
 
 on_a_compiler = pytest.mark.skipif(
     cuda_on_cpu.compiler() is None, reason="there is no C++ compiler, nor the package ziglang"

@@ -75,7 +75,7 @@ CASES = {
     "gaps": ConvolutionCase(Convolution((1, 2), (3, 3)), (7, 6, 8, 2), 2, 6),
     "dilation": ConvolutionCase(Convolution((3, 2), (1, 1), "same", (2, 3)), (7, 5, 6, 2), 2, 7),
     "groups": ConvolutionCase(Convolution((2, 2), (1, 2), groups=3), (7, 4, 5, 6), 6, 8),
-    "larger than the image": ConvolutionCase(Convolution((5, 5), (1, 1), "same"), (7, 2, 3, 2), 2, 9),
+    "large window": ConvolutionCase(Convolution((5, 5), (1, 1), "same"), (7, 2, 3, 2), 2, 9),
     "one pixel": ConvolutionCase(Convolution((3, 3), (2, 2), "same"), (7, 1, 1, 2), 2, 10),
 }
 

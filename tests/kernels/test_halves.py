@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from strategies import array_shapes, convolutions, grid_pools, numbers, pools
 
 from minicnn import activations, losses
-from minicnn.layers.context import Context
 from minicnn.dtypes import dtype_of, is_half, widened
 from minicnn.kernels import affine, batchnorm, channels, cross_entropy, depthwise, pool, shift
 from minicnn.kernels.windows import col2im
-from minicnn.layers import BatchNormalization, LayerNormalization
+from minicnn.layers import BatchNormalization, GroupNormalization, LayerNormalization
+from minicnn.layers.context import Context
 from minicnn.utils import set_random_seed
 
 DTYPES = [dtype_of("float16"), dtype_of("bfloat16")]
@@ -276,8 +276,9 @@ def called(layer, policy, x, dy, training):
     [lambda dtype: BatchNormalization(dtype=dtype),
      lambda dtype: BatchNormalization(center=False, scale=False, dtype=dtype),
      lambda dtype: LayerNormalization(dtype=dtype),
-     lambda dtype: LayerNormalization(center=False, scale=False, dtype=dtype)],
-    ids=["batch", "batch without weights", "layer", "layer without weights"],
+     lambda dtype: LayerNormalization(center=False, scale=False, dtype=dtype),
+     lambda dtype: GroupNormalization(2, dtype=dtype)],
+    ids=["batch", "batch without weights", "layer", "layer without weights", "group"],
 )  # fmt: skip
 def test_normalization_layers(layer, training, dtype):
     x, dy = (2 + numbers((5, 3, 4))).astype(dtype), numbers((5, 3, 4), 1, dtype)

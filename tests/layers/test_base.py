@@ -54,6 +54,20 @@ def test_its_shape_is_found_by_trying_out():
     assert Scale()(Input((3,))).shape == (None, 3)
 
 
+def test_a_call_on_arrays_runs_forward_once():
+    class Counting(Scale):
+        calls = 0
+
+        def forward(self, x, ctx):
+            self.calls += 1
+            return super().forward(x, ctx)
+
+    layer = Counting()
+    for calls in (1, 2):
+        layer(np.ones((2, 3)))
+        assert layer.calls == calls
+
+
 def test_its_configuration():
     layer = Scale(2, name="s", dtype="float64", trainable=False)
     config = layer.get_config()

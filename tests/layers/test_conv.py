@@ -60,7 +60,6 @@ def test_activations_given_as_functions_and_layers(function):
 def test_a_closing_softmax_is_left_to_the_loss():
     layer = set_weights(Conv2D(4, 2, activation="softmax"), (None, 3, 3, 2))
     x = numbers((2, 3, 3, 2), dtype="float32")
-    assert layer.closing_softmax
     logits, probabilities = run(layer, x, wants_logits=True).y, run(layer, x).y
     np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-5)
     e = np.exp(logits - logits.max(-1, keepdims=True))

@@ -44,6 +44,7 @@ CASES = {
     "GELU": [({}, IMAGE), ({"approximate": True}, IMAGE)],
     "GlobalAveragePooling2D": [({}, IMAGE), ({"keepdims": True}, IMAGE)],
     "GlobalMaxPooling2D": [({}, IMAGE), ({"keepdims": True}, IMAGE)],
+    "GroupNormalization": [({"groups": 3}, IMAGE), ({"groups": 1, "scale": False}, IMAGE)],
     "InputLayer": [({"shape": IMAGE}, IMAGE)],
     "LayerNormalization": [({}, IMAGE), ({"axis": [-2, -1], "scale": False}, IMAGE)],
     "LeakyReLU": [({"negative_slope": 0.1}, IMAGE)],
@@ -73,7 +74,7 @@ every_layer = pytest.mark.parametrize(
 with_weights = pytest.mark.parametrize(
     ("name", "arguments", "shape"),
     [c for c in FLAT if c[0] in ("BatchNormalization", "Conv2D", "Dense", "DepthwiseConv2D",
-                                 "LayerNormalization", "SeparableConv2D")],
+                                 "GroupNormalization", "LayerNormalization", "SeparableConv2D")],
 )  # fmt: skip
 
 

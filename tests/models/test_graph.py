@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minicnn import Input, Model, backend, gradcheck
+from minicnn import Input, Model, Sequential, backend, gradcheck
 from minicnn.backend import array_module
 from minicnn.layers import (
     Activation,
@@ -20,6 +20,7 @@ from minicnn.layers import (
 )
 from minicnn.layers.context import Context
 from minicnn.models.graph import Graph
+from minicnn.utils import set_random_seed
 
 
 class Scale(Layer):
@@ -187,6 +188,29 @@ def test_closing_layer():
     assert Graph([x], [y, Scale(1.0)(y)]).closing_layer() is None
     assert Model(x, y).graph.closing_softmax
     assert not Model(x, Scale(1.0)(y)).graph.closing_softmax
+
+
+class OwnPass(Activation):
+    """A softmax whose forward pass knows nothing of logits."""
+
+    def forward(self, x, ctx):
+        y, kept = self.activation.record(x)
+        ctx.save(kept)
+        return y
+
+
+def test_a_softmax_with_its_own_pass_is_not_left_to_the_loss():
+    models = []
+    for closing in (OwnPass, Activation):
+        set_random_seed(0)
+        model = Sequential([Input((3,)), Dense(4), closing("softmax")])
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.fit(np.ones((8, 3)), np.arange(8) % 4, verbose=0)
+        models.append(model)
+    own, known = models
+    assert not own.graph.closing_softmax and known.graph.closing_softmax
+    for a, b in zip(own.get_weights(), known.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
 def test_operators_on_tensors():

@@ -8,7 +8,7 @@ import pytest
 import strict_backend
 from hypothesis import given
 from hypothesis import strategies as st
-from optimizer_cases import CASES, FakeWeight
+from optimizer_cases import CASES, FakeWeight, documented_optimizer
 
 from minicnn import backend
 from minicnn.optimizers import SGD, Adam, Optimizer, RMSprop
@@ -354,7 +354,7 @@ def test_a_copy_goes_on_by_itself(copied, strict):
     twins.check()
 
 
-def test_an_optimizer_of_ones_own(strict):
+def test_your_own_optimizer(strict):
     class Signs(Optimizer):
         """Steps by the sign of a running sum."""
 
@@ -374,6 +374,13 @@ def test_an_optimizer_of_ones_own(strict):
     twins = Twins(lambda: Signs(0.1, weight_decay=0.1, clipvalue=0.5))
     for names in (None, ["b/kernel"], None):
         twins.step(names)
+        twins.check()
+
+
+def test_the_optimizer_of_the_documentation(strict):
+    twins = Twins(lambda: documented_optimizer()(0.1, weight_decay=0.1, global_clipnorm=1.0))
+    for scale, wrong in ((None, 0), (4.0, 0), (4.0, np.inf), (None, 0)):
+        twins.step(scale=scale, wrong=wrong)
         twins.check()
 
 

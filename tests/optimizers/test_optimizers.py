@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from optimizer_cases import CASES, FakeWeight
+from optimizer_cases import CASES, FakeWeight, documented_optimizer
+from small_problem import X, Y, network
 
 from minicnn import backend, optimizers
-from minicnn.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop, on_host, schedules
+from minicnn.optimizers import SGD, Adam, AdamW, Lion, Optimizer, RMSprop, on_host, schedules
 from minicnn.parallel import threads
 
 
@@ -25,6 +26,10 @@ def reference_step(o, w, g, slots, lr, t):
         step = lr * g / np.sqrt(variance + o.epsilon)
         slots["m"] = o.momentum * slots.get("m", 0) + step
         return w - slots["m"]
+    if isinstance(o, Lion):
+        m = slots.get("m", 0)
+        slots["m"] = o.beta_2 * m + (1 - o.beta_2) * g
+        return w - lr * np.sign(o.beta_1 * m + (1 - o.beta_1) * g)
     slots["m"] = o.beta_1 * slots.get("m", 0) + (1 - o.beta_1) * g
     slots["v"] = o.beta_2 * slots.get("v", 0) + (1 - o.beta_2) * g**2
     slots["vhat"] = np.maximum(slots.get("vhat", 0), slots["v"]) if o.amsgrad else slots["v"]
@@ -258,7 +263,7 @@ def test_names_and_defaults():
     }
 
 
-def test_an_optimizer_of_ones_own():
+def test_your_own_optimizer():
     class SignSGD(Optimizer):
         def update(self, w, g, slots, learning_rate, scratch):
             w -= learning_rate * np.sign(g)
@@ -266,6 +271,28 @@ def test_an_optimizer_of_ones_own():
     weight = FakeWeight(np.zeros(2))
     SignSGD(0.5).apply({weight: np.array([3.0, -4.0])})
     np.testing.assert_array_equal(weight.value, [-0.5, 0.5])
+
+
+def test_the_optimizer_of_the_documentation():
+    optimizer, rng = documented_optimizer()(0.1), np.random.default_rng(0)
+    weight, m = FakeWeight(rng.normal(size=(4, 5))), 0
+    expected = weight.value.copy()
+    for _ in range(3):
+        g = rng.normal(size=(4, 5))
+        expected -= 0.1 * np.sign(0.9 * m + 0.1 * g)
+        m = m + 0.01 * (g - m)
+        optimizer.apply({weight: g})
+        np.testing.assert_allclose(weight.value, expected, rtol=1e-12)
+    np.testing.assert_allclose(optimizer.state_arrays({weight: "w"})["momentum/w"], m, rtol=1e-12)
+
+
+@pytest.mark.parametrize("library", ["numpy", "strict"])
+def test_the_optimizer_of_the_documentation_trains(library):
+    backend.set_backend(library)
+    model = network(optimizer=documented_optimizer()(0.01, weight_decay=0.01))
+    loss = model.fit(X, Y, epochs=12, verbose=0).history["loss"]
+    assert loss[-1] < loss[0] / 2
+    assert model.evaluate(X, Y, verbose=0)[1] > 0.95
 
 
 def test_errors():

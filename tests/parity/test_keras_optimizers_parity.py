@@ -43,6 +43,8 @@ CASES = [
     ("Adam", {"learning_rate": 2**-10}),
     ("Adam", {"learning_rate": 2**-10, "amsgrad": True, "beta_1": 0.8, "epsilon": 1e-3}),
     ("AdamW", {"learning_rate": 2**-10}),
+    ("Lion", {"learning_rate": 2**-10}),
+    ("Lion", {"learning_rate": 2**-10, "beta_1": 0.75, "beta_2": 0.875}),
 ]
 
 

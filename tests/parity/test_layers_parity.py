@@ -182,6 +182,18 @@ def test_layer_normalization(shape, data):
     )
 
 
+@given(array_shapes(min_rank=3), st.integers(1, 3), st.integers(1, 3))
+def test_group_normalization(shape, groups, per_group):
+    compare(
+        layers.GroupNormalization(groups, dtype="float64"),
+        # PyTorch refuses groups of a single element
+        numbers((*shape[:-2], shape[-2] + 1, groups * per_group)),
+        lambda x, gamma, beta: F.group_norm(
+            x.movedim(-1, 1), groups, gamma, beta, eps=1e-3
+        ).movedim(1, -1),
+    )
+
+
 @given(array_shapes(), st.integers(1, 4), st.booleans())
 def test_dense(shape, units, use_bias):
     compare(

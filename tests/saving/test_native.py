@@ -18,7 +18,7 @@ from minicnn.layers import (
     MaxPooling2D,
 )
 from minicnn.models import load_model
-from minicnn.optimizers import SGD, Adam, AdamW, RMSprop
+from minicnn.optimizers import SGD, Adam, AdamW, Lion, RMSprop
 from minicnn.optimizers.schedules import CosineDecay
 from minicnn.utils import set_random_seed
 
@@ -66,6 +66,7 @@ OPTIMIZERS = {
     "adam": lambda: Adam(1e-2, clipnorm=1.0),
     "amsgrad": lambda: Adam(1e-2, amsgrad=True),
     "adamw": lambda: AdamW(1e-2),
+    "lion": lambda: Lion(1e-3),
     "scheduled": lambda: SGD(CosineDecay(0.1, 8, warmup_target=0.2, warmup_steps=3)),
 }
 

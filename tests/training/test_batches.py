@@ -12,7 +12,6 @@ from minicnn.training.batches import (
     make_batches,
     split,
 )
-from minicnn.training.data_checks import check_finite, check_integer
 from minicnn.utils import set_random_seed
 
 sizes = st.integers(1, 40)
@@ -197,28 +196,6 @@ def test_bad_data_are_named(arguments, text):
 def test_what_is_no_data_at_all():
     with pytest.raises(TypeError, match="an array, a list of arrays or an iterator.*not int"):
         make_batches(3)
-
-
-@pytest.mark.parametrize("value", [True, "32", -1, None])
-def test_batch_sizes(value):
-    with pytest.raises(ValueError, match="batch_size must be an integer above 0"):
-        check_integer("batch_size", value)
-    assert check_integer("batch_size", np.int64(3)) == 3
-
-
-@settings(deadline=None, max_examples=20)
-@given(where=st.integers(0, 2599), bad=st.sampled_from([np.nan, np.inf, -np.inf]))
-def test_numbers_that_are_not_finite_are_found(where, bad):
-    x = np.zeros((2600, 2), "float32")
-    check_finite(x)
-    x[where, 1] = bad
-    with pytest.raises(ValueError, match=f"image {where} of x holds NaN or infinity"):
-        check_finite(x)
-
-
-def test_large_numbers_are_finite():
-    check_finite(np.full((4, 3), 3e38, "float32"))
-    check_finite(np.full((4, 3), 1e308))
 
 
 def test_class_weights_are_a_dict():

@@ -64,7 +64,7 @@ def test_what_comes_from_elsewhere_is_never_captured(make, cuda):
     assert cuda.launches == 0
 
 
-def test_a_schedule_of_ones_own_runs_on_the_host(cuda):
+def test_your_own_schedule_runs_on_the_host(cuda):
     class Sawtooth(schedules.LearningRateSchedule):
         def __call__(self, step):
             return 0.01 * (1 + step % 3)
@@ -177,8 +177,10 @@ def test_memory_comes_from_a_pool_of_the_graph_that_goes_with_it(cuda, monkeypat
     step.close()
     assert capture._pools_in_use == pools  # as long as there are arrays in it
     del used[:], freed[:]
-    run(model, BATCHES, step)
-    step.close()
+    with step as entered:
+        assert entered is step
+        run(model, BATCHES, step)
+        assert not freed
     assert len(pools) == 2 and capture._pools_in_use == []
     assert set(freed) == set(pools)
 
@@ -199,6 +201,12 @@ def test_graphs_can_be_turned_off(variable, strict, monkeypatch):
     monkeypatch.delenv(variable)
     Cupy.cuda.runtime.is_hip = True  # an AMD GPU
     assert not capture.graphs_are_possible()
+
+
+@pytest.mark.cpu_only("about a step that is not on a GPU")
+def test_without_a_gpu_fit_meets_no_captured_step(monkeypatch):
+    monkeypatch.setattr(trainer, "CapturedStep", lambda *args: pytest.fail("it is there"))
+    network().fit(X, Y, batch_size=20, verbose=0)
 
 
 @pytest.mark.cpu_only("about a step that is not on a GPU")

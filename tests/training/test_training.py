@@ -6,6 +6,7 @@ from small_problem import CLASSES, X, Y, close_weights, equal_weights, network, 
 
 import minicnn
 from minicnn import Input, Model, Sequential
+from minicnn.callbacks import Callback, LambdaCallback
 from minicnn.layers import (
     Activation,
     BatchNormalization,
@@ -418,3 +419,17 @@ def test_a_learning_rate_set_on_the_way_is_used():
     model.optimizer.learning_rate = 0.0
     model.train_on_batch(X, Y)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_a_model_that_is_compiled_anew_on_the_way_goes_on_with_its_new_metrics():
+    class Anew(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 0:
+                self.model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy", top])
+
+    top = "sparse_top_k_categorical_accuracy"
+    seen = LambdaCallback(on_epoch_end=lambda epoch, logs: figures.append(sorted(logs)))
+    for data in ((X, Y), (Batches(), None)):
+        figures = []
+        network().fit(*data, epochs=2, callbacks=[Anew(), seen], verbose=0)
+        assert figures == [["accuracy", "loss"], ["accuracy", "loss", top]]

@@ -113,6 +113,7 @@ def test_not_compiled():
         ({"loss": "sparse_categorical_crossentropi"}, "unknown loss.*did you mean"),
         ({"metrics": ["acuracy"]}, "unknown metric 'acuracy'; did you mean '[Aa]ccuracy'"),
         ({"loss": None}, "compile needs a loss, such as"),
+        ({"optimizer": None}, "compile needs an optimizer, such as optimizer='adam'; it got None"),
     ],
 )
 def test_unknown_names(arguments, text):

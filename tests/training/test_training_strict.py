@@ -43,6 +43,7 @@ EVERY_LAYER = [
     lambda: layers.SeparableConv2D(8, 3, padding="same"),
     lambda: layers.ELU(),
     lambda: layers.LayerNormalization(),
+    lambda: layers.GroupNormalization(4),
     lambda: layers.GELU(),
     lambda: MaxPooling2D(2),
     lambda: layers.AveragePooling2D(2, padding="same"),

@@ -23,10 +23,10 @@ from minicnn.kernels.cuda.launch import launch_blocks
 from minicnn.kernels.windows import Convolution, Window
 from minicnn.typing import Array
 
-# So many blocks of 256 threads are at work at once on the 132 multiprocessors of an H200, more of
-# those with fewer; with fewer tiles the sums are made in parts.
+# Blocks of 256 threads that are at work at once on the 132 multiprocessors of an H200, and more
+# blocks with fewer threads; with fewer tiles the sums are made in parts.
 BLOCKS = 2 * 132
-# Slices of the sum, each 64 bytes deep, that a block has at least, where several share a sum.
+# Slices of the sum, each 64 bytes deep, that a block has at least, if several share a sum.
 LEAST_SLICES = 8
 SLICE_BYTES = 64
 
@@ -38,7 +38,7 @@ class Tile(NamedTuple):
         name: the end of the names of its kernels.
         rows, columns: its size.
         threads: of the block.
-        more: so many times `BLOCKS` are at work at once, by the launch bounds in
+        more: how many times `BLOCKS` are at work at once, by the launch bounds in
             conv_implicit.cuh.
     """
 
@@ -210,12 +210,12 @@ def _of_windows(
 def _axes_of_pixels(
     a: int, x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Window
 ) -> list[Axis]:
-    """For the pixels first, first + stride, ... of x in direction a, for each first, where in dy
-    the windows are that saw them.
+    """Where in dy the windows are that saw the pixels first, first + stride, ... of x in direction
+    a, for each first.
 
-    Pixel r was seen with tap i by window p = (r + before - i d) / stride, where that is a whole
-    number. So pixels `stride` apart have the same taps, these some number `apart` from each other,
-    and for pixel r = first + u stride and tap i = i0 + t apart it is
+    Window p = (r + before - i d) / stride saw pixel r with tap i, if that is a whole number. So
+    pixels `stride` apart have the same taps, which are `apart` from each other, and for pixel
+    r = first + u stride and tap i = i0 + t apart it is
     p = u + (first + before - i0 d) / stride - t apart d / stride.
     """
     size, stride, dilation = x_shape[1 + a], window.strides[a], window.dilation[a]
@@ -238,7 +238,7 @@ def _multiply(
     product: str, left: Array, right: Array, result: Array, geometry: Geometry, groups: int
 ) -> None:
     """Launch `product` (forward, input_gradient or kernel_gradient), and what adds up the parts of
-    the sums where there are several."""
+    the sums if there are several."""
     of_kernel = product == "kernel_gradient"
     rows, depth = geometry.positions, geometry.in_a_window
     if of_kernel:

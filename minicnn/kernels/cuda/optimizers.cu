@@ -87,6 +87,26 @@ __global__ void adam(
     }
 }
 
+// w <- w - rate sign(m + (1 - beta_1)(g - m)), then m <- m + (1 - beta_2)(g - m).
+__global__ void lion(
+    real* __restrict__ w, const real* __restrict__ g, real* __restrict__ m,
+    const real* __restrict__ rates, const bool* __restrict__ apply_if,
+    unsigned numbers, unsigned decaying, real one_minus_beta_1, real one_minus_beta_2)
+{
+    if (left_out(apply_if)) return;
+    const real rate = rates[0], keep = rates[1];
+    const unsigned threads = gridDim.x * blockDim.x;
+    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
+        const real weight = at < decaying ? w[at] * keep : w[at];
+        const real mean = m[at], change = g[at] - mean;
+        const real direction = mean + change * one_minus_beta_1;
+        // 0 and NaN are their own signs
+        const real sign = direction > 0 ? real(1) : direction < 0 ? real(-1) : direction;
+        w[at] = weight - sign * rate;
+        m[at] = mean + change * one_minus_beta_2;
+    }
+}
+
 // flat[from .. end) <- arrays, of which the k-th lies at [start_k, stop_k), and 0 in between. Their
 // addresses are arguments of the kernel: a table of them on the device would have to be copied
 // there in each training step, from host memory that has changed when a captured one runs again. If

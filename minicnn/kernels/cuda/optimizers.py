@@ -57,6 +57,19 @@ def adam(
     _launch("adam", w, g, [m, v, largest], rate, [1.0 - beta_1, 1.0 - beta_2, epsilon])
 
 
+def lion(
+    w: Array,
+    g: Array,
+    m: Array,
+    rate: Rate,
+    beta_1: float,
+    beta_2: float,
+    scratch: Array | None = None,
+) -> None:
+    """As the generic one (w, g, m, rate, beta_1, beta_2); no scratch is needed."""
+    _launch("lion", w, g, [m], rate, [1.0 - beta_1, 1.0 - beta_2])
+
+
 def _launch(
     kernel: str,
     w: Array,

@@ -134,8 +134,8 @@ template <class Factor, int HEIGHT, int WIDTH> struct TensorSums {
         }
     }
 
-    // Sums that are spread over the threads of a warp go through shared memory, 16 rows at a time, so
-    // that each thread writes neighbours.
+    // Sums that are spread over the threads of a warp go through shared memory, 16 rows at a time,
+    // so that each thread writes neighbours.
     template <class Results> __device__ void hand_over(void* memory, const Results& results)
     {
         const int stride = WARP_COLUMNS + 4, runs = WARP_COLUMNS / N_RUN;

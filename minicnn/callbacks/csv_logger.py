@@ -1,0 +1,71 @@
+"""A table of what happened in each epoch."""
+
+import csv
+import os
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from minicnn.callbacks.base import Callback, Logs
+from minicnn.files import make_folder
+
+
+class CSVLogger(Callback):
+    """Write the logs of each epoch into a table, a line as soon as the epoch is over.
+
+    Args:
+        filename: the file; missing folders are created.
+        separator: what stands between the columns.
+        append: add to a file that is there, without a second heading, instead of replacing it.
+
+    Raises:
+        OSError: the file cannot be written, found out before the first epoch.
+    """
+
+    def __init__(
+        self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False
+    ):
+        super().__init__()
+        self.filename = os.fspath(filename)
+        self.separator = separator
+        self.append = append
+        self._file: TextIO | None = None
+        self._columns: list[str] | None = None
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._close()
+        path = Path(self.filename)
+        make_folder(path.parent)
+        try:
+            self._file = open(path, "a" if self.append else "w", newline="", encoding="utf-8")
+        except OSError as error:
+            raise type(error)(
+                f"CSVLogger cannot write {self.filename!r}: {error.strerror}; "
+                "give the name of a file in a folder you may write to"
+            ) from error
+        self._columns = None
+        if self.append and path.stat().st_size:
+            with open(path, newline="", encoding="utf-8") as file:
+                heading = next(csv.reader(file, delimiter=self.separator), [])
+            self._columns = heading[1:]
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._file is None:
+            return
+        logs = logs or {}
+        writer = csv.writer(self._file, delimiter=self.separator)
+        if self._columns is None:
+            self._columns = sorted(logs)
+            writer.writerow(["epoch", *self._columns])
+        row = [logs.get(name, "NA") for name in self._columns]
+        writer.writerow([epoch, *(v if np.ndim(v) == 0 else np.asarray(v).tolist() for v in row)])
+        self._file.flush()
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
