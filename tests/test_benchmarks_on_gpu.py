@@ -93,7 +93,7 @@ def test_profiles_in_exact_float32_need_a_process_of_their_own(monkeypatch, caps
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit):
         importlib.import_module("profiles").main()
-    assert "float32 needs a call of its own" in capsys.readouterr().err
+    assert "float32 needs its own call" in capsys.readouterr().err
 
 
 def small(name, code, limit=20.0, **more):
