@@ -41,6 +41,7 @@ class Contender:
         options: arguments for `make_step` there.
         environment: variables of its process.
         precision: which of `PRECISIONS`; minicnn is held against rivals in the same.
+        checkout: where its version of this project lies.
     """
 
     library: str
@@ -49,6 +50,7 @@ class Contender:
     options: dict = field(default_factory=dict)
     environment: dict = field(default_factory=dict)
     precision: str = "float32"
+    checkout: Path = HERE.parent
 
     @property
     def label(self):
@@ -158,7 +160,7 @@ class Worker:
         self.precision = contender.precision
         self._log = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
-            [python, HERE / "contenders" / "worker.py", json.dumps(request)],
+            [python, contender.checkout / "benchmarks/contenders/worker.py", json.dumps(request)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
             env={**os.environ, **environment, **contender.environment},
         )  # fmt: skip
@@ -426,6 +428,9 @@ def add_rivals(made):
     made.add_argument(
         "--without", nargs="+", metavar="TEXT", default=[], help="contenders to be left out, alike"
     )
+    made.add_argument(
+        "--before", type=Path, metavar="CHECKOUT", help="another version of minicnn as only rival"
+    )
     made.add_argument("--torch-python", help="an interpreter that has PyTorch; else this one")
     made.add_argument("--tensorflow-python", help="an interpreter that has Keras and TensorFlow")
 
@@ -446,7 +451,9 @@ def chosen_networks(args):
 
 
 def chosen_contenders(contenders, args):
-    """minicnn, and those that `--only` and `--without` leave."""
+    """minicnn, and those that `--only` and `--without` leave, or that of `--before` alone."""
+    if args.before:
+        return [MINICNN, Contender("before", checkout=args.before.resolve())]
 
     def named(contender, texts):
         return any(text in contender.label for text in texts)

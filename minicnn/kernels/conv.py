@@ -13,6 +13,7 @@ functions:
 Images may have 16 bits where the kernel is float32: y and dx are then of 16 bits, dw is float32.
 """
 
+from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -81,9 +82,14 @@ def choose_algorithm(convolution: Convolution, x_shape: tuple[int, ...], filters
         return "pointwise"
     if backend.get_backend() != "numpy":
         return "im2col"  # a GPU has multiplications to spare, and the transforms are many launches
-    if conv_winograd.supports(convolution) and winograd_effort(convolution, x_shape, filters) < 1.1:
-        return "winograd"
-    return "im2col"
+    return "winograd" if _winograd_is_quicker(convolution, x_shape, filters) else "im2col"
+
+
+@lru_cache(maxsize=1024)  # the same at every call of a layer
+def _winograd_is_quicker(convolution: Convolution, x_shape: tuple[int, ...], filters: int) -> bool:
+    if not conv_winograd.supports(convolution):
+        return False
+    return winograd_effort(convolution, x_shape, filters) < 1.1
 
 
 def algorithm_for(

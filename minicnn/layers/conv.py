@@ -146,7 +146,8 @@ class Conv2D(SlidingFilters):
     def _prepared(self, x_shape: tuple[int, ...], ctx: Context, *arrays: Any) -> tuple[Any, Any]:
         """The module that works on `arrays`, and the kernel as it reads it for images like the
         first of them."""
-        name, kernel = self.algorithm_for(x_shape), self.kernel
+        kernel = self.kernel
+        name = conv.algorithm_for(self.algorithm, self.window, x_shape, self.filters)
         module = conv.implementation(name, *arrays, kernel.value)
         dtype = arrays[0].dtype
         return module, ctx.once((kernel, name), lambda: module.prepare(kernel.value, dtype))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from minicnn import backend
 from minicnn.backend import array_module
-from minicnn.dtypes import cast
+from minicnn.dtypes import cast, dtype_of
 from minicnn.kernels.windows import pad
 from minicnn.layers.base import Layer
 from minicnn.layers.context import Context
@@ -279,6 +279,12 @@ def _paste(
 
 def _cast(xs: list[Array], layer: Layer, ctx: Context) -> list[Array]:
     """What a layer is given, in the dtype in which it computes."""
+    dtype = dtype_of(layer.compute_dtype)
+    for x in xs:
+        if x.dtype != dtype:
+            break
+    else:
+        return xs  # as nearly always
     casted = [cast(x, layer.compute_dtype) for x in xs]
     if any(a is not b for a, b in zip(casted, xs, strict=True)):
         ctx.given_dtypes = [x.dtype for x in xs]
