@@ -85,12 +85,7 @@ class GroupNormalization(NormalizationLayer):
         self.channels = channels
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        if input_shape[-1] != self.channels:
-            raise ValueError(
-                f"{self.described} was built for {self.channels} channels; got inputs of "
-                f"{input_shape[-1]}, shape {tuple(input_shape)}"
-            )
-        return tuple(input_shape)
+        return self.require_channels(input_shape, self.channels)
 
     def forward(self, x: Array, ctx: Context) -> Array:
         xhat, inverse = standardized(self._in_groups(x), _WITHIN_A_GROUP, self.epsilon)

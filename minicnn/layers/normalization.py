@@ -45,6 +45,19 @@ class NormalizationLayer(Layer):
         self.center = center
         self.scale = scale
 
+    def require_channels(self, input_shape: Shape, channels: int) -> Shape:
+        """The `input_shape`, where it ends in the `channels` that the layer was built for.
+
+        Raises:
+            ValueError: it does not.
+        """
+        if input_shape[-1] != channels:
+            raise ValueError(
+                f"{self.described} was built for {channels} channels; got inputs of "
+                f"{input_shape[-1]}, shape {tuple(input_shape)}"
+            )
+        return tuple(input_shape)
+
     def add_gamma_and_beta(self, shape: Shape) -> None:
         """Make gamma and beta, of `shape` each; None for one that is left out."""
         self.gamma = self.beta = None
@@ -169,13 +182,7 @@ class BatchNormalization(NormalizationLayer):
         )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        channels = self.moving_mean.shape[0]
-        if input_shape[-1] != channels:
-            raise ValueError(
-                f"{self.described} was built for {channels} channels; got inputs of "
-                f"{input_shape[-1]}, shape {tuple(input_shape)}"
-            )
-        return tuple(input_shape)
+        return self.require_channels(input_shape, self.moving_mean.shape[0])
 
     def forward(self, x: Array, ctx: Context) -> Array:
         if not (ctx.training and self.trainable):
