@@ -115,15 +115,22 @@ def test_minicnn_itself_missing_is_an_error(tmp_path, monkeypatch):
 
 
 def test_only_keeps_minicnn_and_the_named():
-    args = Namespace(only=["NHWC", "XLA"], without=["malloc"])
+    args = Namespace(only=["NHWC", "XLA"], without=["malloc"], before=None)
     labels = [c.label for c in measure.chosen_contenders(measure.ALL, args)]
     assert labels[0] == "minicnn" and len(labels) > 2
     assert all("NHWC" in label or "XLA" in label for label in labels[1:])
     assert not any("malloc" in label for label in labels)
     assert len({c.label for c in measure.ALL}) == len(measure.ALL)
-    without = Namespace(only=None, without=["minicnn", "PyTorch"])
+    without = Namespace(only=None, without=["minicnn", "PyTorch"], before=None)
     labels = [c.label for c in measure.chosen_contenders(measure.ALL, without)]
     assert labels == ["minicnn", "Keras/TF graph", "Keras/TF XLA"]
+
+
+def test_another_version_is_the_only_rival(tmp_path):
+    args = Namespace(only=None, without=[], before=tmp_path)
+    ours, before = measure.chosen_contenders(measure.ALL, args)
+    assert ours == measure.MINICNN and ours.checkout != before.checkout == tmp_path
+    assert before.library == "before" and before.module == ours.module
 
 
 def test_each_precision_has_minicnn_and_the_same_modes_of_pytorch():
