@@ -18,10 +18,10 @@ import strict_cuda
 from hypothesis import settings
 
 from minicnn import backend
-from minicnn.parallel import threads
+from minicnn.parallel import counts
 
 # The small models of the tests are cut into shards as if they were large ones.
-threads.MIN_WORK_PER_SHARD = 1
+counts.MIN_WORK_PER_SHARD = 1
 
 # Folders in which no array of a GPU is met.
 CPU_ONLY = {

@@ -6,8 +6,8 @@ from typing import Any
 class Communicator:
     """A group of one: the whole batch is here, and nothing has to be exchanged.
 
-    Groups of several shards (threads, processes, GPUs) override the three operations; every shard
-    of a group calls them in the same order.
+    Groups of several shards (threads, processes, GPUs) override the operations; every shard of a
+    group calls them in the same order.
 
     Attributes:
         rank: which shard this is, from 0.
@@ -16,6 +16,11 @@ class Communicator:
 
     rank = 0
     size = 1
+
+    def allgather(self, x: Any) -> list[Any]:
+        """The `x` of every shard, in the order of their ranks, on every shard; to be read before
+        the next exchange."""
+        return [x]
 
     def allreduce(self, x: Any) -> Any:
         """The sum of `x` over all shards, added in the order of their ranks, on every shard.

@@ -8,89 +8,20 @@ threads share each small product and mostly wait for each other.
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
-from functools import cache, reduce
+from concurrent.futures import Future
+from contextlib import nullcontext
+from functools import partial, reduce
 from operator import add
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from threadpoolctl import ThreadpoolController
-
 from minicnn import backend
+from minicnn.parallel.blas import limit_this_thread
 from minicnn.parallel.communicator import SOLO, Communicator
+from minicnn.parallel.counts import num_threads
 from minicnn.parallel.slices import even_slices
 
 T = TypeVar("T")
-
-# A second thread has to be woken, and the two wait for each other at Python's interpreter lock if
-# both do little at a time. Measured on fully connected and convolutional networks of 3 to 75 steps:
-# with this much work per step, counted as in `Graph.work`, two threads are about as fast as one,
-# with three times as much 1.3 to 1.5 times as fast, with a quarter half as fast.
-MIN_IMAGES_PER_SHARD = 8
-MIN_WORK_PER_SHARD = 20_000_000
-
-_chosen: int | None = None
-
-
-def set_num_threads(threads: int | None) -> None:
-    """Set how many worker threads there are.
-
-    Args:
-        threads: how many; None goes back to MINICNN_NUM_THREADS, or all cores.
-
-    Raises:
-        ValueError: not an integer above 0.
-    """
-    if threads is not None and (
-        isinstance(threads, bool) or not isinstance(threads, int) or threads < 1
-    ):
-        raise ValueError(f"threads must be an integer above 0, or None, not {threads!r}")
-    global _chosen
-    _chosen = threads
-
-
-def num_threads() -> int:
-    """How many worker threads there are: as `set_num_threads` says, else MINICNN_NUM_THREADS, else
-    one per core that this process may use.
-
-    Raises:
-        ValueError: the variable is not an integer above 0.
-    """
-    if _chosen is not None:
-        return _chosen
-    given = os.environ.get("MINICNN_NUM_THREADS")
-    if given:
-        if not given.isdigit() or int(given) < 1:
-            raise ValueError(f"MINICNN_NUM_THREADS must be an integer above 0, not {given!r}")
-        return int(given)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def shard_count(images: int, work: int) -> int:
-    """How many shards a batch is cut into; 1 on a GPU.
-
-    Args:
-        images: how many are in the batch.
-        work: per image, of an average step of the schedule, counted as in `Graph.work`.
-    """
-    if backend.get_backend() != "numpy":
-        return 1
-    enough = min(images // MIN_IMAGES_PER_SHARD, images * work // MIN_WORK_PER_SHARD)
-    return max(1, min(num_threads(), enough))
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-def one_blas_thread() -> AbstractContextManager[Any]:
-    """Within the context BLAS uses one thread; afterwards as many as before."""
-    if backend.get_backend() != "numpy" or num_threads() == 1 and os.cpu_count() == 1:
-        return nullcontext()
-    return _blas().limit(limits=1, user_api="blas")
 
 
 class _Exchange:
@@ -99,11 +30,15 @@ class _Exchange:
     There are two sets of places, used in turn: a thread that writes into one again has passed the
     barrier of the exchange between, which all others enter only when they have read the first. So
     one barrier per exchange is enough.
+
+    There may be more shards than threads that are wanted. So each shard takes one of as many turns
+    as there are threads, and gives it back while it waits for the others.
     """
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, at_once: int):
         self.barrier = threading.Barrier(size)
         self.slots: tuple[list[Any], list[Any]] = [None] * size, [None] * size
+        self.turns: Any = threading.Semaphore(at_once) if size > at_once else nullcontext()
 
 
 class ThreadCommunicator(Communicator):
@@ -115,8 +50,7 @@ class ThreadCommunicator(Communicator):
         self._exchange = exchange
         self._turn = 0
 
-    def _gather(self, x: Any) -> list[Any]:
-        """The x of every rank, on every rank."""
+    def allgather(self, x: Any) -> list[Any]:
         slots = self._exchange.slots[self._turn]
         self._turn = 1 - self._turn
         slots[self.rank] = x
@@ -124,29 +58,95 @@ class ThreadCommunicator(Communicator):
         return slots
 
     def allreduce(self, x: Any) -> Any:
-        of_ranks = self._gather(x)
+        of_ranks = self.allgather(x)
         if isinstance(x, tuple):
             return tuple(reduce(add, summands) for summands in zip(*of_ranks, strict=True))
         return reduce(add, of_ranks)
 
     def broadcast(self, x: Any) -> Any:
-        return self._gather(x)[0]
+        return self.allgather(x)[0]
 
     def barrier(self) -> None:
-        self._exchange.barrier.wait()
+        turns = self._exchange.turns
+        turns.__exit__(None, None, None)
+        try:
+            self._exchange.barrier.wait()
+        finally:
+            turns.__enter__()
 
 
-# One run at a time in the workers: of two runs, whose shards wait for each other at barriers, each
-# could hold threads that the other needs to go on.
-_workers_taken = threading.Lock()
+class _Worker(threading.Thread):
+    """A thread that does one task after the other, and waits for the next in between."""
+
+    def __init__(self) -> None:
+        super().__init__(name="minicnn", daemon=True)
+        self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def submit(self, task: Callable[[], T]) -> Future[T]:
+        """Have `task` done; what it returns or raises is in the future."""
+        future: Future[T] = Future()
+
+        def do() -> None:
+            try:
+                future.set_result(task())
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._tasks.put(do)
+        return future
+
+    def run(self) -> None:
+        """Work, until the process ends."""
+        limit_this_thread()
+        while True:
+            self._tasks.get()()
 
 
-@cache
-def _executor(workers: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(workers, thread_name_prefix="minicnn")
+class _Pool:
+    """The workers that have nothing to do.
+
+    A run takes as many as it needs, new ones where these are too few. So it never waits for
+    another run, which may be waiting for it: a loss may ask another model.
+    """
+
+    def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """In a forked child, which has none of the threads, and may have the lock as held."""
+        self._lock = threading.Lock()
+        self._idle: list[_Worker] = []
+
+    def take(self, count: int) -> list[_Worker]:
+        """So many workers, or as many as can be started."""
+        with self._lock:
+            taken, self._idle = self._idle[:count], self._idle[count:]
+        try:
+            while len(taken) < count:
+                worker = _Worker()
+                worker.start()
+                taken.append(worker)
+        except RuntimeError:  # the limit of the system, or the interpreter is about to end
+            pass
+        return taken
+
+    def give_back(self, workers: list[_Worker]) -> None:
+        """Make workers that are done free for others."""
+        with self._lock:
+            self._idle += workers
 
 
-def run_shards(shards: int, work: Callable[[Communicator], T]) -> list[T]:
+_pool = _Pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.begin_anew)
+
+
+def run_shards(
+    shards: int,
+    work: Callable[[Communicator], T],
+    independent: bool = False,
+    threads: int | None = None,
+) -> list[T]:
     """Call `work(communicator)` once per shard, at the same time; the results by rank.
 
     The caller's thread runs rank 0. An error in one shard stops the others at their next exchange
@@ -155,32 +155,47 @@ def run_shards(shards: int, work: Callable[[Communicator], T]) -> list[T]:
     Args:
         shards: how many.
         work: what each one does.
+        independent: whether shards do not talk to each other. Then those for which no thread can be
+            started run one after the other in the caller's.
+        threads: how many shards are at work at once; default: `num_threads`.
+
+    Raises:
+        RuntimeError: no thread can be started.
     """
     if shards == 1:
         return [work(SOLO)]
-    exchange = _Exchange(shards)
+    exchange = _Exchange(shards, threads or num_threads())
 
     def run(rank: int) -> T:
         try:
-            return work(ThreadCommunicator(rank, shards, exchange))
+            with exchange.turns:
+                return work(ThreadCommunicator(rank, shards, exchange))
         except BaseException:
             exchange.barrier.abort()
             raise
 
+    workers = _pool.take(shards - 1)
+    if len(workers) < shards - 1 and not independent:
+        _pool.give_back(workers)
+        raise RuntimeError(
+            f"a batch is cut into {shards} shards, which need {shards - 1} threads beside this one; "
+            f"{len(workers)} could be started. Use fewer: minicnn.set_num_threads(1), or "
+            f"MINICNN_NUM_THREADS=1"
+        )
+    futures = [worker.submit(partial(run, rank)) for rank, worker in enumerate(workers, 1)]
     results: list[T] = []
     errors: list[BaseException] = []
-    with _workers_taken:
-        futures = [_executor(shards - 1).submit(run, rank) for rank in range(1, shards)]
+    for rank in range(shards):
         try:
-            results.append(work(ThreadCommunicator(0, shards, exchange)))
+            if 0 < rank <= len(futures):
+                results.append(futures[rank - 1].result())
+            else:
+                with exchange.turns:
+                    results.append(work(ThreadCommunicator(rank, shards, exchange)))
         except BaseException as error:
             exchange.barrier.abort()
             errors.append(error)
-        for future in futures:
-            try:
-                results.append(future.result())
-            except BaseException as error:
-                errors.append(error)
+    _pool.give_back(workers)
     if errors:
         # a broken barrier is only the echo of the error that another shard met
         raise next(
@@ -203,4 +218,4 @@ def split_work(length: int, work: Callable[[slice], None]) -> None:
     if backend.get_backend() == "numpy":
         threads = max(1, min(num_threads(), length // _MIN_ELEMENTS_PER_THREAD))
     slices = even_slices(length, threads)
-    run_shards(threads, lambda comm: work(slices[comm.rank]))
+    run_shards(threads, lambda comm: work(slices[comm.rank]), independent=True)

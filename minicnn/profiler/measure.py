@@ -145,7 +145,7 @@ def _observed(
         _, backward = timed(observer.clock, model.graph.backward, dys, ctx)
         observer.spans += [forward, backward]
 
-    run_shards(threads, run)
+    run_shards(threads, run, threads=threads)
     return observer
 
 

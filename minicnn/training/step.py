@@ -131,7 +131,7 @@ def predict_step(model: "Trainer", xs: list[Array], wants_logits: bool = False) 
         ctx = Context(record=False, comm=comm, wants_logits=wants_logits)
         return model.graph.forward([x[mine] for x in xs], ctx)
 
-    shards = run_shards(len(slices), on_shard)
+    shards = run_shards(len(slices), on_shard, independent=True)
     if len(shards) == 1:
         return shards[0]
     xp = backend.array_module(shards[0][0])

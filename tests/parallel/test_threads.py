@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_info
 
 from minicnn.parallel import (
     SOLO,
+    counts,
     num_threads,
     one_blas_thread,
     run_shards,
@@ -51,13 +52,13 @@ def test_a_bad_number_of_threads(monkeypatch, value):
 
 def test_small_batches_are_not_cut(monkeypatch):
     monkeypatch.setenv("MINICNN_NUM_THREADS", "4")
-    much = 10 * threads.MIN_WORK_PER_SHARD
+    much = 10 * counts.MIN_WORK_PER_SHARD
     assert [shard_count(n, much) for n in (1, 8, 15, 16, 31, 32, 1000)] == [1, 1, 1, 2, 3, 4, 4]
 
 
 def test_batches_with_little_to_do_are_not_cut(monkeypatch):
     monkeypatch.setenv("MINICNN_NUM_THREADS", "4")
-    monkeypatch.setattr(threads, "MIN_WORK_PER_SHARD", 1000)
+    monkeypatch.setattr(counts, "MIN_WORK_PER_SHARD", 1000)
     assert [shard_count(100, work) for work in (0, 1, 19, 20, 35, 1000)] == [1, 1, 1, 2, 3, 4]
 
 
@@ -194,7 +195,8 @@ def test_an_interrupt_reaches_the_caller():
         run_shards(2, work)
 
 
-def test_shards_run_at_the_same_time():
+def test_shards_run_at_the_same_time(monkeypatch):
+    monkeypatch.setenv("MINICNN_NUM_THREADS", "3")
     meeting = threading.Barrier(3, timeout=5)
     assert sorted(run_shards(3, lambda comm: meeting.wait())) == [0, 1, 2]
 
