@@ -63,7 +63,18 @@ class PyDataset:
 
     `on_epoch_end` is called after each pass, for instance to shuffle. Keras's older name is
     `Sequence`.
+
+    Args:
+        workers, use_multiprocessing, max_queue_size: kept for scripts that were written for Keras:
+            each batch is made when it is needed, in the thread that trains.
     """
+
+    def __init__(
+        self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10
+    ):
+        self.workers = workers
+        self.use_multiprocessing = use_multiprocessing
+        self.max_queue_size = max_queue_size
 
     def __len__(self) -> int:
         raise NotImplementedError(f"{type(self).__name__} does not define __len__")

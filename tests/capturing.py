@@ -51,7 +51,7 @@ def run(model, batches, step, between=None):
     for number, batch in enumerate(batches):
         if between is not None:
             between(number, model)
-        step(*model.prepare(batch))
+        step(*model._prepare(batch))
         logs = {name: np.array(value) for name, value in model._logs().items()}
         state = model.optimizer.state_arrays({w: str(i) for i, w in enumerate(model.weights)})
         seen.append({**logs, **state, **dict(enumerate(model.get_weights()))})

@@ -177,6 +177,35 @@ def test_the_name_in_keras_is_that_of_a_function_which_stands_for_the_class(name
     np.testing.assert_array_equal(function(z), cls()(z))
 
 
+# What each is, and its slope, far to the left and to the right; z stands for z itself.
+FAR = {
+    "ReLU": ((0, 0), ("z", 1)), "ReLU6": ((0, 0), (6, 0)), "ELU": ((-1, 0), ("z", 1)),
+    "GELU": ((0, 0), ("z", 1)), "Sigmoid": ((0, 0), (1, 0)), "Tanh": ((-1, 0), (1, 0)),
+    "SiLU": ((0, 0), ("z", 1)), "Mish": ((0, 0), ("z", 1)), "Softplus": ((0, 0), ("z", 1)),
+    "Softsign": ((-1, 0), (1, 0)), "Softmax": ((0, 0), (1, 0)), "Linear": (("z", 1), ("z", 1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [*FAR, "GELU(tanh)"])
+def test_values_and_slopes_at_the_far_end(name, dtype):
+    """The limits, without a warning."""
+    activation = activations.ACTIVATIONS.find(name.partition("(")[0])()
+    if name == "GELU(tanh)":
+        activation = activations.GELU(approximate=True)
+    largest = float(np.finfo(dtype).max)
+    for size in (1e4, 1e7, 1e20, 1e37, largest):
+        for sign, limits in zip((-1, 1), FAR[name.partition("(")[0]], strict=True):
+            z = np.array([[sign * size, 0.0]], dtype)
+            value, slope = (z[0, 0] if limit == "z" else limit for limit in limits)
+            y, kept = activation.record(z.copy())
+            dz = activation.backward(np.array([[1, 0]], dtype), kept)
+            tolerance = {"rtol": 2e-4} if name == "Softsign" else {"rtol": 0, "atol": 1e-15}
+            np.testing.assert_allclose(y[0, 0], value, **tolerance)
+            np.testing.assert_allclose(activation.forward(z.copy())[0, 0], value, **tolerance)
+            np.testing.assert_allclose(dz[0, 0], slope, atol=2e-8)
+
+
 def test_errors():
     with pytest.raises(ValueError, match="unknown activation 'rleu'; did you mean 'ReLU'"):
         activations.get("rleu")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from small_problem import X, Y, network
 
 from minicnn import metrics
 from minicnn.callbacks import (
@@ -22,6 +23,7 @@ from minicnn.callbacks import (
     ReduceLROnPlateau,
     TerminateOnNaN,
 )
+from minicnn.optimizers import SGD
 
 
 class FakeModel:
@@ -31,21 +33,25 @@ class FakeModel:
         self.stop_training = False
         self.optimizer = SimpleNamespace(learning_rate=0.1)
         self.metrics = [metrics.Mean("loss"), metrics.F1Score(name="my_score")]
-        self.weights = [np.array(-1)]
+        self.values = [np.array(-1)]
 
     def get_weights(self):
-        return [w.copy() for w in self.weights]
+        return [w.copy() for w in self.values]
 
     def set_weights(self, weights):
-        self.weights = weights
+        self.values = weights
+
+    @property
+    def weights(self):
+        return [SimpleNamespace(value=value, path="d/kernel") for value in self.values]
 
     def save(self, path):
         with open(path, "w") as file:
-            file.write(f"model {self.weights[0]}")
+            file.write(f"model {self.values[0]}")
 
     def save_weights(self, path):
         with open(path, "w") as file:
-            file.write(f"weights {self.weights[0]}")
+            file.write(f"weights {self.values[0]}")
 
 
 def train(callbacks, epochs, batches=0, model=None):
@@ -56,7 +62,7 @@ def train(callbacks, epochs, batches=0, model=None):
     done = 0
     for epoch, logs in enumerate(epochs):
         every.on_epoch_begin(epoch)
-        model.weights = [np.array(epoch)]
+        model.values = [np.array(epoch)]
         for batch in range(batches):
             every.on_train_batch_begin(batch)
             every.on_train_batch_end(batch, LazyLogs(lambda logs=logs: logs))
@@ -153,7 +159,7 @@ def test_early_stopping_waits_for_patience():
     stop = EarlyStopping(patience=2)
     model, done = train([stop], losses(3, 2, 2.5, 2.1, 1))
     assert (done, stop.best, stop.best_epoch, stop.stopped_epoch) == (4, 2, 1, 3)
-    assert model.weights[0] == 3
+    assert model.values[0] == 3
 
 
 @pytest.mark.parametrize(("values", "done"), [((3, 2, 2.5, 2.1, 1), 4), ((3, 2, 2.5), 3)])
@@ -161,7 +167,7 @@ def test_best_weights_are_restored_also_without_a_stop(values, done, capsys):
     stop = EarlyStopping(patience=2, restore_best_weights=True, verbose=1)
     model, found = train([stop], losses(*values))
     assert found == done
-    assert model.weights[0] == 1
+    assert model.values[0] == 1
     printed = capsys.readouterr().out
     assert "Restoring the weights of the best epoch, 2" in printed
     assert ("early stopping" in printed) == (done == 4)
@@ -187,7 +193,7 @@ def test_min_delta_baseline_and_start_from_epoch():
 def test_nan_is_never_best():
     stop = EarlyStopping(patience=3, restore_best_weights=True)
     model, _ = train([stop], losses(math.nan, 2, math.nan, 1.5, math.nan))
-    assert (stop.best, model.weights[0]) == (1.5, 3)
+    assert (stop.best, model.values[0]) == (1.5, 3)
 
 
 def test_missing_figure_is_named():
@@ -246,6 +252,44 @@ def test_checkpoint_without_the_figure_keeps_the_latest(tmp_path):
     with pytest.warns(UserWarning, match="ModelCheckpoint watches 'val_loss'"):
         train([ModelCheckpoint(tmp_path / "m.keras", save_best_only=True)], [{"loss": 1.0}])
     assert (tmp_path / "m.keras").exists()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("weights_only", [False, True])
+def test_checkpoint_keeps_the_file_of_finite_weights(tmp_path, bad, weights_only):
+    """Also where the figure says that the model has become better."""
+    name = "x.weights.h5" if weights_only else "x.safetensors"
+    for only_best in (False, True):
+        folder = tmp_path / str(only_best)
+        keep = ModelCheckpoint(
+            folder / name, save_best_only=only_best, save_weights_only=weights_only
+        )
+        model = network()
+        model.fit(X, Y, validation_data=(X, Y), verbose=0, callbacks=[keep])
+        good, best = (folder / name).read_bytes(), keep.best
+        kernel = model.layers[0].kernel
+        kernel.value[0, 0, 0, 0] = bad
+        keep.best = best and np.inf
+        message = rf"saves nothing to .*{name}', and what is there stays: weight '.*kernel' holds"
+        with pytest.warns(UserWarning, match=message):
+            keep.on_epoch_end(1, {"val_loss": 0.0})
+        assert (folder / name).read_bytes() == good and keep.best == (best and np.inf)
+        kernel.value[0, 0, 0, 0] = 1.0
+        keep.on_epoch_end(2, {"val_loss": 0.0})
+        assert (folder / name).read_bytes() != good
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the overflows that lead there
+def test_a_loss_that_becomes_nan_leaves_the_checkpoint_alone(tmp_path):
+    path = tmp_path / "good.safetensors"
+    model = network(optimizer=SGD(1e38))
+    model.save(path)
+    good = path.read_bytes()
+    with pytest.warns(UserWarning) as caught:
+        model.fit(X, Y, epochs=2, verbose=0, callbacks=[TerminateOnNaN(), ModelCheckpoint(path)])
+    assert any("ModelCheckpoint saves nothing" in str(w.message) for w in caught)
+    assert not all(np.isfinite(w).all() for w in model.get_weights())
+    assert path.read_bytes() == good
 
 
 def test_checkpoint_errors(tmp_path):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from minicnn import backend, gradcheck, losses
 from minicnn.losses import (
+    BinaryCrossentropy,
     CategoricalCrossentropy,
     MeanSquaredError,
     SparseCategoricalCrossentropy,
@@ -15,6 +16,7 @@ from minicnn.losses import (
 MAKERS = {
     "sparse": SparseCategoricalCrossentropy,
     "categorical": CategoricalCrossentropy,
+    "binary": BinaryCrossentropy,
     "mse": MeanSquaredError,
 }
 
@@ -23,7 +25,7 @@ def example(kind, rng, shape, from_logits=True, dtype="float64"):
     """Targets and predictions of a shape (N, ..., C)."""
     y_pred = rng.normal(size=shape) * 2
     if not from_logits:
-        y_pred = rng.uniform(0.2, 1.0, size=shape)
+        y_pred = rng.uniform(0.2, 0.9, size=shape)
     if kind == "sparse":
         return rng.integers(0, shape[-1], size=shape[:-1]), y_pred.astype(dtype)
     return rng.uniform(size=shape).astype(dtype), y_pred.astype(dtype)
@@ -31,7 +33,7 @@ def example(kind, rng, shape, from_logits=True, dtype="float64"):
 
 def cases():
     yield "mse", {}
-    for kind in ("sparse", "categorical"):
+    for kind in ("sparse", "categorical", "binary"):
         for from_logits in (False, True):
             for smoothing in (0.0, 0.1):
                 yield kind, {"from_logits": from_logits, "label_smoothing": smoothing}
@@ -139,6 +141,62 @@ def test_logits_agree_with_softmax_and_do_not_overflow():
     assert np.isfinite(loss.backward(loss.forward(np.array([2, 0]), z)[1])).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_logits_at_the_far_end(dtype):
+    """A class that is ruled out, and logits as far apart as can be, without a warning."""
+    far = float(np.finfo(dtype).max)
+    inf = np.inf
+    z = np.array([[1, -inf, 0], [far, -far, 0], [far, -far, 0], [1, -inf, 0]], dtype)
+    labels = np.array([0, 2, 0, 1])
+    expected = [np.log1p(np.exp(-1)), far, 0, inf]
+    s = 1 / (1 + np.exp(1))
+    slopes = [[-s, 0, s], [1, 0, -1], [0, 0, 0], [1 - s, -1, s]]
+    for loss, y in (
+        (SparseCategoricalCrossentropy(True, reduction="sum"), labels),
+        (CategoricalCrossentropy(True, reduction="sum"), np.eye(3)[labels]),
+    ):
+        each, kept = loss.per_sample(y, z)
+        np.testing.assert_allclose(each, expected, rtol=1e-6)
+        np.testing.assert_allclose(loss.per_sample_gradient(kept, 1.0), slopes, rtol=1e-6)
+    z = np.array([far, -far, far, -far, inf, -inf, inf, -inf], dtype)[:, None]
+    t = np.array([1, 0, 0, 1, 1, 0, 0, 1])[:, None]
+    loss = BinaryCrossentropy(True, reduction="sum")
+    each, kept = loss.per_sample(t, z)
+    np.testing.assert_allclose(each, [0, 0, far, far, 0, 0, inf, inf])
+    gradient = loss.per_sample_gradient(kept, 1.0)[:, 0]
+    np.testing.assert_array_equal(gradient, [0, 0, 1, -1, 0, 0, 1, -1])
+
+
+def test_binary_values():
+    p, t = np.array([[0.2, 0.9], [1.0, 0.0]]), np.array([[0, 1], [0, 0]])
+    first = -(math.log(0.8) + math.log(0.9)) / 2
+    second = -(math.log(1e-7) + math.log(1 - 1e-7)) / 2  # clipped
+    np.testing.assert_allclose(losses.binary_crossentropy(t, p), [first, second], rtol=1e-9)
+    assert BinaryCrossentropy()(t, p) == pytest.approx((first + second) / 2)
+    logits = np.log(p[:1] / (1 - p[:1]))
+    assert BinaryCrossentropy(from_logits=True)(t[:1], logits) == pytest.approx(first)
+    column = BinaryCrossentropy()([0, 1], [[0.2], [0.9]])  # targets (N,) for outputs (N, 1)
+    assert column == pytest.approx(first)
+    loss = BinaryCrossentropy()
+    gradient = loss.backward(loss.forward(t, p)[1])
+    np.testing.assert_array_equal(gradient[1], 0)  # clipped: no gradient
+
+
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_a_binary_mean_over_another_axis(from_logits):
+    """With weights of the samples, shapes other than the last axis's."""
+    rng = np.random.default_rng(0)
+    t, p = rng.uniform(size=(2, 3, 4, 5)), rng.uniform(0.1, 0.9, size=(3, 4, 5))
+    loss = BinaryCrossentropy(from_logits, 0.1, axis=1)
+    value = loss.per_sample(t[0], p)[0]
+    last = BinaryCrossentropy(from_logits, 0.1)
+    moved = [np.moveaxis(a, 1, -1) for a in (t[0], p)]
+    np.testing.assert_allclose(value, last.per_sample(*moved)[0])
+    assert value.shape == (3, 5)
+    weights = rng.uniform(size=3)
+    assert gradcheck(loss, p, t[0], sample_weight=weights).max_error < 1e-6
+
+
 def test_smoothing_agrees_between_sparse_and_one_hot():
     rng = np.random.default_rng(0)
     z = rng.normal(size=(6, 4))
@@ -170,6 +228,17 @@ def test_shards_of_a_batch_sum_to_the_whole():
     np.testing.assert_allclose(gradient, loss.backward(state), rtol=1e-12)
 
 
+def test_which_activation_a_loss_takes_over():
+    assert MeanSquaredError().takes_over is None
+    for make, closing in (
+        (SparseCategoricalCrossentropy, "softmax"),
+        (CategoricalCrossentropy, "softmax"),
+        (BinaryCrossentropy, "sigmoid"),
+    ):
+        assert make().takes_over == closing
+        assert make(from_logits=True).takes_over is make().with_logits().takes_over is None
+
+
 def test_with_logits_is_a_copy():
     loss = CategoricalCrossentropy(label_smoothing=0.1)
     assert loss.with_logits().from_logits and not loss.from_logits
@@ -185,6 +254,9 @@ def test_get():
         ("MSE", MeanSquaredError),
         ("mean_squared_error", MeanSquaredError),
         (losses.categorical_crossentropy, CategoricalCrossentropy),
+        ("binary_crossentropy", BinaryCrossentropy),
+        ("bce", BinaryCrossentropy),
+        (losses.binary_crossentropy, BinaryCrossentropy),
         (MeanSquaredError, MeanSquaredError),
     ]:
         assert isinstance(losses.get(name), cls)
@@ -206,6 +278,11 @@ def test_get():
         ("categorical", [[0], [1]], (None, 10), "to_categorical"),
         ("categorical", np.eye(9), (None, 10), r"got shape \(9, 9\)$"),
         ("mse", np.eye(9), (None, 10), r"\(n, 10\); got shape \(9, 9\)"),
+        ("sparse", [0, 1], (None, 1), "labels from 0 to 0; one output .* use BinaryCrossentropy"),
+        ("categorical", [[0], [1]], (None, 1), r"two outputs .*\(n, 1\).* use BinaryCrossentropy"),
+        ("binary", [0, 1, 2], (None, 1), "lie between 0 and 2; .* SparseCategoricalCrossentropy"),
+        ("binary", [[0.0], [-0.5]], (None, 1), "from 0 to 1; they lie between -0.5 and 0.0"),
+        ("binary", [0, 1], (None, 3), r"BinaryCrossentropy takes targets .*\(n, 3\); got .*\(2,\)"),
     ],
 )
 def test_target_errors(loss, y, shape, message):
@@ -219,6 +296,9 @@ def test_good_targets_pass():
     SparseCategoricalCrossentropy().check_targets(np.zeros((2, 4, 4), int), (None, 4, 4, 3))
     CategoricalCrossentropy().check_targets(np.eye(10), (None, 10))
     MeanSquaredError().check_targets(np.zeros(5), (None, 1))
+    for y in (np.array([0, 1]), np.array([[True], [False]]), np.array([0.5, 0.25])):
+        BinaryCrossentropy().check_targets(y, (None, 1))
+    BinaryCrossentropy().check_targets(np.eye(3, dtype="uint8"), (None, 3))
 
 
 def test_targets_on_a_device_are_checked(strict):
@@ -234,6 +314,8 @@ def test_argument_errors():
         losses.get("categorical_crosentropy")
     with pytest.raises(ValueError, match="from 0 to 1; got 2"):
         CategoricalCrossentropy(label_smoothing=2)
+    with pytest.raises(ValueError, match="axis must not be 0"):
+        BinaryCrossentropy(axis=0)
     with pytest.raises(ValueError, match="'sum', not 'avg'"):
         MeanSquaredError(reduction="avg")
 

@@ -8,8 +8,9 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+from figures import nothing_clipped, texts  # noqa: E402
+
 from minicnn import plots, profiler  # noqa: E402
-from tests.figures import nothing_clipped, texts  # noqa: E402
 
 NAMES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 RNG = np.random.default_rng(0)

@@ -53,4 +53,4 @@ def make_step(task, network, x, y, threads, precision="float32"):
     # what `fit` does for each batch of a data set that lies on the device
     x, y = backend.asarray(x), backend.asarray(y)
     step = CapturedStep(model, partial(train_step, model))
-    return lambda: step(*model.prepare(([x], y, None)))
+    return lambda: step(*model._prepare(([x], y, None)))

@@ -1,12 +1,15 @@
 """Saving the model while it is trained."""
 
 import os
+import warnings
 from pathlib import Path
 from string import Formatter
 from typing import Any
 
+from minicnn.backend import array_module
 from minicnn.callbacks.base import Logs
 from minicnn.callbacks.monitor import MonitorCallback
+from minicnn.dtypes import widened
 from minicnn.files import make_folder, model_path
 from minicnn.progress import print_message
 from minicnn.registry import near_matches
@@ -14,6 +17,9 @@ from minicnn.registry import near_matches
 
 class ModelCheckpoint(MonitorCallback):
     """Save the model, or its weights, after every epoch or every so many batches.
+
+    A model with a weight that is NaN or infinite is not saved: a warning says so, and the file of
+    before stays.
 
     Args:
         filepath: where to; may hold fields as in "{epoch:02d}-{val_loss:.2f}.keras": the number of
@@ -89,10 +95,14 @@ class ModelCheckpoint(MonitorCallback):
                         f"{self.best:.5f}"
                     )
                 return
+            if not self._is_finite():
+                return
             if value is not None:
                 before = "" if self.best is None else f" from {self.best:.5f}"
                 news = f"{self.monitor} improved{before} to {value:.5f}, "
                 self.best = value
+        elif not self._is_finite():
+            return
         path = self._path(epoch, logs, batch)
         if self.verbose > 0:
             print_message(f"Epoch {epoch + 1}: {news}saving to {path}")
@@ -101,6 +111,19 @@ class ModelCheckpoint(MonitorCallback):
             self.model.save_weights(path)
         else:
             self.model.save(path)
+
+    def _is_finite(self) -> bool:
+        """Whether all weights are; else, since a file of them is of no use and may take the place
+        of a good one, a warning that nothing is saved."""
+        for weight in self.model.weights:
+            if not bool(array_module(weight.value).isfinite(widened(weight.value)).all()):
+                warnings.warn(
+                    f"ModelCheckpoint saves nothing to {self.filepath!r}, and what is there stays: "
+                    f"weight {weight.path!r} holds NaN or infinity",
+                    stacklevel=2,
+                )
+                return False
+        return True
 
     def _path(self, epoch: int, logs: Logs, batch: int | None) -> str:
         fields: dict[str, Any] = {"epoch": epoch + 1}

@@ -1,14 +1,15 @@
 """A table of what happened in each epoch."""
 
 import csv
+import io
 import os
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from minicnn.callbacks.base import Callback, Logs
-from minicnn.files import make_folder
+from minicnn.files import make_folder, unwritable
 
 
 class CSVLogger(Callback):
@@ -20,7 +21,8 @@ class CSVLogger(Callback):
         append: add to a file that is there, without a second heading, instead of replacing it.
 
     Raises:
-        OSError: the file cannot be written, found out before the first epoch.
+        OSError: the file cannot be written: found out before the first epoch or, on a full disk,
+            in a later one; the table then ends in the last whole line.
     """
 
     def __init__(
@@ -30,7 +32,7 @@ class CSVLogger(Callback):
         self.filename = os.fspath(filename)
         self.separator = separator
         self.append = append
-        self._file: TextIO | None = None
+        self._file: BinaryIO | None = None
         self._columns: list[str] | None = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -38,7 +40,7 @@ class CSVLogger(Callback):
         path = Path(self.filename)
         make_folder(path.parent)
         try:
-            self._file = open(path, "a" if self.append else "w", newline="", encoding="utf-8")
+            self._file = open(path, "ab" if self.append else "wb", buffering=0)
         except OSError as error:
             raise type(error)(
                 f"CSVLogger cannot write {self.filename!r}: {error.strerror}; "
@@ -49,21 +51,36 @@ class CSVLogger(Callback):
             with open(path, newline="", encoding="utf-8") as file:
                 heading = next(csv.reader(file, delimiter=self.separator), [])
             self._columns = heading[1:]
+            if not path.read_bytes().endswith(b"\n"):  # a line that was cut off stays alone
+                self._write("\r\n")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._file is None:
             return
         logs = logs or {}
-        writer = csv.writer(self._file, delimiter=self.separator)
+        lines = io.StringIO(newline="")
+        writer = csv.writer(lines, delimiter=self.separator)
         if self._columns is None:
             self._columns = sorted(logs)
             writer.writerow(["epoch", *self._columns])
         row = [logs.get(name, "NA") for name in self._columns]
         writer.writerow([epoch, *(v if np.ndim(v) == 0 else np.asarray(v).tolist() for v in row)])
-        self._file.flush()
+        self._write(lines.getvalue())
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         self._close()
+
+    def _write(self, text: str) -> None:
+        """Add whole lines: all of them or, after an error, none."""
+        assert self._file is not None
+        data, before = text.encode(), self._file.seek(0, os.SEEK_END)
+        try:
+            written = 0
+            while written < len(data):
+                written += self._file.write(data[written:])
+        except OSError as error:
+            self._file.truncate(before)
+            raise unwritable(error, self.filename) from error
 
     def _close(self) -> None:
         if self._file is not None:

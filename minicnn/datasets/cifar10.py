@@ -3,6 +3,7 @@ layers of features from tiny images", 2009; https://www.cs.toronto.edu/~kriz/cif
 """
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,8 @@ def load_data(data_dir: str | os.PathLike[str] | None = None) -> tuple[Split, Sp
     Args:
         data_dir: the only directory to look in: the official folder itself (binary or python
             format), or one that holds it. Default: the directory that the environment variable
-            MINICNN_DATA_DIR names, then the user's cache. If neither has it, the official binary
-            archive (170 MB) is downloaded into the cache.
+            MINICNN_DATA_DIR names, then the user's cache; a warning says when the former has none.
+            If neither has it, the official binary archive (170 MB) is downloaded into the cache.
 
     Raises:
         FileNotFoundError: no CIFAR-10 in `data_dir`, or one of its files is missing.
@@ -79,6 +80,12 @@ def _search() -> Path:
         folder = _official_folder(place)
         if folder is not None:
             return folder
+        if place is not cache:
+            warnings.warn(
+                f"MINICNN_DATA_DIR names {named!r}, where there is no CIFAR-10 (no folder "
+                f"{_BINARY_FOLDER}); it is looked for in {str(cache)!r} instead",
+                stacklevel=3,
+            )
     sizes = {f"{name}.bin": _RECORDS * _RECORD_BYTES for name in _BATCHES}
     try:
         fetch.download_archive(_URL, _MD5, cache / _BINARY_FOLDER, sizes)

@@ -5,14 +5,22 @@ Only a complete result is renamed into place, so an interrupted run leaves nothi
 later run would take for data.
 """
 
+import contextlib
+import gzip
 import os
 import shutil
 import sys
 import tarfile
 import tempfile
+import threading
+import time
+import zlib
 from pathlib import Path
+from typing import Any
 
 TIMEOUT = 10.0  # seconds without an answer before the network counts as absent
+LONGEST = 3600.0  # seconds that a download may take in all
+_WORK = ".download-"  # begins the name of the folder of a download
 
 
 class DatasetUnavailable(OSError):
@@ -29,6 +37,9 @@ def cache_directory() -> Path:
 def download_archive(url: str, md5: str, destination: Path, member_sizes: dict[str, int]) -> None:
     """Download a .tar.gz, check its hash and put its members into the new folder `destination`.
 
+    It may be no larger than what it should hold, and take an hour. What downloads that were killed
+    have left beside the destination is removed.
+
     Args:
         url: where the archive is (http or https).
         md5: its MD5 checksum, in hexadecimal.
@@ -36,32 +47,82 @@ def download_archive(url: str, md5: str, destination: Path, member_sizes: dict[s
         member_sizes: the wanted files of that folder, each with its exact size in bytes.
 
     Raises:
-        OSError: no network, or the cache cannot be written.
+        OSError: no network, more bytes or time than there should be, or the cache cannot be
+            written.
         ValueError: the hash is wrong, or the archive does not hold what it should hold.
     """
-    import pooch
-    import requests
-
     destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=destination.parent) as work:
-        try:
-            archive = pooch.retrieve(
-                url,
-                known_hash=f"md5:{md5}",
-                fname="archive.tar.gz",
-                path=work,
-                downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT),
-            )
-        except requests.ConnectionError:  # its own text and causes are a page of internals
-            raise OSError("no connection") from None
+    for old in destination.parent.glob(f"{_WORK}*"):
+        with contextlib.suppress(OSError):  # somebody else may have been quicker
+            if time.time() - old.stat().st_mtime > 2 * LONGEST:  # its process is dead
+                shutil.rmtree(old)
+    with tempfile.TemporaryDirectory(prefix=_WORK, dir=destination.parent) as work:
+        archive = Path(work) / "archive.tar.gz"
+        _retrieve(url, md5, archive, sum(member_sizes.values()) + (1 << 20))
         unpacked = Path(work) / destination.name
-        extract_members(Path(archive), unpacked, member_sizes)
+        extract_members(archive, unpacked, member_sizes)
         try:
             os.rename(unpacked, destination)
         except OSError:
             # Another process may have been quicker; its copy will do.
             if not all((destination / name).is_file() for name in member_sizes):
                 raise
+
+
+def _retrieve(url: str, md5: str, archive: Path, most_bytes: int) -> None:
+    """Download one file of at most `most_bytes` and check its hash.
+
+    A server that sends a byte now and then never runs into a timeout of the network, so another
+    thread waits for it, and this one no longer than `LONGEST`.
+    """
+    import pooch
+    import requests
+    from tqdm import tqdm
+
+    end = time.monotonic() + LONGEST
+
+    def download(url: str, output_file: str, _: Any) -> None:
+        with (
+            requests.get(url, stream=True, timeout=TIMEOUT) as response,
+            open(output_file, "wb") as file,
+            tqdm(unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as progress,
+        ):
+            response.raise_for_status()
+            progress.total = int(response.headers.get("content-length", 0)) or None
+            for data in response.iter_content(1 << 16):
+                if file.tell() + len(data) > most_bytes:
+                    raise OSError(f"the server sent more than the {most_bytes:,} bytes expected")
+                if time.monotonic() > end:  # nobody waits for it any longer
+                    raise OSError("it took too long")
+                file.write(data)
+                progress.update(len(data))
+
+    errors: list[Exception] = []
+
+    def work() -> None:
+        try:
+            pooch.retrieve(
+                url,
+                known_hash=f"md5:{md5}",
+                fname=archive.name,
+                path=archive.parent,
+                downloader=download,
+            )
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, name="minicnn-download", daemon=True)
+    thread.start()
+    thread.join(LONGEST)
+    if thread.is_alive():
+        raise OSError(f"the download was not done after {LONGEST:g} s")
+    # the text and causes of errors of the network are a page of internals
+    for error in errors:
+        if isinstance(error, (requests.ConnectionError, requests.Timeout)):
+            raise OSError("no connection") from None
+        if isinstance(error, requests.exceptions.ChunkedEncodingError):
+            raise OSError("the connection broke off") from None
+        raise error
 
 
 def extract_members(archive: Path, destination: Path, member_sizes: dict[str, int]) -> None:
@@ -81,7 +142,7 @@ def extract_members(archive: Path, destination: Path, member_sizes: dict[str, in
     destination.mkdir()
     wanted = {f"{destination.name}/{name}": name for name in member_sizes}
     try:
-        with tarfile.open(archive, "r:gz") as tar:
+        with gzip.open(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             for member in tar:
                 name = wanted.get(member.name)
                 if name is None:
@@ -95,7 +156,9 @@ def extract_members(archive: Path, destination: Path, member_sizes: dict[str, in
                 with open(destination / name, "wb") as out:
                     shutil.copyfileobj(source, out, 1 << 20)
                 del wanted[member.name]
-    except (tarfile.TarError, EOFError) as error:
+            while stream.read(1 << 20):  # gzip's checksum stands at the end
+                pass
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{archive.name} is not a readable .tar.gz archive: {error}") from error
     if wanted:
         raise ValueError(f"{archive.name} lacks {', '.join(sorted(wanted))}")

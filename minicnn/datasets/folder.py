@@ -15,9 +15,9 @@ Batch = np.ndarray | tuple[np.ndarray, np.ndarray]  # x, or (x, y)
 class ImageFolder:
     """Batches (x, y) of image files; iterating over it again is another epoch.
 
-    x is float32 (batch, height, width, channels), 0 to 255. `len()` is the number of batches.
-    Images are read when their batch is asked for, so memory holds one batch. The arguments up to
-    `shuffle` are attributes, too.
+    x is float32 (batch, height, width, channels), 0 to 255; of 16 bits the upper 8. `len()` is the
+    number of batches. Images are read when their batch is asked for, so memory holds one batch. The
+    arguments up to `shuffle` are attributes, too.
 
     Args:
         file_paths: the image files.
@@ -63,7 +63,9 @@ class ImageFolder:
 
     def _batch(self, indices: np.ndarray) -> Batch:
         paths = [self.file_paths[i] for i in indices]
-        x = files.read_batch(paths, self.image_size, self.color_mode, np.float32, **self._reading)
+        x = files.read_batch(
+            paths, self.image_size, self.color_mode, np.float32, **self._reading, eight_bits=True
+        )
         if self.labels is None or self.label_mode is None:
             return x
         y = self.labels[indices]
@@ -124,6 +126,7 @@ def image_dataset_from_directory(
     files.check_choice("interpolation", interpolation, files.RESAMPLING)
     if int(batch_size) != batch_size or batch_size < 1:
         raise ValueError(f"batch_size should be an integer from 1 on, not {batch_size!r}")
+    size = files.image_size("image_size", image_size)
     _check_split(validation_split, subset, shuffle, seed)
     paths, targets, names = _indexed(directory, labels, class_names, follow_links)
     if label_mode == "binary" and names is not None and len(names) != 2:
@@ -148,7 +151,7 @@ def image_dataset_from_directory(
             names,
             label_mode,
             int(batch_size),
-            (int(image_size[0]), int(image_size[1])),
+            size,
             color_mode,
             shuffle,
             seed,

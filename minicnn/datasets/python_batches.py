@@ -7,12 +7,19 @@ in the stream are compared with the few known names and never looked up, importe
 """
 
 import pickletools
+import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 _PIXELS = 3072  # 3 planes of 32 x 32
+
+# More than what an official file has (31 MB, some 40,000 opcodes), so that no file takes hours or
+# all memory to read.
+_MOST_BYTES = 40_000_000
+_MOST_OPCODES = 500_000
+_SHOWN = 200  # characters of what the file holds that a message quotes
 
 # What a pickled uint8 array names: numpy._core in newer NumPy, numpy.core in older.
 _RECONSTRUCT = {"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct"}
@@ -54,24 +61,29 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     size = path.stat().st_size
     try:
-        with open(path, "rb") as stream:
-            content = _interpret(stream)
+        if size > _MOST_BYTES:
+            raise _Refused(f"it has {size:,} bytes, {_MOST_BYTES:,} at most are read")
+        content = _interpret(path.read_bytes())
     except _Refused as error:
         raise ValueError(
             f"{path} is not a CIFAR-10 batch: {error}; nothing in it was run"
         ) from error
-    except (ValueError, IndexError, KeyError, TypeError, EOFError, AttributeError) as error:
+    except (
+        ValueError, IndexError, KeyError, TypeError, EOFError, AttributeError, OverflowError,
+        MemoryError, RecursionError, struct.error,
+    ) as error:  # fmt: skip
         raise ValueError(
             f"{path} ({size:,} bytes) cannot be read as a CIFAR-10 python-format batch, it may be "
-            f"truncated (an official one has about 31,035,000 bytes): {error}"
+            f"truncated (an official one has about 31,035,000 bytes): "
+            f"{str(error)[:_SHOWN] or type(error).__name__}"
         ) from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, not a batch's dictionary")
-    entries = {_text(key): value for key, value in content.items()}
-    missing = [key for key in ("data", "labels") if key not in entries]
+    missing = [key for key in ("data", "labels") if key not in content]
     if missing:
-        raise ValueError(f"{path} has no {missing} among its entries {sorted(entries)}")
-    return _checked(path, entries["labels"], entries["data"])
+        entries = ", ".join(sorted(content))[:_SHOWN]
+        raise ValueError(f"{path} has no {missing} among its {len(content)} entries: {entries}")
+    return _checked(path, content["labels"], content["data"])
 
 
 def _checked(path: Path, labels: Any, data: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -87,16 +99,18 @@ def _checked(path: Path, labels: Any, data: Any) -> tuple[np.ndarray, np.ndarray
 
 
 def _text(value: Any) -> str:
-    """Python 2 strings arrive as Latin-1 text, Python 3 ones as bytes or text."""
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    """Python 2 strings arrive as Latin-1 text, Python 3 ones as bytes or text. Nothing else is
+    made a string: a few bytes can describe a value whose text fills the memory."""
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if not isinstance(value, str):
+        raise _Refused(f"its pickle has a {type(value).__name__} where a text belongs")
+    return value
 
 
-def _data_bytes(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else value.encode("latin-1")
-
-
-def _interpret(stream: Any) -> Any:
+def _interpret(stream: bytes) -> Any:
     """The plain value that the pickle in `stream` describes, on a stack machine like pickle's."""
+    made = 0  # bytes that were not copied from the stream: texts encoded, arrays
     stack: list[Any] = []
     memo: dict[int, Any] = {}
 
@@ -109,7 +123,9 @@ def _interpret(stream: Any) -> Any:
         return items
 
     argument: Any
-    for opcode, argument, _ in pickletools.genops(stream):
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        if count >= _MOST_OPCODES or made > 3 * len(stream):
+            raise _Refused("its pickle takes far more work than that of a batch")
         match opcode.name:
             case "PROTO" | "FRAME":
                 pass
@@ -171,13 +187,14 @@ def _interpret(stream: Any) -> Any:
                 stack.append(_known(argument))
             case "STACK_GLOBAL":
                 module, name = stack[-2:]
-                stack[-2:] = [_known(f"{module} {name}")]
+                stack[-2:] = [_known(f"{_text(module)} {_text(name)}")]
             case "REDUCE":
                 arguments = stack.pop()
                 stack[-1] = _stand_in(stack[-1], arguments)
+                made += len(stack[-1]) if isinstance(stack[-1], bytes) else 0
             case "BUILD":
                 state = stack.pop()
-                _build(stack[-1], state)
+                made += _build(stack[-1], state)
             case name:
                 raise _Refused(f"its pickle uses {name}, which a batch file has no use for")
     raise ValueError("the pickle has no end")
@@ -191,30 +208,34 @@ def _expect(value: Any, kind: type) -> Any:
 
 def _known(name: str) -> _Name:
     if name not in _ALLOWED:
-        raise _Refused(f"its pickle names {name.replace(' ', '.')!r}")
+        raise _Refused(f"its pickle names {name[:_SHOWN].replace(' ', '.')!r}")
     return _Name(name)
 
 
 def _stand_in(function: Any, arguments: Any) -> Any:
     """What REDUCE, "call this function", gives for the known names."""
-    if isinstance(function, _Name):
+    _expect(arguments, tuple)
+    if isinstance(function, _Name) and arguments:
         if function in _RECONSTRUCT and arguments[0] == _NDARRAY:
             return _Array()
-        if function == _DTYPE and _text(arguments[0]) == "u1":
+        if function == _DTYPE and arguments[0] in ("u1", b"u1"):
             return _DType()
-        if function == _ENCODE and _text(arguments[1]) in ("latin1", "latin-1"):
+        if function == _ENCODE and arguments[1] in ("latin1", "latin-1"):
             # Protocol 2 has no bytes: Python 3 writes them as text, to be encoded again.
-            return arguments[0].encode("latin-1")
-    raise _Refused(f"its pickle calls {function} with {str(arguments)[:60]}")
+            return _text(arguments[0]).encode("latin-1")
+    name = function if isinstance(function, _Name) else f"a {type(function).__name__}"
+    raise _Refused(f"its pickle calls {name} with arguments that no batch needs")
 
 
-def _build(target: Any, state: Any) -> None:
+def _build(target: Any, state: Any) -> int:
+    """Carry out BUILD, "set the state of this object"; returns the bytes that it takes."""
     if isinstance(target, _DType):
-        return  # byte order, alignment and the like: one byte has none
+        return 0  # byte order, alignment and the like: one byte has none
     if not isinstance(target, _Array):
         raise _Refused(f"its pickle sets the state of a {type(target).__name__}")
     _, shape, dtype, fortran_order, data = state
     if not isinstance(dtype, _DType):
         raise _Refused("the array in its pickle is not of type uint8")
-    flat = np.frombuffer(_data_bytes(data), np.uint8)
+    flat = np.frombuffer(data.encode("latin-1") if isinstance(data, str) else data, np.uint8)
     target.value = flat.reshape(shape, order="F" if fortran_order else "C")
+    return target.value.nbytes

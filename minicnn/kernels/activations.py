@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minicnn.backend import array_module, is_array
-from minicnn.dtypes import is_half, widened
+from minicnn.dtypes import is_half, overflows_expected, widened
 from minicnn.kernels.device import with_cuda_version
 from minicnn.kernels.special import normal_cdf, normal_pdf
 from minicnn.typing import Array
@@ -28,6 +28,7 @@ SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
 _GELU_SLOPE = math.sqrt(2 / math.pi)
 _GELU_CUBIC = 0.044715
+_GELU_FLAT = 1e4  # z² from which on, and long before, w is 0 or 1
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -213,12 +214,11 @@ def selu_gradient(dy: Array, y: Array) -> Array:
 
 @in_float32
 def sigmoid(z: Array, out: Array | None = None) -> Array:
-    """1 / (1 + exp(-z)), into `out`."""
+    """1 / (1 + exp(-z)), into `out`; where exp is infinite, 1 / infinity is the limit, 0."""
     xp = array_module(z)
-    # exp must not overflow: sigmoid(-87) = 2e-38 is near the smallest normal float32
-    y = xp.maximum(z, -87.0 if z.dtype == xp.float32 else -708.0, out=out)
-    xp.negative(y, out=y)
-    xp.exp(y, out=y)
+    y = xp.negative(z, out=out)
+    with overflows_expected():
+        xp.exp(y, out=y)
     y += 1.0
     return xp.divide(1.0, y, out=y)
 
@@ -252,7 +252,8 @@ def softmax(z: Array, axis: int = -1, out: Array | None = None) -> Array:
     """exp(z) / sum exp(z) along `axis`, into `out`; z is shifted by its maximum so that nothing
     overflows."""
     xp = array_module(z)
-    y = xp.subtract(z, z.max(axis=axis, keepdims=True), out=out)
+    with overflows_expected():  # 3e38 below the maximum: exp(-infinity) is 0
+        y = xp.subtract(z, z.max(axis=axis, keepdims=True), out=out)
     xp.exp(y, out=y)
     y /= y.sum(axis=axis, keepdims=True)
     return y
@@ -270,7 +271,8 @@ def softmax_gradient(dy: Array, y: Array, axis: int = -1) -> Array:
 def log_softmax(z: Array, axis: int = -1) -> Array:
     """z - log sum exp(z) along `axis`."""
     xp = array_module(z)
-    y = z - z.max(axis=axis, keepdims=True)
+    with overflows_expected():  # 3e38 below the maximum
+        y = z - z.max(axis=axis, keepdims=True)
     y -= xp.log(xp.exp(y).sum(axis=axis, keepdims=True))
     return y
 
@@ -305,7 +307,8 @@ def gelu(z: Array, approximate: bool = False, out: Array | None = None) -> Array
 
     Source: Hendrycks and Gimpel 2016, arXiv:1606.08415.
     """
-    weight = _gelu_weight(z) if approximate else normal_cdf(z)
+    with overflows_expected():  # of z²
+        weight = _gelu_weight(z) if approximate else normal_cdf(z)
     return array_module(z).multiply(z, weight, out=out)
 
 
@@ -317,12 +320,13 @@ def gelu_with_slope(z: Array, approximate: bool = False) -> tuple[Array, Array]:
     dy/dz = P(z) + z p(z), or with w(z) = (1 + tanh(u)) / 2 of the `approximate` form
     dy/dz = w + 2 z w (1 - w) u'.
     """
-    if not approximate:
-        weight = normal_cdf(z)
-        slope = normal_pdf(z)
-    else:
-        weight = _gelu_weight(z)
-        slope = z * z
+    with overflows_expected():  # of z²
+        weight = _gelu_weight(z) if approximate else normal_cdf(z)
+        slope = z * z if approximate else normal_pdf(z)
+    if approximate:
+        # far out w (1 - w) is 0, also times z² if that is finite
+        xp = array_module(z)
+        xp.minimum(slope, xp.full(z.shape[-2:], _GELU_FLAT, z.dtype), out=slope)
         slope *= 6 * _GELU_CUBIC * _GELU_SLOPE
         slope += 2 * _GELU_SLOPE  # 2 u'
         slope *= weight

@@ -5,8 +5,8 @@
 (cross-correlation, as all deep-learning libraries define it). Each algorithm is a module of three
 functions:
 
-    prepare(kernel, dtype)               the kernel as the other two read it, once per training
-                                         step, for images of `dtype`
+    prepare(kernel, dtype)               the kernel as the other two read it, once per pass, for
+                                         images of `dtype`
     forward(x, prepared, ...)            y, and what the gradients need to know of x
     gradients(dy, kept, prepared, ...)   dw and dx
 

@@ -18,15 +18,13 @@ from typing import Any, TypeAlias
 from minicnn.backend import array_module
 from minicnn.dtypes import widened
 from minicnn.kernels.dense import rounded
-from minicnn.kernels.windows import Convolution, Pair, Window, col2im, im2col, pad
+from minicnn.kernels.windows import Convolution, Pads, Pair, Window, col2im, crop, im2col, pad
 from minicnn.parallel.slices import chunks
 from minicnn.typing import Array
 
 # Bytes of the unrolled matrix of one chunk. Measured on a core with 512 KB of L2 cache and its
 # share of a 32 MB L3: flat between 0.5 and 2 MB, falling on both sides.
 CHUNK_BYTES = 1 << 20
-
-Pads: TypeAlias = tuple[Pair, Pair]
 
 
 class Group:
@@ -78,12 +76,13 @@ def forward(
         (y, what `gradients` needs to know of x: x itself; None unless `keep`).
     """
     n, h, w, channels = x.shape
-    images, kernel = widened(x), rounded(kernel, x.dtype)
+    convolution, taps = convolution.within(h, w)
+    images, kernel = widened(x), rounded(kernel[taps], x.dtype)
     size, pads = convolution.output_size(h, w), convolution.pads(h, w)
     y = out = array_module(x).empty((n, *size, kernel.shape[-1]), images.dtype)
     if _in_pairs(x.shape, convolution):
         kernel, convolution = _pair_kernel(kernel), _pair_convolution(convolution)
-        out = y.reshape(n, size[0], -1, kernel.shape[-1])  # (N, OH, OW / 2, 2 F)
+        out = y.reshape(n, size[0], size[1] // 2, kernel.shape[-1])  # (N, OH, OW / 2, 2 F)
     groups = convolution.groups
     unrolled = _unrolled(images, convolution, pads, out.shape[1:3], channels // groups)
     multiply(kernel, groups, out, unrolled)
@@ -110,10 +109,15 @@ def gradients(
         needs_dw, needs_dx: what is needed.
     """
     dtype = dy.dtype
-    dy, kernel = widened(dy), rounded(kernel, dtype)
+    convolution, taps = convolution.within(*x_shape[1:3])
+    whole = kernel.shape
+    dy, kernel = widened(dy), rounded(kernel[taps], dtype)
     dw = dx = None
     if needs_dw:
         dw = _kernel_gradient(dy, widened(x), kernel.shape, convolution)
+        if kernel.shape != whole:
+            seen, dw = dw, array_module(dw).zeros(whole, dw.dtype)
+            dw[taps] = seen
     if needs_dx:
         # With stride 1 dx is itself a convolution: of dy, padded by what the window reaches over,
         # with the kernel turned by 180 degrees and its channel axes exchanged. Otherwise each row
@@ -159,7 +163,7 @@ def kernel_gradient(
     xp = array_module(dy)
     dw = xp.empty(kernel_shape, dy.dtype)
     for group in channel_groups(kernel_shape[2] * groups, kernel_shape[-1], groups):
-        total: Any = None
+        total: Any = None if len(dy) else xp.zeros(dw[..., group.filters].shape, dw.dtype)
         for chunk, columns in unrolled(group):
             dy_rows = dy[chunk][..., group.filters].reshape(-1, group.n_filters)
             # (kh kw C, n OH OW) @ (n OH OW, F) -> (kh kw C, F)
@@ -188,7 +192,7 @@ def _kernel_gradient(
     if not _in_pairs(x.shape, convolution):
         unrolled = _unrolled(x, convolution, pads, dy.shape[1:3], channels)
         return kernel_gradient(dy, kernel_shape, convolution.groups, unrolled)
-    dy = dy.reshape(*dy.shape[:2], -1, 2 * filters)
+    dy = dy.reshape(*dy.shape[:2], dy.shape[2] // 2, 2 * filters)
     unrolled = _unrolled(x, _pair_convolution(convolution), pads, dy.shape[1:3], channels)
     return _from_pairs(kernel_gradient(dy, (kh, kw + 1, channels, 2 * filters), 1, unrolled))
 
@@ -215,7 +219,7 @@ def _input_gradient_by_scatter(
     xp = array_module(dy)
     n, h, w, channels = x_shape
     output_size = dy.shape[1:3]
-    (top, bottom), (left, right) = convolution.pads(h, w)
+    (top, bottom), (left, right) = pads = convolution.pads(h, w)
     dx = xp.empty(x_shape, dy.dtype)
     for group in channel_groups(channels, kernel.shape[-1], convolution.groups):
         matrix = xp.ascontiguousarray(kernel[..., group.filters]).reshape(-1, group.n_filters)
@@ -226,7 +230,7 @@ def _input_gradient_by_scatter(
             padded = (images, h + top + bottom, w + left + right, group.n_channels)
             # (n OH OW, F) @ (F, kh kw C) -> (n OH OW, kh kw C)
             part = col2im(dy_rows @ matrix.T, padded, convolution, output_size)
-            dx[chunk, :, :, group.channels] = part[:, top : top + h, left : left + w]
+            dx[chunk, :, :, group.channels] = crop(part, pads)
     return dx
 
 

@@ -20,18 +20,22 @@ Every step is linear in x and in w, so the gradients are the same steps transpos
 Images of 16 bits are calculated with in float32, the kernel rounded to as many bits; its gradient
 is float32.
 
+The changes of basis reach 36,000 times as far as their result, and would overflow for numbers from
+5e36 on. On the CPU, results that are not finite are therefore calculated again from images, or from
+dy, 2^64 times smaller, in which all steps are linear; so only numbers below 1e-18 are rounded more.
+
 Sources: Winograd, "Arithmetic complexity of computations" (1980); Lavin, Gray, "Fast algorithms for
 convolutional neural networks" (2015), arXiv:1509.09308, for the nested form and the matrices.
 """
 
 from functools import cache
-from math import floor
-from typing import Any
+from math import floor, isfinite
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minicnn.backend import array_module
-from minicnn.dtypes import widened
+from minicnn.dtypes import overflows_expected, widened
 from minicnn.kernels.dense import rounded
 from minicnn.kernels.windows import Convolution, Pair, Window, pad
 from minicnn.parallel.slices import even_chunks
@@ -67,6 +71,22 @@ _A_T: list[list[float]] = [
 CHUNK_BYTES = 1 << 21
 
 
+# What is calculated again is scaled by this: see above.
+_SMALLER = 2.0**-64
+
+
+class Transformed(NamedTuple):
+    """What the gradients read in place of x.
+
+    Attributes:
+        chunks: V (36, T, C) of each chunk of images.
+        scale: what x was multiplied by before.
+    """
+
+    chunks: list[Array]
+    scale: float
+
+
 def supports(convolution: Convolution) -> bool:
     """Whether a `convolution` is one that this file computes."""
     return convolution == Convolution((3, 3), padding=convolution.padding)
@@ -92,7 +112,7 @@ def prepare(kernel: Array, dtype: Any = None) -> Array:
 
 def forward(
     x: Array, prepared: Array, convolution: Convolution, keep: bool = False
-) -> tuple[Array, list[Array] | None]:
+) -> tuple[Array, Transformed | None]:
     """(N, H, W, C) to (N, OH, OW, F).
 
     Args:
@@ -102,17 +122,30 @@ def forward(
         keep: whether the kernel's gradient will be asked for.
 
     Returns:
-        (y, V): V is what `gradients` reads in place of x: a list of (36, T, C), one per chunk of
-        images; None unless `keep`.
+        (y, what `gradients` reads in place of x, or None unless `keep`).
     """
-    xp = array_module(x)
     dtype, x = x.dtype, widened(x)
+    scale = 1.0
+    with overflows_expected():
+        y, chunks, is_finite = _forward(x, prepared, convolution)
+        if not is_finite:
+            scale = _SMALLER
+            y, chunks, _ = _forward(x * scale, prepared, convolution)
+            y *= 1 / scale
+        return y.astype(dtype, copy=False), Transformed(chunks, scale) if keep else None
+
+
+def _forward(
+    x: Array, prepared: Array, convolution: Convolution
+) -> tuple[Array, list[Array], bool]:
+    """(y, V of each chunk, whether y is finite, as far as it was looked at)."""
+    xp = array_module(x)
     n, h, w, c = x.shape
     filters = prepared.shape[-1]
     b, _, a = _matrices(xp, x.dtype)
     output_size = convolution.output_size(h, w)
     y = xp.empty((n, *output_size, filters), x.dtype)
-    kept = []
+    kept, is_finite = [], True
     for chunk in _chunks(n, c, filters, output_size, x.dtype.itemsize):
         tiles = _gather(x[chunk], convolution)
         shape = tiles.shape[2:5]  # (n, TY, TX)
@@ -120,12 +153,13 @@ def forward(
         m = xp.matmul(v, prepared)
         _place((a @ m.reshape(36, -1)).reshape(4, 4, *shape, filters), y[chunk])
         kept.append(v)
-    return y.astype(dtype, copy=False), kept if keep else None
+        is_finite = is_finite and _is_finite(y[chunk])
+    return y, kept, is_finite
 
 
 def gradients(
     dy: Array,
-    kept: list[Array] | None,
+    kept: Transformed | None,
     prepared: Array,
     x_shape: tuple[int, ...],
     convolution: Convolution,
@@ -136,21 +170,47 @@ def gradients(
 
     Args:
         dy: (N, OH, OW, F).
-        kept: V as `forward` returned it; None without `needs_dw`.
+        kept: as `forward` returned it; None without `needs_dw`.
         prepared: U of `prepare`.
         x_shape: (N, H, W, C).
         convolution: as `forward` was given it.
         needs_dw, needs_dx: what is needed.
     """
-    xp = array_module(dy)
     dtype, dy = dy.dtype, widened(dy)
+    chunks, scale = kept or Transformed([], 1.0)
+    needs = needs_dw, needs_dx
+    with overflows_expected():
+        dw, dx, is_finite = _gradients(dy, chunks, prepared, x_shape, convolution, *needs)
+        dy_scale = 1.0
+        if not is_finite:
+            dy_scale = _SMALLER
+            dw, dx, _ = _gradients(dy * dy_scale, chunks, prepared, x_shape, convolution, *needs)
+        if dw is not None and scale * dy_scale != 1:
+            dw = dw * (1 / scale) * (1 / dy_scale)
+        if dx is not None and dy_scale != 1:
+            dx *= 1 / dy_scale
+        return dw, None if dx is None else dx.astype(dtype, copy=False)
+
+
+def _gradients(
+    dy: Array,
+    kept: list[Array],
+    prepared: Array,
+    x_shape: tuple[int, ...],
+    convolution: Convolution,
+    needs_dw: bool,
+    needs_dx: bool,
+) -> tuple[Array | None, Array | None, bool]:
+    """(dw, dx, whether they are finite, as far as they were looked at)."""
+    xp = array_module(dy)
     n, _, _, c = x_shape
     filters = dy.shape[-1]
     b, g, a = _matrices(xp, dy.dtype)
     du: Any = None
     dx: Any = xp.empty(x_shape, dy.dtype) if needs_dx else None
+    is_finite = True
     chunks = _chunks(n, c, filters, dy.shape[1:3], dy.dtype.itemsize)
-    for chunk, v in zip(chunks, kept or [None] * len(chunks), strict=True):
+    for chunk, v in zip(chunks, kept if needs_dw else [None] * len(chunks), strict=True):
         dm = (a.T @ _output_tiles(dy[chunk]).reshape(16, -1)).reshape(36, -1, filters)
         if needs_dw:
             part = xp.matmul(v.transpose(0, 2, 1), dm)
@@ -158,8 +218,18 @@ def gradients(
         if needs_dx:
             dv = xp.matmul(dm, prepared.transpose(0, 2, 1))
             _scatter(b.T @ dv.reshape(36, -1), dx[chunk], convolution)
+            is_finite = is_finite and _is_finite(dx[chunk])
     dw = (g.T @ du.reshape(36, c * filters)).reshape(3, 3, c, filters) if needs_dw else None
-    return dw, dx.astype(dtype, copy=False) if needs_dx else None
+    return dw, dx, is_finite and (dw is None or _is_finite(dw))
+
+
+def _is_finite(a: Array) -> bool:
+    """Whether a contiguous array just written holds neither NaN nor infinity: a dot product with
+    itself, the quickest look there is. True on a device, where each look would wait."""
+    if type(a) is not np.ndarray:
+        return True
+    flat = a.reshape(-1)
+    return isfinite(flat.dot(flat)) or bool(np.isfinite(flat).all())
 
 
 def _chunks(n: int, c: int, filters: int, output_size: Pair, itemsize: int) -> list[slice]:

@@ -27,7 +27,8 @@ def depthwise_conv2d(x: Array, kernel: Array, window: Window) -> Array:
     """
     xp = array_module(x)
     n, h, w, c = x.shape
-    multiplier = kernel.shape[-1]
+    window, taps = window.within(h, w)
+    kernel, multiplier = kernel[taps], kernel.shape[-1]
     oh, ow = window.output_size(h, w)
     y = xp.empty((n, oh, ow, c, multiplier), wide(x.dtype))
     for chunk in _chunks(y):
@@ -54,14 +55,16 @@ def depthwise_kernel_gradient(
     xp = array_module(x)
     n, h, w, c = x.shape
     oh, ow = dy.shape[1:3]
-    dy = dy.reshape(n, oh, ow, c, -1)
+    dy = dy.reshape(n, oh, ow, c, kernel_shape[-1])
+    window, taps = window.within(h, w)
     dw = xp.zeros(kernel_shape, wide(x.dtype))
+    seen = dw[taps]
     for chunk in _chunks(dy):
         dy_chunk = widened(dy[chunk])
         padded = pad(widened(x[chunk]), window.pads(h, w))
         for i, j, view in window.taps(padded, (oh, ow)):
-            products = (view[..., None] * dy_chunk).reshape(-1, c * dy_chunk.shape[-1])
-            dw[i, j] += channel_sum(products).reshape(dw.shape[2:])
+            products = (view[..., None] * dy_chunk).reshape(-1, c * kernel_shape[-1])
+            seen[i, j] += channel_sum(products).reshape(dw.shape[2:])
     return dw
 
 
@@ -78,7 +81,9 @@ def depthwise_input_gradient(
     xp = array_module(dy)
     n, h, w, c = x_shape
     oh, ow = dy.shape[1:3]
-    dy = dy.reshape(n, oh, ow, c, -1)
+    dy = dy.reshape(n, oh, ow, c, kernel.shape[-1])
+    window, taps = window.within(h, w)
+    kernel = kernel[taps]
     (top, bottom), (left, right) = pads = window.pads(h, w)
     dx = xp.empty(x_shape, dy.dtype)
     for chunk in _chunks(dy):

@@ -13,9 +13,9 @@ same kernel.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias, TypeGuard
+from typing import NamedTuple, TypeAlias
 
-from minicnn.backend import array_module, is_array
+from minicnn.backend import array_module
 from minicnn.kernels.device import with_cuda_version
 from minicnn.typing import Array
 
@@ -26,7 +26,7 @@ class Rates(NamedTuple):
     Attributes:
         values: (2,) on the device, where a step that was captured as a CUDA graph finds new ones:
             the factor of the step, and that of the decaying weights before it.
-        decaying: so many weights, from the first on, decay.
+        decaying: how many weights decay, counted from the first.
         apply_if: an array of one boolean on the device: where it is False, nothing changes; None
             for always.
     """
@@ -37,11 +37,6 @@ class Rates(NamedTuple):
 
 
 Rate: TypeAlias = float | Array | Rates
-
-
-def is_number(rate: Rate) -> TypeGuard[float]:
-    """Whether `rate` is a number of the host, and not on a device."""
-    return not isinstance(rate, Rates) and not is_array(rate)
 
 
 @with_cuda_version

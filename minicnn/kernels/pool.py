@@ -27,6 +27,7 @@ def max_pool(x: Array, window: Window, with_index: bool = False) -> tuple[Array,
     if _is_grid(window, x.shape):
         return _grid_max_pool(x, window, with_index)
     xp = array_module(x)
+    window, _ = window.within(*x.shape[1:3])
     size = window.output_size(*x.shape[1:3])
     padded = pad(x, window.pads(*x.shape[1:3]), -np.inf)
     return _running_maximum([view for _, _, view in window.taps(padded, size)], xp, with_index)
@@ -38,6 +39,7 @@ def max_pool_gradient(dy: Array, index: Any, x_shape: tuple[int, ...], window: W
     `index` says was the maximum."""
     if _is_grid(window, x_shape):
         return _grid_max_pool_gradient(dy, index, x_shape, window)
+    window, _ = window.within(*x_shape[1:3])
     return _scatter(dy, x_shape, window, lambda i, j: dy * (index == i * window.size[1] + j))
 
 
@@ -100,6 +102,7 @@ def _deal_out(dy: Array, index: Array, views: list[Array], xp: Any) -> None:
 def average_pool(x: Array, window: Window) -> Array:
     """x (N, H, W, C) to the mean of each window, (N, OH, OW, C); padding is not counted."""
     h, w = x.shape[1:3]
+    window, _ = window.within(h, w)
     y: Array = None
     padded = pad(widened(x), window.pads(h, w))
     for _, _, view in window.taps(padded, window.output_size(h, w)):
@@ -113,6 +116,7 @@ def average_pool(x: Array, window: Window) -> Array:
 
 def average_pool_gradient(dy: Array, x_shape: tuple[int, ...], window: Window) -> Array:
     """dx of `x_shape` (N, H, W, C): each dy is shared evenly among the pixels of its window."""
+    window, _ = window.within(*x_shape[1:3])
     share = widened(dy) * _inverse_counts(dy, x_shape, window)
     return _scatter(dy, x_shape, window, lambda i, j: share)
 

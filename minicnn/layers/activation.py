@@ -28,7 +28,8 @@ class Activation(Layer):
         return tuple(input_shape)
 
     def forward(self, x: Array, ctx: Context) -> Array:
-        if self.activation.is_linear or (ctx.wants_logits and self.activation.is_softmax):
+        softmax = self.activation.is_softmax
+        if self.activation.is_linear or (softmax and ctx.leaves_out_softmax()):
             return x
         if not ctx.record:
             return self.activation.forward(x)

@@ -1,8 +1,12 @@
 """Checks that several layers share, of constructor arguments and of sizes."""
 
+import math
 from typing import Any
 
-from minicnn import activations
+import numpy as np
+
+from minicnn import activations, backend
+from minicnn.dtypes import dtype_of, wide
 from minicnn.initializers import INITIALIZERS
 from minicnn.kernels.windows import Pair, Window
 from minicnn.layers.activation import Activation
@@ -83,13 +87,30 @@ def channels_last(layer: Layer, value: Any) -> str:
     return "channels_last"
 
 
-def fraction(layer: Layer, argument: str, value: Any) -> float:
-    """`value` if it is at least 0 and below 1; `layer` and `argument` are named in the error."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+def fraction(layer: Layer, argument: str, value: Any, below_one: bool = True) -> float:
+    """`value` if it is at least 0 and below 1 (or at most 1, unless `below_one`); `layer` and
+    `argument` are named in the error."""
+    number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 1 or (value == 1 and below_one):
+        bound = "below 1" if below_one else "at most 1"
         raise ValueError(
-            f"{layer.described}: {argument} must be at least 0 and below 1, not {value!r}"
+            f"{layer.described}: {argument} must be at least 0 and {bound}, not {value!r}"
         )
     return float(value)
+
+
+def finite_numbers(layer: Layer, argument: str, value: Any, least: float = -math.inf) -> Any:
+    """`value` if it is a number, or several, that the dtype of `layer` can hold, none below
+    `least`; `layer` and `argument` are named in the error."""
+    numbers = backend.to_numpy(value) if backend.is_array(value) else np.asarray(value)
+    largest = float(np.finfo(wide(dtype_of(layer.dtype))).max)
+    low = max(least, -largest)
+    if numbers.dtype.kind not in "fiu" or not ((numbers >= low) & (numbers <= largest)).all():
+        bound = "" if least == -math.inf else f" of at least {least:g}"
+        raise ValueError(
+            f"{layer.described}: {argument} must be a finite number{bound}, not {value!r}"
+        )
+    return value
 
 
 def fixed_sizes(layer: Layer, sizes: Shape) -> tuple[int, ...]:

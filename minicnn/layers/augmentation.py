@@ -1,24 +1,27 @@
 """Augmentation without interpolation: flips, crops, brightness and contrast.
 
-In training each image is changed in its own way, otherwise none is. The gradient goes back through
-the change, for the few models in which something before it learns.
+In training each image is changed in its own way, and so it is where a layer, or a model of such
+layers, is called on arrays without saying `training=`; otherwise none is. The gradient goes back
+through the change, for the few models in which something before it learns.
 """
 
 from typing import Any
 
-from minicnn.backend import array_module
+from minicnn.backend import array_module, asarray
 from minicnn.dtypes import widened
 from minicnn.kernels.shift import windows, windows_gradient
 from minicnn.layers import arguments
 from minicnn.layers.base import LAYERS, Layer, require_rank
 from minicnn.layers.context import Context
+from minicnn.layers.nodes import SymbolicTensor
 from minicnn.layers.seeded import SeededLayer
 from minicnn.registry import near_matches
 from minicnn.typing import Array, Shape
 
 
 class RandomImageLayer(SeededLayer):
-    """Base of the augmentation layers: images (N, H, W, C) in, images out.
+    """Base of the augmentation layers: images (N, H, W, C) in, images out; called on an array,
+    a single image (H, W, C) too.
 
     Args:
         seed: see `SeededLayer`.
@@ -29,6 +32,18 @@ class RandomImageLayer(SeededLayer):
     def __init__(self, seed: int | None = None, data_format: str | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
         self.data_format = arguments.channels_last(self, data_format)
+
+    def __call__(self, x: SymbolicTensor | Array, training: bool | None = None) -> Any:
+        if isinstance(x, SymbolicTensor):
+            return super().__call__(x, training)
+        x = asarray(x)
+        if x.ndim == 3:
+            return super().__call__(x[None], training)[0]
+        return super().__call__(x, training)
+
+    def augments(self, ctx: Context) -> bool:
+        """Whether the call of `ctx` changes images: in training, and where nobody said whether."""
+        return ctx.training or ctx.training is None
 
     def build(self, input_shape: Shape) -> None:
         require_rank(self, input_shape, 4, "(N, height, width, channels)")
@@ -103,7 +118,7 @@ class RandomFlip(RandomImageLayer):
         self.mode = mode
 
     def forward(self, x: Array, ctx: Context) -> Array:
-        if not ctx.training:
+        if not self.augments(ctx):
             return x
         draws = self.draw(ctx, x.shape[0], 2) < 0.5
         index = self._pixels(x.shape, draws)
@@ -171,7 +186,7 @@ class RandomCrop(RandomImageLayer):
     def forward(self, x: Array, ctx: Context) -> Array:
         n, h, w, _ = x.shape
         down, right = h - self.height, w - self.width  # places for the window, less one
-        if not ctx.training:
+        if not self.augments(ctx):
             top, left = down // 2, right // 2
             ctx.save(x.shape, top, left)
             return x[:, top : top + self.height, left : left + self.width]
@@ -212,7 +227,7 @@ class RandomBrightness(RandomImageLayer):
         self.value_range = value_bounds(self, value_range)
 
     def forward(self, x: Array, ctx: Context) -> Array:
-        if not ctx.training:
+        if not self.augments(ctx):
             return x
         low, high = self.value_range
         lower, upper = (f * (high - low) for f in self.factor)
@@ -255,7 +270,7 @@ class RandomContrast(RandomImageLayer):
         self.value_range = value_bounds(self, value_range)
 
     def forward(self, x: Array, ctx: Context) -> Array:
-        if not ctx.training:
+        if not self.augments(ctx):
             return x
         lower, upper = self.factor
         f = (1 - lower) + (lower + upper) * self.draw(ctx, x.shape[0], 1, 1, 1)

@@ -7,6 +7,7 @@ from minicnn import backend, dtype_policies, random
 from minicnn.dtypes import dtype_of
 from minicnn.initializers import INITIALIZERS
 from minicnn.layers.context import Context
+from minicnn.layers.deferred import new_weight
 from minicnn.layers.nodes import Node, SymbolicTensor
 from minicnn.layers.weight import Weight, WeightOwner
 from minicnn.registry import (
@@ -42,13 +43,16 @@ class Layer(Configurable, WeightOwner):
         unknown: anything else is an error.
 
     Attributes:
-        whole_batch: whether forward looks across images (BatchNormalization); such a layer reduces
-            through `ctx.comm`, everything else may be cut along the batch at will.
+        whole_batch: whether forward looks across images; such a layer gets all images of the batch
+            at once, for any other a model may cut the batch at will.
+        reduces_itself: whether a layer of the whole batch is content with the images of its shard,
+            because it reduces through `ctx.comm` (BatchNormalization), and in training alone.
         autocast: whether a model casts what the layer takes and gives to its `compute_dtype`.
         dtype_policy: what `dtype` and `compute_dtype` follow.
     """
 
     whole_batch = False
+    reduces_itself = False
     autocast = True
 
     def __init__(
@@ -107,6 +111,8 @@ class Layer(Configurable, WeightOwner):
         dtype = dtype_of(self.compute_dtype)
         zeros = [backend.current_module().zeros((1, *s[1:]), dtype) for s in shapes]
         y = self.forward(zeros if _is_shape_list(input_shape) else zeros[0], Context())
+        if isinstance(y, (list, tuple)):
+            return [(None, *a.shape[1:]) for a in y]
         return (None, *y.shape[1:])
 
     def multiply_adds(self, input_shape: Any) -> int:
@@ -126,15 +132,30 @@ class Layer(Configurable, WeightOwner):
         """Make a weight in the layer's dtype.
 
         Args:
-            name: such as "kernel".
+            name: such as "kernel"; each weight of a layer has its own.
             shape: of the array.
             initializer: its first values, a name or an object; None for glorot_uniform.
             regularizer: penalty on it, an object of `minicnn.regularizers`.
             trainable: whether gradients change it.
+
+        Raises:
+            ValueError: the layer has a weight of that name.
         """
+        if any(weight.name == name for weight in self._weights):
+            raise ValueError(
+                f"{self.described} has a weight {name!r} already; files tell the weights of a "
+                f"layer apart by their names: give each add_weight of the layer another name"
+            )
         initializer = INITIALIZERS.get(initializer or "glorot_uniform")
-        value = initializer(tuple(shape), dtype=self.dtype)
-        weight = Weight(name, backend.asarray(value), self, trainable, regularizer)
+        weight = new_weight(
+            name,
+            tuple(shape),
+            self.dtype,
+            self,
+            initializer,
+            learned=trainable,
+            regularizer=regularizer,
+        )
         self._weights.append(weight)
         return weight
 
@@ -207,8 +228,8 @@ class Layer(Configurable, WeightOwner):
         Args:
             x: one of these, or a list for several inputs.
             training: whether dropout drops, augmentation augments and batch statistics are used.
-                Default: a place in a model does what the model is doing, and a call on arrays does
-                not.
+                Default: a place in a model does what the model is doing; of a call on arrays,
+                augmentation augments and all else does as outside training.
         """
         many = isinstance(x, (list, tuple))
         tensors: list[Any] = list(x) if isinstance(x, (list, tuple)) else [x]
@@ -221,7 +242,9 @@ class Layer(Configurable, WeightOwner):
         if type(self).compute_output_shape is not Layer.compute_output_shape:  # which is forward
             self.compute_output_shape(shapes if many else shapes[0])  # says what is wrong with it
         rng = random.device_generator() if training else None
-        ctx = Context(bool(training), record=False, rng=rng)
+        # None, which nobody but augmentation tells from False, goes on to the layers of a model
+        training = None if training is None else bool(training)
+        ctx = Context(training, record=False, rng=rng)
         y = self.forward(arrays if many else arrays[0], ctx)
         for weight, value in ctx.updates.items():
             weight.assign(value)

@@ -16,20 +16,24 @@ if TYPE_CHECKING:
     from minicnn.layers.weight import Weight
 
 
+_SOFTMAX = "softmax left out"
+
+
 class Context:
     """The record of one call of one layer.
 
     Args:
-        training: whether dropout drops, augmentation augments and batch statistics are used.
+        training: whether dropout drops, augmentation augments and batch statistics are used; None
+            where nobody said, which only augmentation tells from False.
         record: whether a backward pass will follow, without which `save` keeps nothing; default:
             in training.
         rng: random generator of the active backend for this pass.
-        comm: the communicator between the shards of the batch; a layer that needs the whole
-            batch (BatchNormalization) reduces through it.
+        comm: the communicator between the shards of the batch; a layer that `reduces_itself`
+            (BatchNormalization) does so through it.
         needs_dx: whether anybody will read the gradient that backward returns. A layer may return
             None where this is False (the first layer of a network: a third of its work).
         wants_logits: whether a closing softmax is left out, because the loss applies it.
-        observer: what makes the calls of layers instead of the graph, to time them (see
+        observer: what makes the calls of layers instead of a `Step`, to time them (see
             `profiler.Observer`); None in normal passes.
 
     Attributes:
@@ -47,7 +51,7 @@ class Context:
 
     def __init__(
         self,
-        training: bool = False,
+        training: bool | None = False,
         record: bool | None = None,
         rng: Any = None,
         comm: Communicator = SOLO,
@@ -56,7 +60,7 @@ class Context:
         observer: Any = None,
     ):
         self.training = training
-        self.record = training if record is None else record
+        self.record = bool(training) if record is None else record
         self.rng = rng
         self.comm = comm
         self.needs_dx = needs_dx
@@ -86,6 +90,20 @@ class Context:
         """Ask that `weight` be assigned `value` once the training step is done."""
         self.updates[weight] = value
 
+    def leaves_out_softmax(self) -> bool:
+        """Whether a closing softmax is left to the loss; asked by the layer that would apply it.
+
+        The pass remembers the answer: a layer of your own may not ask, and give probabilities.
+        """
+        if self.wants_logits:
+            self._made[_SOFTMAX] = True
+        return self.wants_logits
+
+    @property
+    def softmax_left_out(self) -> bool:
+        """Whether a closing softmax was left to the loss in this pass."""
+        return _SOFTMAX in self._made
+
     def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What `make` returns, made when it is first asked for in this pass. The weights do not
         change within a pass, so what follows from them alone need not be computed for every chunk
@@ -105,18 +123,20 @@ class Context:
         needs_dx: bool | None = None,
         wants_logits: bool = False,
         training: bool | None = None,
+        comm: Communicator | None = None,
     ) -> "Context":
         """The context of an inner layer: a record of its own in the same pass.
 
         Args:
             key: names the inner call; the same key gives the same record while this one is kept.
-            needs_dx, training: see `Context`; default: as in this record.
+            needs_dx, training, comm: see `Context`; default: as in this record.
             wants_logits: see `Context`.
         """
         inner = self._children.get(key)
         if inner is None:
             inner = Context(
-                self.training if training is None else training, self.record, self.rng, self.comm,
+                self.training if training is None else training, self.record, self.rng,
+                self.comm if comm is None else comm,
                 self.needs_dx if needs_dx is None else needs_dx, wants_logits, self.observer,
             )  # fmt: skip
             inner.gradients = self.gradients

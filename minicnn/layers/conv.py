@@ -107,7 +107,7 @@ class Conv2D(SlidingFilters):
             )
 
     def build(self, input_shape: Shape) -> None:
-        _, _, channels = self._image_shape(input_shape)
+        channels = self._channels_of(input_shape)
         if channels % self.groups:
             raise ValueError(
                 f"{self.described}: {channels} input channels cannot be cut into "

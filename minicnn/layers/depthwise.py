@@ -27,7 +27,7 @@ class _Depthwise(SlidingFilters):
         self.depth_multiplier = arguments.positive_int(self, "depth_multiplier", depth_multiplier)
 
     def build(self, input_shape: Shape) -> None:
-        _, _, channels = self._image_shape(input_shape)
+        channels = self._channels_of(input_shape)
         self.depthwise_kernel = self.add_weight(
             "kernel",
             (*self.kernel_size, channels, self.depth_multiplier),

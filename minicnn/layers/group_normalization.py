@@ -28,7 +28,7 @@ class GroupNormalization(NormalizationLayer):
     It does not look at other images, so that batches may be small.
 
     Args:
-        groups: so many groups G of neighbouring channels; -1 for one channel each.
+        groups: how many groups G of neighbouring channels there are; -1 for one channel each.
         axis: -1, the channels.
         epsilon: as above.
         center, scale: whether there is a beta, a gamma.

@@ -41,7 +41,7 @@ class NormalizationLayer(Layer):
 
     def __init__(self, *, epsilon: float, center: bool, scale: bool, **kwargs: Any):
         super().__init__(**kwargs)
-        self.epsilon = epsilon
+        self.epsilon = arguments.finite_numbers(self, "epsilon", epsilon, least=0)
         self.center = center
         self.scale = scale
 
@@ -127,13 +127,14 @@ class BatchNormalization(NormalizationLayer):
         (N, ..., C), kept; all four weights (C,).
 
     Raises:
-        ValueError: an axis other than the last; inputs of other channels than the layer was built
-            for.
+        ValueError: an axis other than the last; a momentum outside 0 to 1; an epsilon that is
+            negative or not finite; inputs of other channels than the layer was built for.
 
     Source: Ioffe and Szegedy (2015), arXiv:1502.03167; the gradient from its section 3.
     """
 
     whole_batch = True
+    reduces_itself = True
 
     moving_mean_initializer: Initializer
     moving_variance_initializer: Initializer
@@ -164,7 +165,7 @@ class BatchNormalization(NormalizationLayer):
             gamma_regularizer=gamma_regularizer,
         )
         self.axis = axis[0] if isinstance(axis, Sequence) and len(axis) == 1 else axis
-        self.momentum = momentum
+        self.momentum = arguments.fraction(self, "momentum", momentum, below_one=False)
 
     def build(self, input_shape: Shape) -> None:
         if self.axis not in (-1, len(input_shape) - 1):

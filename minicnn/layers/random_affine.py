@@ -59,7 +59,7 @@ class RandomAffineLayer(RandomImageLayer):
         raise NotImplementedError(f"{type(self).__name__} does not define transform(shape, ctx)")
 
     def forward(self, x: Array, ctx: Context) -> Array:
-        if not ctx.training:
+        if not self.augments(ctx):
             return x
         matrix, offset = self.transform(x.shape, ctx)
         ctx.save(matrix, offset)
@@ -102,7 +102,7 @@ class RandomTranslation(RandomAffineLayer):
         self.width_factor = factor_range(self, "width_factor", width_factor)
 
     def forward(self, x: Array, ctx: Context) -> Array:
-        if not ctx.training:
+        if not self.augments(ctx):
             return x
         n, h, w, _ = x.shape
         bounds = (

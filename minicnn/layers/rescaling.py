@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.backend import array_module
+from minicnn.layers import arguments
 from minicnn.layers.base import LAYERS, Layer
 from minicnn.layers.context import Context
 from minicnn.typing import Array, Shape
@@ -20,12 +21,15 @@ class Rescaling(Layer):
 
     Shape:
         any, kept.
+
+    Raises:
+        ValueError: a scale or offset that is not finite.
     """
 
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
-        self.scale = scale
-        self.offset = offset
+        self.scale = arguments.finite_numbers(self, "scale", scale)
+        self.offset = arguments.finite_numbers(self, "offset", offset)
         self._on_device: dict[tuple[str, str, str], tuple[Any, Array]] = {}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -38,6 +38,16 @@ class SlidingFilters(ActivatedLayer):
         self.dilation_rate = arguments.pair(self, "dilation_rate", dilation_rate)
         self.window = Window(self.kernel_size, self.strides, self.padding, self.dilation_rate)
 
+    def _channels_of(self, input_shape: Shape) -> int:
+        """Channels of the images of a batch of `input_shape`; rows and columns may be open.
+
+        Raises:
+            ValueError: the input is no batch of images.
+        """
+        require_rank(self, input_shape, 4, "(batch, height, width, channels)")
+        (channels,) = arguments.fixed_sizes(self, input_shape[-1:])
+        return channels
+
     def _image_shape(self, input_shape: Shape) -> tuple[int, int, int]:
         """(height, width, channels) of an image, from the `input_shape` of a batch.
 

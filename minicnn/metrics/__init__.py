@@ -11,6 +11,7 @@ from minicnn.metrics.accuracy import (
 from minicnn.metrics.base import METRICS, Mean, MeanMetricWrapper, Metric
 from minicnn.metrics.confusion import ConfusionMatrix
 from minicnn.metrics.errors import (
+    BinaryCrossentropy,
     CategoricalCrossentropy,
     LossValue,
     MeanAbsoluteError,
@@ -24,6 +25,7 @@ __all__ = [
     "METRICS",
     "Accuracy",
     "BinaryAccuracy",
+    "BinaryCrossentropy",
     "CategoricalAccuracy",
     "CategoricalCrossentropy",
     "ConfusionMatrix",

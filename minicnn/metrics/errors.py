@@ -129,6 +129,39 @@ class CategoricalCrossentropy(LossValue):
         }
 
 
+@METRICS.register("bce")
+class BinaryCrossentropy(LossValue):
+    """Mean of -t log p - (1 - t) log(1 - p) over all outputs; targets t of their shape, 0 or 1.
+
+    Args:
+        name: key in the logs.
+        from_logits: predictions are logits instead of probabilities.
+        label_smoothing: see `losses.BinaryCrossentropy`.
+    """
+
+    in_keras = True
+
+    def __init__(
+        self,
+        name: str = "binary_crossentropy",
+        *,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+    ):
+        config = {"from_logits": from_logits, "label_smoothing": label_smoothing}
+        super().__init__({"class_name": "BinaryCrossentropy", "config": config}, name)
+        self.from_logits = from_logits
+        self.label_smoothing = label_smoothing
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; the loss is made of them."""
+        return {
+            "name": self.name,
+            "from_logits": self.from_logits,
+            "label_smoothing": self.label_smoothing,
+        }
+
+
 def _fitting(y_true: Array, y_pred: Array) -> Array:
     """The targets in the dtype and shape of the predictions."""
     if y_true.shape != y_pred.shape:

@@ -15,7 +15,7 @@ from minicnn.layers.activation import Activation
 from minicnn.layers.base import Layer
 from minicnn.layers.context import Context
 from minicnn.layers.nodes import SymbolicTensor, nodes_between
-from minicnn.models.schedule import runs_library_code, segments_of, steps_of
+from minicnn.models.schedule import segments_of, steps_of
 from minicnn.models.steps import Pass, Segment, Step, summed
 from minicnn.training.trainer import Trainer
 from minicnn.typing import Array
@@ -71,8 +71,6 @@ class Graph:
     def closing_softmax(self) -> bool:
         """Whether the output is that of a softmax which a loss on logits could take over."""
         layer = self.closing_layer()
-        if layer is None or not runs_library_code(layer):
-            return False
         if isinstance(layer, Trainer):  # a model within the model
             return bool(layer.graph.closing_softmax)
         return isinstance(layer, (Activation, ActivatedLayer)) and layer.activation.is_softmax
@@ -89,11 +87,11 @@ class Graph:
         crops = type(xs[0]) is np.ndarray and all(
             x.shape[1:] == t.shape[1:] for x, t in zip(xs, self.inputs, strict=True)
         )
-        whole = Pass(len(xs[0]), xs[0].dtype.itemsize, crops, self._needs_dx(ctx))
-        ctx.save(whole)
+        this_pass = Pass(len(xs[0]), xs[0].dtype.itemsize, crops, self._needs_dx(ctx))
+        ctx.save(this_pass)
         values = dict(zip(self.inputs, xs, strict=True))
-        for segment, dying in self._segments(ctx.training):
-            segment.forward(values, ctx, whole)
+        for segment, dying in self._segments(bool(ctx.training)):
+            segment.forward(values, ctx, this_pass)
             for tensor in dying:
                 del values[tensor]
         return [values[t] for t in self.outputs]
@@ -109,13 +107,13 @@ class Graph:
             dys: one array (N, ...) per output.
             ctx: as forward left it.
         """
-        (whole,) = ctx.saved  # the same chunks, whatever the dtype of dys
+        (this_pass,) = ctx.saved  # the same chunks, whatever the dtype of dys
         gradients: dict[SymbolicTensor, Array] = {}
         for tensor, dy in zip(self.outputs, dys, strict=True):
             if dy is not None:
                 gradients[tensor] = summed(gradients.get(tensor), dy)
-        for segment, _ in reversed(self._segments(ctx.training)):
-            segment.backward(gradients, ctx, whole)
+        for segment, _ in reversed(self._segments(bool(ctx.training))):
+            segment.backward(gradients, ctx, this_pass)
         return [gradients.get(t) for t in self.inputs]
 
     def _segments(self, training: bool) -> list[tuple[Segment, list[SymbolicTensor]]]:

@@ -11,7 +11,7 @@ from minicnn.layers.nodes import SymbolicTensor
 from minicnn.layers.weight import Weight
 from minicnn.models.graph import Graph
 from minicnn.models.summary import model_summary
-from minicnn.registry import serialize
+from minicnn.registry import Registry, serialize
 from minicnn.training.trainer import Trainer
 from minicnn.typing import Array, Shape
 
@@ -49,8 +49,9 @@ class Model(Trainer):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        own = [name for name in ("forward", "backward") if name in vars(cls)]
-        if own:  # training goes by the graph, and would never come by here
+        names = ("forward", "backward")
+        own = [name for name in names if getattr(cls, name) is not getattr(Model, name)]
+        if own:  # training goes by the graph, and would never call it
             raise TypeError(
                 f"{cls.__name__} defines {own[0]}, but a model computes what its graph says; "
                 f"derive it from minicnn.Layer, which a model can contain"
@@ -81,6 +82,7 @@ class Model(Trainer):
         self.inputs, self.outputs = ins, outs
         self.input_shape = [t.shape for t in ins] if self._many_inputs else ins[0].shape
         self.output_shape = [t.shape for t in outs] if self._many_outputs else outs[0].shape
+        self._output_shapes: dict[tuple[Shape, ...], list[Shape]] = {}
         self.built = True
         if not self._trainable:  # said when the model was made
             self.trainable = False
@@ -107,11 +109,6 @@ class Model(Trainer):
         """The symbolic tensor of the output, or a list of them."""
         self.require_built()
         return self.outputs if self._many_outputs else self.outputs[0]
-
-    def require_built(self) -> None:
-        """Raise unless the input's shape is known and the weights are made."""
-        if not self.built:
-            raise ValueError(f"{self.described} is not built: the input's shape is not known yet")
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer by `name`, or by `index`, its place in `layers`.
@@ -153,7 +150,9 @@ class Model(Trainer):
         return any(layer.whole_batch for layer in self.layers)
 
     def weight_keys(self, prefix: str = "") -> dict[Weight, str]:
-        """A name for every weight: layer/weight, with the names of inner models before it.
+        """A name for every weight: layer/weight, with the names of inner models before it. Where
+        this gives several weights one name, as a layer "b" in a model "a" and a layer "a/b" would,
+        the later ones get a number: "a/b/kernel_1".
 
         Args:
             prefix: what all names begin with.
@@ -165,7 +164,7 @@ class Model(Trainer):
                 keys.update(layer.weight_keys(path))
             else:
                 keys.update((w, path + w.name) for w in layer.weights)
-        return keys
+        return _numbered(keys)
 
     # As a layer
 
@@ -174,14 +173,20 @@ class Model(Trainer):
         shapes = list(input_shape) if isinstance(input_shape, list) else [input_shape]
         if len(shapes) != len(self.inputs):
             raise ValueError(f"{self.described} has {len(self.inputs)} inputs; got {len(shapes)}")
+        asked = tuple(tuple(shape) for shape in shapes)
+        if asked not in self._output_shapes:  # once: models in models may be called many times
+            self._output_shapes[asked] = self._shapes_for(shapes)
+        outputs = self._output_shapes[asked]
+        return list(outputs) if self._many_outputs else outputs[0]
+
+    def _shapes_for(self, shapes: list[Shape]) -> list[Shape]:
         known: dict[SymbolicTensor, Shape] = dict(zip(self.inputs, shapes, strict=True))
         for node in self.graph.nodes:
             given = [known[t] for t in node.inputs]
             result = node.layer.compute_output_shape(given if node.many_inputs else given[0])
             results = result if node.many_outputs else [result]
             known.update(zip(node.outputs, results, strict=True))
-        outputs = [known[t] for t in self.outputs]
-        return outputs if self._many_outputs else outputs[0]
+        return [known[t] for t in self.outputs]
 
     def forward(self, x: Array | list[Array], ctx: Context) -> Array | list[Array]:
         """The outputs for the inputs x, (N, ...), by the graph."""
@@ -329,15 +334,17 @@ class Model(Trainer):
 
         save_weights(self, filepath, overwrite)
 
-    def load_weights(self, filepath: str | os.PathLike[str]) -> None:
+    def load_weights(self, filepath: str | os.PathLike[str], skip_mismatch: bool = False) -> None:
         """Take over weights.
 
         Args:
             filepath: what `save`, `save_weights` or Keras wrote.
+            skip_mismatch: leave the layers as they are whose weights are missing there, or have
+                another shape, with a warning that names them.
         """
         from minicnn.saving import load_weights
 
-        load_weights(self, filepath)
+        load_weights(self, filepath, skip_mismatch)
 
 
 def layer_from_config(
@@ -349,10 +356,48 @@ def layer_from_config(
         config: {"class_name": ..., "config": ...}.
         custom_objects: {class name: class} for layers that are not the library's.
     """
-    cls = LAYERS.find(config["class_name"], custom_objects)
+    cls = find_class(LAYERS, config["class_name"], custom_objects)
     if issubclass(cls, Model):
         return cls.from_config(config["config"], custom_objects)
     return cls.from_config(config["config"])  # type: ignore[attr-defined]
+
+
+def find_class(
+    registry: Registry, name: str, custom_objects: dict[str, type] | None = None
+) -> type:
+    """The class that a configuration calls `name`.
+
+    Args:
+        registry: of the classes of its kind.
+        name: as `get_config` of the class wrote it.
+        custom_objects: your own classes by name, which come first.
+
+    Raises:
+        ValueError: no such class; the message says how one of your own is given.
+    """
+    try:
+        return registry.find(name, custom_objects)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}. If it is a class of your own: custom_objects={{{name!r}: {name}}}"
+        ) from None
+
+
+def _numbered(keys: dict[Weight, str]) -> dict[Weight, str]:
+    """`keys`, with a number behind what an earlier weight is called."""
+    taken = set(keys.values())
+    if len(taken) == len(keys):
+        return keys
+    unique: dict[Weight, str] = {}
+    seen: set[str] = set()
+    for weight, key in keys.items():
+        name, count = key, 0
+        while name in seen or (count and name in taken):
+            count += 1
+            name = f"{key}_{count}"
+        seen.add(name)
+        unique[weight] = name
+    return unique
 
 
 def check_names(layers: Sequence[Layer], where: str) -> None:

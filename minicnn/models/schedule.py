@@ -8,8 +8,9 @@ Three things are done in another order than a list of layers says. None of them 
 - A pooling whose windows do not fill the image never looks at its last rows and columns (13 rows
   in windows of 2: the last one). A convolution that it alone reads does not compute them.
 - Consecutive layers that work image by image form a segment, which goes by chunks of images (see
-  `minicnn.models.steps`). Layers that look across images (BatchNormalization in training), or whose
-  weights are much larger than what they read (Dense), get all images at once.
+  `minicnn.models.steps`). A layer that looks across images (see
+  `minicnn.models.whole_batch`), or whose weights are much larger than what it reads (Dense), gets
+  all images at once.
 """
 
 from collections.abc import Sequence
@@ -93,7 +94,8 @@ def _rearranged(producer: Step, maximum: Step, first: Passes | None, last: Passe
         steps.append(Step(producer.node, producer.inputs, [source], first))
     steps.append(Step(maximum.node, [source], [pooled]))
     if first is not None:
-        _crop(*steps)
+        linear, pooling = steps
+        _crop(linear, pooling)
     return [*steps, Step(producer.node, [pooled], [small], last)]
 
 

@@ -18,6 +18,7 @@ from minicnn.layers.base import Layer
 from minicnn.layers.context import Context
 from minicnn.layers.dense import Dense
 from minicnn.layers.nodes import Node, SymbolicTensor
+from minicnn.models.whole_batch import gathered, is_gathered
 from minicnn.parallel.slices import even_chunks
 from minicnn.training.trainer import Trainer
 from minicnn.typing import Array
@@ -43,6 +44,7 @@ class Step:
     Attributes:
         layer: that of the node.
         run, run_back: the passes.
+        gathers: whether the layer has to be given the images of all shards.
         rows_and_columns: how many of its image it reads, the first ones; None for all.
         closes: whether it makes the graph's only output, so that it may leave out a softmax.
     """
@@ -60,6 +62,7 @@ class Step:
         self.outputs = tuple(outputs)
         own: Passes = (self.layer.forward, self.layer.backward)
         self.run, self.run_back = own if passes is None else passes
+        self.gathers = is_gathered(self.layer)
         self.rows_and_columns: tuple[int, int] | None = None
         self.closes = False
 
@@ -87,6 +90,8 @@ class Step:
         if self.layer.autocast:
             xs = _cast(xs, self.layer, ctx)
         run = self.run if ctx.observer is None else partial(ctx.observer.call, self, "forward")
+        if self.gathers and ctx.comm.size > 1:
+            run = partial(gathered, run)
         y = run(xs if self.node.many_inputs else xs.pop(), ctx)
         del xs
         ys = y if self.node.many_outputs else [y]
@@ -111,6 +116,8 @@ class Step:
         run = self.run_back
         if ctx.observer is not None:
             run = partial(ctx.observer.call, self, "backward")
+        if self.gathers and ctx.comm.size > 1:
+            run = partial(gathered, run)
         dx = run(dys if self.node.many_outputs else dys[0], ctx)
         dxs = dx if self.node.many_inputs else [self._uncropped(dx) if crops else dx]
         if self.layer.autocast:
@@ -140,7 +147,7 @@ class Step:
         # for every chunk. A model within the model cuts its batch itself.
         if isinstance(self.layer, (Dense, Trainer)):
             return True
-        return self.layer.whole_batch and training
+        return self.gathers or self.layer.whole_batch and training
 
     @property
     def width(self) -> int:
@@ -209,40 +216,42 @@ class Segment:
         chunk_bytes = max(CHUNK_BYTES, self.weights * itemsize)
         return even_chunks(images, self.widest * itemsize, chunk_bytes)
 
-    def forward(self, values: dict[SymbolicTensor, Array], ctx: Context, whole: Pass) -> None:
+    def forward(self, values: dict[SymbolicTensor, Array], ctx: Context, this_pass: Pass) -> None:
         """Run the steps, chunk by chunk, and put the outputs of the segment into `values`.
 
         Args:
             values: {tensor: array of all images}, changed in place.
             ctx: of the graph.
-            whole: the pass that this is a part of.
+            this_pass: what holds for it.
         """
-        chunks = self.chunks(whole.images, whole.itemsize)
+        chunks = self.chunks(this_pass.images, this_pass.itemsize)
         for k, chunk in enumerate(chunks):
             of_chunk = {t: _cut(values[t], chunk, chunks) for t in self.inputs}
             for step, dying in zip(self.steps, self.dying, strict=True):
                 inner = ctx.child(
-                    (step, k), whole.needs_dx[step], ctx.wants_logits and step.closes,
+                    (step, k), this_pass.needs_dx[step], ctx.wants_logits and step.closes,
                     step.node.training,
                 )  # fmt: skip
-                step.forward(of_chunk, inner, whole.crops, dying)
+                step.forward(of_chunk, inner, this_pass.crops, dying)
             for tensor in self.outputs:
                 _paste(values, tensor, of_chunk[tensor], chunk, chunks)
 
-    def backward(self, gradients: dict[SymbolicTensor, Array], ctx: Context, whole: Pass) -> None:
+    def backward(
+        self, gradients: dict[SymbolicTensor, Array], ctx: Context, this_pass: Pass
+    ) -> None:
         """The same backwards: takes the gradients of the outputs, adds those of the inputs.
 
         Args:
             gradients: {tensor: array for all images}, changed in place.
-            ctx, whole: as forward was given them.
+            ctx, this_pass: as forward was given them.
         """
         received = {t: gradients.pop(t) for t in self.outputs if t in gradients}
-        chunks = self.chunks(whole.images, whole.itemsize)
+        chunks = self.chunks(this_pass.images, this_pass.itemsize)
         made: dict[SymbolicTensor, Array] = {}
         for k, chunk in enumerate(chunks):
             of_chunk = {t: _cut(dy, chunk, chunks) for t, dy in received.items()}
             for step in reversed(self.steps):
-                step.backward(of_chunk, ctx.child((step, k)), whole.crops)
+                step.backward(of_chunk, ctx.child((step, k)), this_pass.crops)
                 ctx.release((step, k))
             for tensor in self.inputs:
                 if of_chunk.get(tensor) is not None:
@@ -261,7 +270,7 @@ def _cut(values: Array, chunk: slice, chunks: Sequence[slice]) -> Array:
 
 
 def _paste(
-    whole: dict[SymbolicTensor, Array],
+    target: dict[SymbolicTensor, Array],
     tensor: SymbolicTensor,
     part: Array,
     chunk: slice,
@@ -269,26 +278,23 @@ def _paste(
 ) -> None:
     """Put a chunk's array at its place in that of the batch."""
     if len(chunks) == 1:
-        whole[tensor] = part
+        target[tensor] = part
         return
-    if tensor not in whole:
+    if tensor not in target:
         shape = (chunks[-1].stop, *part.shape[1:])
-        whole[tensor] = array_module(part).empty(shape, part.dtype)
-    whole[tensor][chunk] = part
+        target[tensor] = array_module(part).empty(shape, part.dtype)
+    target[tensor][chunk] = part
 
 
 def _cast(xs: list[Array], layer: Layer, ctx: Context) -> list[Array]:
     """What a layer is given, in the dtype in which it computes."""
     dtype = dtype_of(layer.compute_dtype)
-    for x in xs:
-        if x.dtype != dtype:
-            break
-    else:
-        return xs  # as nearly always
-    casted = [cast(x, layer.compute_dtype) for x in xs]
-    if any(a is not b for a, b in zip(casted, xs, strict=True)):
+    if all(x.dtype == dtype for x in xs):  # as nearly always
+        return xs
+    converted = [cast(x, layer.compute_dtype) for x in xs]
+    if any(a is not b for a, b in zip(converted, xs, strict=True)):
         ctx.given_dtypes = [x.dtype for x in xs]
-    return casted
+    return converted
 
 
 def _cast_back(dxs: Sequence[Array | None], layer: Layer, ctx: Context) -> list[Array | None]:

@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-from minicnn.kernels.optimizers import Rate, adam, is_number
-from minicnn.optimizers.arguments import check_fraction
+from minicnn.kernels.optimizers import Rate, adam
+from minicnn.optimizers.arguments import check_epsilon, check_fraction
 from minicnn.optimizers.base import OPTIMIZERS, Optimizer
 from minicnn.typing import Array
 
@@ -38,7 +38,7 @@ class Adam(Optimizer):
     ):
         self.beta_1 = check_fraction(type(self).__name__, "beta_1", beta_1)
         self.beta_2 = check_fraction(type(self).__name__, "beta_2", beta_2)
-        self.epsilon = epsilon
+        self.epsilon = check_epsilon(type(self).__name__, epsilon)
         self.amsgrad = amsgrad
         super().__init__(learning_rate, **common)
 
@@ -53,10 +53,9 @@ class Adam(Optimizer):
     def update(
         self, w: Array, g: Array, slots: dict[str, Array], learning_rate: Rate, scratch: Array
     ) -> None:
-        rate = self.step_size(learning_rate) if is_number(learning_rate) else learning_rate
         adam(
             w, g, slots["momentum"], slots["velocity"], slots.get("velocity_hat"),
-            rate, self.beta_1, self.beta_2, self.epsilon, scratch,
+            learning_rate, self.beta_1, self.beta_2, self.epsilon, scratch,
         )  # fmt: skip
 
 

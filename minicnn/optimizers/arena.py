@@ -13,7 +13,7 @@ from minicnn.backend import array_module
 from minicnn.kernels.optimizers import gather
 from minicnn.typing import Array
 
-# Weights begin at multiples of so many bytes: a thread of a GPU loads up to 16 at once, from such
+# Weights begin at multiples of this many bytes: a thread of a GPU loads up to 16 at once, from such
 # addresses only, and matrix products whose operands lie elsewhere take slower kernels.
 _ALIGNMENT = 16
 

@@ -1,6 +1,9 @@
 """Checks of the arguments that optimizers are made with."""
 
+import math
 from typing import Any
+
+import numpy as np
 
 from minicnn.optimizers.schedules import LearningRateSchedule
 from minicnn.registry import Configurable, near_matches
@@ -10,6 +13,8 @@ _OLD_ARGUMENTS = {
     "lr": "say learning_rate",
     "decay": "give learning_rate a schedule, such as schedules.InverseTimeDecay(rate, 1, decay)",
 }
+
+_LARGEST = float(np.finfo("float32").max)
 
 _COMMON = ("learning_rate", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "name")
 
@@ -34,10 +39,14 @@ def check_limits(
     if len(given) > 1:
         raise ValueError(f"give one of clipnorm, clipvalue and global_clipnorm; got {given}")
     for key, value in given.items():
-        if not value > 0:
-            raise ValueError(f"{key} must be above 0, or None; got {value!r}")
-    if weight_decay is not None and not weight_decay >= 0:
-        raise ValueError(f"weight_decay must be 0 or above, or None; got {weight_decay!r}")
+        if not _is_usable(value) or np.float32(value) == 0:
+            raise ValueError(
+                f"{key} must be a finite number above 0, or None for no limit; got {_shown(value)}"
+            )
+    if weight_decay is not None and not _is_usable(weight_decay):
+        raise ValueError(
+            f"weight_decay must be a finite number, 0 or above, or None; got {_shown(weight_decay)}"
+        )
 
 
 def checked_learning_rate(value: Any) -> float | LearningRateSchedule:
@@ -49,16 +58,64 @@ def checked_learning_rate(value: Any) -> float | LearningRateSchedule:
     except (TypeError, ValueError):
         raise TypeError(
             "learning_rate is a float or a minicnn.optimizers.schedules.LearningRateSchedule; "
-            f"got {value!r} of type {type(value).__name__}"
+            f"got {_shown(value)} of type {type(value).__name__}"
         ) from None
-    if not 0 <= rate < float("inf"):
-        raise ValueError(f"learning_rate must be a finite number, 0 or above; got {value!r}")
+    except OverflowError:
+        rate = math.inf
+    if not _is_usable(rate):
+        raise ValueError(f"learning_rate must be a finite number, 0 or above; got {_shown(value)}")
+    return rate
+
+
+def scheduled_rate(schedule: LearningRateSchedule, step: int) -> float:
+    """What a `schedule` says after `step` steps, if a step can be taken with it."""
+    try:
+        value: Any = schedule(step)
+    except (OverflowError, ZeroDivisionError) as error:
+        value = f"{type(error).__name__}: {error}"
+    try:
+        rate = float(value)
+    except (TypeError, ValueError):
+        rate = math.nan
+    if not _is_usable(rate):
+        raise ValueError(
+            f"learning_rate follows a {type(schedule).__name__}, which after {step} steps gives "
+            f"{_shown(value)}; it must give finite numbers, 0 or above"
+        )
     return rate
 
 
 def check_fraction(owner: str, name: str, value: float, below_one: bool = True) -> float:
     """`value` where 0 <= value < 1 (or <= 1 unless `below_one`); else a ValueError that begins with
     the `owner` and the `name` of the argument."""
-    if not (0 <= value < 1 or (value == 1 and not below_one)):
-        raise ValueError(f"{owner} needs a {name} from 0 to 1; got {value!r}")
+    if not _is_usable(value) or value > 1 or (value == 1 and below_one):
+        raise ValueError(f"{owner} needs a {name} from 0 to 1; got {_shown(value)}")
     return value
+
+
+def check_epsilon(owner: str, value: float) -> float:
+    """`value` if it keeps quotients of zeros finite; else a ValueError that begins with the
+    `owner`."""
+    if not _is_usable(value) or np.float32(value) == 0:
+        raise ValueError(
+            f"{owner} needs an epsilon that is a finite number above 0, or gradients of 0 would "
+            f"make 0 / 0; got {_shown(value)}"
+        )
+    return value
+
+
+def _is_usable(value: Any) -> bool:
+    """Whether `value` is a number of 0 or above that is finite in float32, too, as weights are."""
+    if isinstance(value, (str, bytes, bool)):
+        return False
+    try:
+        return 0 <= float(value) <= _LARGEST
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def _shown(value: Any) -> str:
+    """`value` for a message, which an integer of a thousand digits would fill."""
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"an integer of {value.bit_length()} bits"
+    return repr(value)

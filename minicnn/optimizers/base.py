@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from minicnn.backend import array_module
+from minicnn.optimizers import arguments
 from minicnn.optimizers.arena import Arena
-from minicnn.optimizers.arguments import check_limits, checked_learning_rate, unknown_argument
 from minicnn.optimizers.on_device import rates_of, step_on_device
 from minicnn.optimizers.on_host import step_on_host
 from minicnn.optimizers.schedules import SCHEDULES, LearningRateSchedule
@@ -26,7 +26,7 @@ OPTIMIZERS = Registry("optimizer")
 class Optimizer(Configurable):
     """Base class. Your own defines `update`, and `slots` if it keeps something beside the weights:
 
-        class Lion(Optimizer):
+        class SignMomentum(Optimizer):
             def slots(self):
                 return ("momentum",)
 
@@ -49,7 +49,6 @@ class Optimizer(Configurable):
     Attributes:
         iterations: optimizer steps taken so far.
         loss_scale: what the gradients of the next step have to be multiplied by; None for nothing.
-        arenas: of weights on a GPU; no weight lies in two.
 
     Raises:
         TypeError: an unknown argument.
@@ -70,16 +69,16 @@ class Optimizer(Configurable):
         **unknown: Any,
     ):
         if unknown:
-            raise unknown_argument(self, next(iter(unknown)))
-        check_limits(clipnorm, clipvalue, global_clipnorm, weight_decay)
-        self._learning_rate = checked_learning_rate(learning_rate)
+            raise arguments.unknown_argument(self, next(iter(unknown)))
+        arguments.check_limits(clipnorm, clipvalue, global_clipnorm, weight_decay)
+        self._learning_rate = arguments.checked_learning_rate(learning_rate)
         self.weight_decay = weight_decay
         self.clipnorm = clipnorm
         self.clipvalue = clipvalue
         self.global_clipnorm = global_clipnorm
         self.name = name or type(self).__name__.lower()
         self.iterations = 0
-        self.arenas: list[Arena] = []
+        self._arenas: list[Arena] = []  # of weights on a GPU; no weight lies in two
         self._slots: dict[Any, dict[str, Array]] = {}
         self._undecayed: set[Any] = set()
         self._undecayed_names: re.Pattern[str] | None = None
@@ -102,9 +101,8 @@ class Optimizer(Configurable):
             w: the weights, changed in place; 1-D.
             g: their gradient, not to be changed.
             slots: {name: array}, changed in place.
-            learning_rate: for this step, the one numbered `iterations` + 1: a float. The library's
-                own optimizers get their `step_size` instead where it lies on a GPU, as the rate of
-                `minicnn.kernels.optimizers`.
+            learning_rate: the `step_size` of this step. A float; the library's own optimizers are
+                given a rate of `minicnn.kernels.optimizers` where it lies on a GPU.
             scratch: an array to calculate in; None where the library's kernels need none.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define update")
@@ -119,7 +117,7 @@ class Optimizer(Configurable):
     def learning_rate(self) -> float:
         """The rate of the next optimizer step."""
         if isinstance(self._learning_rate, LearningRateSchedule):
-            return float(self._learning_rate(self.iterations))
+            return arguments.scheduled_rate(self._learning_rate, self.iterations)
         return self._learning_rate
 
     @learning_rate.setter
@@ -131,7 +129,7 @@ class Optimizer(Configurable):
                 f"{type(self._learning_rate).__name__} and cannot be set to {value!r}; give the "
                 "optimizer a float as learning_rate, or assign another schedule"
             )
-        self._learning_rate = checked_learning_rate(value)
+        self._learning_rate = arguments.checked_learning_rate(value)
 
     @property
     def lr(self) -> float:
@@ -165,35 +163,36 @@ class Optimizer(Configurable):
     def set_rates(self) -> None:
         """Write the rates of the next optimizer step to the device, as `apply` would do: before the
         replay of a training step that has been captured."""
-        for arena in self.arenas:
+        for arena in self._arenas:
             arena.set_rates(*rates_of(self))
 
     def is_settled(self) -> bool:
         """Copy in what weights on a device have been assigned. False where that cannot be done, so
         that the next step will have to make new arenas."""
-        return all(arena.take_in() for arena in self.arenas)
+        return all(arena.take_in() for arena in self._arenas)
 
     def exclude_from_weight_decay(
-        self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
+        self, var_list: Iterable[Any] | None = None, var_names: str | Iterable[str] | None = None
     ) -> None:
         """Leave weights out of weight decay. Replaces what an earlier call said.
 
         Args:
             var_list: weights.
-            var_names: parts of names, such as "bias" or "gamma".
+            var_names: regular expressions, one of which is found in a name, such as "bias"; or one
+                of them.
         """
         self._undecayed = set(var_list or ())
-        names = list(var_names or ())
+        names = [var_names] if isinstance(var_names, str) else list(var_names or ())
         self._undecayed_names = re.compile("|".join(names)) if names else None
 
-    def decays(self, weight: Any) -> bool:
+    def _decays(self, weight: Any) -> bool:
         """Whether `weight` shrinks before each step."""
         return bool(self.weight_decay) and not (
             weight in self._undecayed
             or (self._undecayed_names and self._undecayed_names.search(weight.name))
         )
 
-    def slots_of(self, weight: Any) -> dict[str, Array]:
+    def _slots_of(self, weight: Any) -> dict[str, Array]:
         """{name: array} of `weight`, zero before its first step."""
         if weight not in self._slots:
             zeros_like = array_module(weight.value).zeros_like
@@ -203,7 +202,7 @@ class Optimizer(Configurable):
     def __getstate__(self) -> dict[str, Any]:
         """All but the arenas, for copies and files: a view comes back as an array of its own, so
         the next step there has to make new ones."""
-        return {**vars(self), "arenas": []}
+        return {**vars(self), "_arenas": []}
 
     # Configuration and state
 
@@ -241,7 +240,7 @@ class Optimizer(Configurable):
         """
         owner = type(self).__name__
         self.iterations, self._slots = read_state(owner, self.slots(), arrays, keys)
-        self.arenas = []
+        self._arenas = []
 
 
 def get(identifier: Any) -> Optimizer:

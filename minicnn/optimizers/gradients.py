@@ -59,7 +59,8 @@ def _clipped(
     square: Callable[[Array], Array],
     factors: Callable[[Any, Array, float], Array],
 ) -> Gradients:
-    """
+    """The gradients, clipped in the way that the optimizer says, if any.
+
     Args:
         square: the sum of squares of an array.
         factors: what an owner's array is multiplied by, so that the gradient of no weight is longer

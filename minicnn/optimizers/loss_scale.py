@@ -108,7 +108,8 @@ class LossScaleOptimizer(Optimizer):
     def __setattr__(self, name: str, value: Any) -> None:
         """What is no attribute here, but one of the optimizer inside, is set there."""
         inner = vars(self).get("inner_optimizer")
-        if inner is not None and name in vars(inner) and name not in vars(self):
+        own = name in vars(self) or hasattr(type(self), name)
+        if inner is not None and not own and hasattr(inner, name):
             setattr(inner, name, value)
         else:
             super().__setattr__(name, value)
@@ -148,14 +149,14 @@ class LossScaleOptimizer(Optimizer):
     def is_settled(self) -> bool:
         return self.inner_optimizer.is_settled()
 
-    def decays(self, weight: Any) -> bool:
-        return self.inner_optimizer.decays(weight)
+    def _decays(self, weight: Any) -> bool:
+        return self.inner_optimizer._decays(weight)
 
-    def slots_of(self, weight: Any) -> dict[str, Array]:
-        return self.inner_optimizer.slots_of(weight)
+    def _slots_of(self, weight: Any) -> dict[str, Array]:
+        return self.inner_optimizer._slots_of(weight)
 
     def exclude_from_weight_decay(
-        self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
+        self, var_list: Iterable[Any] | None = None, var_names: str | Iterable[str] | None = None
     ) -> None:
         self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
 

@@ -68,7 +68,7 @@ def _update(optimizer: "Optimizer", arena: Arena, g: Array, apply_if: Array | No
     if arena.decaying.size:
         arena.decaying *= arena.rates[1:]
     # an `update` of your own gets a number; the library's take one that lies on the device
-    rate = arena.rates[:1] if is_library_code(optimizer.update) else optimizer.learning_rate
+    rate = arena.rates[:1] if is_library_code(optimizer.update) else rates_of(optimizer)[0]
     with overflows_expected(apply_if is not None):
         optimizer.update(arena.w, g, arena.slots, rate, xp.empty_like(g))
     for array, old in zip(changing, before, strict=False):
@@ -78,18 +78,18 @@ def _update(optimizer: "Optimizer", arena: Arena, g: Array, apply_if: Array | No
 def _arenas_of(optimizer: "Optimizer", weights: Iterable[Any]) -> list[Arena]:
     """The arenas, one per dtype, that hold just these weights: those of an earlier step, or new
     ones where other weights learn now, or these changed shape, dtype or decay."""
-    decays = {w: optimizer.decays(w) for w in weights}
-    found = [a for a in optimizer.arenas if not decays.keys().isdisjoint(a.decays)]
+    decays = {w: optimizer._decays(w) for w in weights}
+    found = [a for a in optimizer._arenas if not decays.keys().isdisjoint(a.decays)]
     known = {w: decay for a in found for w, decay in a.decays.items()}
     if known == decays and all(a.take_in() for a in found):
         return found
     by_dtype: dict[Any, dict[Any, bool]] = {}
     for weight, decay in decays.items():
         by_dtype.setdefault(weight.value.dtype, {})[weight] = decay
-    slots = {weight: optimizer.slots_of(weight) for weight in decays}
+    slots = {weight: optimizer._slots_of(weight) for weight in decays}
     for arena in found:
         arena.release(decays)
-        optimizer.arenas.remove(arena)
+        optimizer._arenas.remove(arena)
     made = [Arena(of_dtype, slots) for of_dtype in by_dtype.values()]
-    optimizer.arenas += made
+    optimizer._arenas += made
     return made

@@ -46,7 +46,7 @@ def step_on_host(
     for weight, gradient in clipped_on_host(optimizer, gradients).items():
         _update_weight(optimizer, weight, gradient, rate)
         if flush:
-            for slot in optimizer.slots_of(weight).values():
+            for slot in optimizer._slots_of(weight).values():
                 slot *= np.abs(slot) > _TINY
     return True
 
@@ -57,9 +57,10 @@ def _update_weight(optimizer: "Optimizer", weight: Any, gradient: Array, rate: f
         weight.value = np.ascontiguousarray(weight.value)
     w = weight.value.reshape(-1)
     g = gradient.astype(w.dtype, copy=False).reshape(-1)
-    slots = {name: slot.reshape(-1) for name, slot in optimizer.slots_of(weight).items()}
+    slots = {name: slot.reshape(-1) for name, slot in optimizer._slots_of(weight).items()}
     block = max(1, min(BLOCK, w.size))
-    decay = rate * (optimizer.weight_decay or 0.0) if optimizer.decays(weight) else 0.0
+    step_size = optimizer.step_size(rate)
+    decay = rate * (optimizer.weight_decay or 0.0) if optimizer._decays(weight) else 0.0
 
     def update(span: slice) -> None:
         scratch = np.empty(block, w.dtype)
@@ -69,6 +70,6 @@ def _update_weight(optimizer: "Optimizer", weight: Any, gradient: Array, rate: f
             if decay:
                 weights *= 1.0 - decay
             pieces = {name: slot[piece] for name, slot in slots.items()}
-            optimizer.update(weights, g[piece], pieces, rate, scratch[: weights.size])
+            optimizer.update(weights, g[piece], pieces, step_size, scratch[: weights.size])
 
     split_work(w.size, update)

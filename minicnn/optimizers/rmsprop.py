@@ -3,7 +3,7 @@
 from typing import Any
 
 from minicnn.kernels.optimizers import Rate, rmsprop
-from minicnn.optimizers.arguments import check_fraction
+from minicnn.optimizers.arguments import check_epsilon, check_fraction
 from minicnn.optimizers.base import OPTIMIZERS, Optimizer
 from minicnn.typing import Array
 
@@ -35,7 +35,7 @@ class RMSprop(Optimizer):
     ):
         self.rho = check_fraction("RMSprop", "rho", rho)
         self.momentum = check_fraction("RMSprop", "momentum", momentum, below_one=False)
-        self.epsilon = epsilon
+        self.epsilon = check_epsilon("RMSprop", epsilon)
         self.centered = centered
         super().__init__(learning_rate, **common)
 

@@ -141,7 +141,7 @@ class PolynomialDecay(LearningRateSchedule):
         decay_steps: optimizer steps of the decay; above 0.
         end_learning_rate: the rate at the end.
         power: 1 is a straight line.
-        cycle: start again beyond decay_steps, with decay_steps doubled, trebled ...; without it
+        cycle: start again beyond decay_steps, with decay_steps doubled, tripled ...; without it
             the rate stays at the end.
         name: kept in the configuration.
 

@@ -178,8 +178,8 @@ def run_shards(
     if len(workers) < shards - 1 and not independent:
         _pool.give_back(workers)
         raise RuntimeError(
-            f"a batch is cut into {shards} shards, which need {shards - 1} threads beside this one; "
-            f"{len(workers)} could be started. Use fewer: minicnn.set_num_threads(1), or "
+            f"a batch is cut into {shards} shards, which need {shards - 1} threads beside this "
+            f"one; {len(workers)} could be started. Use fewer: minicnn.set_num_threads(1), or "
             f"MINICNN_NUM_THREADS=1"
         )
     futures = [worker.submit(partial(run, rank)) for rank, worker in enumerate(workers, 1)]
@@ -195,7 +195,8 @@ def run_shards(
         except BaseException as error:
             exchange.barrier.abort()
             errors.append(error)
-    _pool.give_back(workers)
+    # one may still be at work where waiting for it was interrupted
+    _pool.give_back([w for w, f in zip(workers, futures, strict=True) if f.done()])
     if errors:
         # a broken barrier is only the echo of the error that another shard met
         raise next(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from minicnn.files import atomic_write
 from minicnn.registry import near_matches
 from minicnn.typing import Array
 
@@ -55,6 +56,12 @@ def load_img(
 ) -> Image.Image:
     """Read an image file as a Pillow image.
 
+    Of grey images with more than 8 bits, "grayscale" keeps the values, as Keras does. "rgb" and
+    "rgba" have 8 bits: they take the upper 8 of 16, and other values only if they fit as they are.
+
+    A picture of more pixels than `PIL.Image.MAX_IMAGE_PIXELS` (89 million) is refused, before it
+    takes memory, unless it is a JPEG that `target_size` lets be decoded at a smaller scale.
+
     Args:
         path: the file, or its bytes in a BytesIO.
         color_mode: "rgb", "rgba" or "grayscale"; the image is converted to it.
@@ -64,26 +71,94 @@ def load_img(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a readable image, or an unknown `color_mode` or `interpolation`.
+        ValueError: not a readable image, one of too many pixels, or of values that `color_mode`
+            cannot hold; an unknown `color_mode` or `interpolation`.
     """
+    return _load(path, color_mode, target_size, interpolation, keep_aspect_ratio)
+
+
+def _load(
+    path: PathLike | io.BytesIO,
+    color_mode: str,
+    target_size: tuple[int, int] | None,
+    interpolation: str,
+    keep_aspect_ratio: bool,
+    eight_bits: bool = False,
+) -> Image.Image:
+    """The same as `load_img`; with `eight_bits`, grey images have 8 bits, too."""
     check_choice("color_mode", color_mode, _MODES)
     check_choice("interpolation", interpolation, RESAMPLING)
+    size = None if target_size is None else image_size("target_size", target_size)[::-1]
     source = path if isinstance(path, io.BytesIO) else io.BytesIO(Path(path).read_bytes())
     try:
         with Image.open(source) as opened:
-            image = opened.convert(_MODES[color_mode])
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            _limit_pixels(opened, size)
+            wide = opened.mode in ("I", "F") or opened.mode.startswith("I;16")
+            if wide and (eight_bits or color_mode != "grayscale"):
+                image = _with_8_bits(opened).convert(_MODES[color_mode])
+            elif wide:
+                image = opened.convert("F" if opened.mode == "F" else "I")
+            else:
+                image = opened.convert(_MODES[color_mode])
+        if size is None or image.size == size:
+            return image
+        box = _centre_box(image.size, size) if keep_aspect_ratio else None
+        return image.resize(size, RESAMPLING[interpolation], box=box)
+    except Exception as error:  # Pillow's decoders raise nearly anything
         name = "the given bytes" if path is source else str(path)
-        unknown = isinstance(error, UnidentifiedImageError)  # its own text names our BytesIO
-        reason = "Pillow does not know its format" if unknown else error
+        reason = str(error) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):  # its own text names our BytesIO
+            reason = "Pillow does not know its format"
         raise ValueError(f"{name} cannot be read as an image: {reason}") from error
-    if target_size is None:
-        return image
-    height, width = target_size
-    if image.size == (width, height):
-        return image
-    box = _centre_box(image.size, (width, height)) if keep_aspect_ratio else None
-    return image.resize((width, height), RESAMPLING[interpolation], box=box)
+
+
+def image_size(argument: str, value: Any) -> tuple[int, int]:
+    """(height, width) from what the user gave.
+
+    Args:
+        argument: its name, for the message.
+        value: what was given.
+
+    Raises:
+        ValueError: not two integers above 0.
+    """
+    pair = value if isinstance(value, (tuple, list)) else ()
+    if len(pair) != 2 or not all(int(v) == v and v > 0 for v in pair):
+        raise ValueError(
+            f"{argument} is (height, width), two integers from 1 on, such as (32, 32); got "
+            f"{value!r}"
+        )
+    return int(pair[0]), int(pair[1])
+
+
+def _limit_pixels(image: Image.Image, size: tuple[int, int] | None) -> None:
+    """Raise a ValueError for more pixels than Pillow's limit; JPEGs are first set to be decoded at
+    a scale near `size`."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and size is not None and image.width * image.height > limit:
+        image.draft(None, size)
+    if limit is not None and image.width * image.height > limit:
+        raise ValueError(
+            f"its {image.width:,} x {image.height:,} pixels are more than the limit of {limit:,}, "
+            f"which is there against files made to fill the memory; make it smaller, or set "
+            f"PIL.Image.MAX_IMAGE_PIXELS, if you trust it"
+        )
+
+
+def _with_8_bits(image: Image.Image) -> Image.Image:
+    """A grey image of mode I;16, I or F as one of mode L: never cut off, never rounded."""
+    values = np.asarray(image)
+    scaled = image.mode == "I" and image.format == "PPM"  # by Pillow, to 16 bits
+    if scaled or image.mode.startswith("I;16"):
+        return Image.fromarray((values >> 8).astype(np.uint8))
+    levels = np.clip(np.nan_to_num(values), 0, 255).astype(np.uint8)
+    if not np.array_equal(levels, values):
+        raise ValueError(
+            f"its pixels are numbers from {values.min():g} to {values.max():g}, which do not fit "
+            f"the 8 bits, 0 to 255, of this color_mode; load_img(..., color_mode='grayscale') "
+            f"keeps them: bring them to 0 to 255 and save them again"
+        )
+    return Image.fromarray(levels)
 
 
 def _centre_box(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -104,9 +179,16 @@ def img_to_array(img: Image.Image, dtype: Any = "float32") -> np.ndarray:
         dtype: of the array.
 
     Raises:
-        ValueError: the array would not have 2 or 3 axes.
+        ValueError: the array would not have 2 or 3 axes, or an integer `dtype` cannot hold the
+            image's values.
     """
-    x = np.array(img, dtype=dtype)
+    values = np.asarray(img)
+    x = np.array(values, dtype=dtype)
+    if x.dtype.kind in "iu" and not np.array_equal(x, values):
+        raise ValueError(
+            f"the image's values, {values.min():g} to {values.max():g}, do not fit into dtype "
+            f"{x.dtype}; take float32"
+        )
     if x.ndim == 2:
         return x[..., None]
     if x.ndim != 3:
@@ -145,20 +227,28 @@ def save_img(
     """Write an array (height, width, channels) as an image file.
 
     Args:
-        path: the file, or a BytesIO (which needs `file_format`).
+        path: the file, or a file object such as a BytesIO (which needs `file_format`). A file that
+            is there already is replaced by the whole new one or stays as it is.
         x, scale: see `array_to_img`.
         file_format: "png", "jpeg" ...; default: the suffix of the file's name.
         **kwargs: passed on to Pillow's `Image.save`, for example `quality=90`.
+
+    Raises:
+        OSError: the file cannot be written; one that was there stays.
     """
     image = array_to_img(x, scale=scale)
-    if file_format is None and not isinstance(path, io.BytesIO):
+    if file_format is None and not hasattr(path, "write"):
         file_format = Path(path).suffix[1:]
     if file_format is not None and file_format.lower() in ("jpg", "jpeg"):
         file_format = "jpeg"
         if image.mode == "RGBA":
             warnings.warn("JPEG has no transparency: saved as RGB", stacklevel=2)
             image = image.convert("RGB")
-    image.save(path, format=file_format, **kwargs)
+    if hasattr(path, "write"):
+        image.save(path, format=file_format, **kwargs)
+        return
+    with atomic_write(path) as temporary:
+        image.save(temporary, format=file_format, **kwargs)
 
 
 def list_class_files(
@@ -194,34 +284,54 @@ def list_class_files(
 
 
 def list_images(directory: PathLike, follow_links: bool = False) -> list[Path]:
-    """All image files under `directory`, at any depth, sorted by path.
+    """All image files under `directory`, at any depth, sorted by path. Pipes and devices are none.
 
     Args:
         directory: where to look.
-        follow_links: also enter directories that are symbolic links.
+        follow_links: also enter directories that are symbolic links; each directory once.
     """
-    return [
-        Path(folder) / name
-        for folder, _, names in sorted(os.walk(directory, followlinks=follow_links))
-        for name in sorted(names)
-        if name.lower().endswith(IMAGE_SUFFIXES)
-    ]
+    entered: set[tuple[int, int]] = set()
+    found: list[tuple[str, str]] = []
+    folders = [os.fspath(directory)]
+    for folder in folders:
+        if follow_links:  # which may lead back to where they came from
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.is_dir(follow_symlinks=follow_links):
+                    folders.append(entry.path)
+                elif entry.name.lower().endswith(IMAGE_SUFFIXES):
+                    # a broken link is listed: reading it says so
+                    if entry.is_file() or not os.path.exists(entry.path):
+                        found.append((folder, entry.name))
+    return [Path(folder) / name for folder, name in sorted(found)]
 
 
 def read_batch(
-    paths: Sequence[Path], size: tuple[int, int], color_mode: str, dtype: Any, **options: Any
+    paths: Sequence[Path],
+    size: tuple[int, int],
+    color_mode: str,
+    dtype: Any,
+    interpolation: str,
+    keep_aspect_ratio: bool,
+    eight_bits: bool = False,
 ) -> np.ndarray:
     """Image files as one array (n, height, width, channels).
 
     Args:
         paths: n files.
         size: (height, width) to which each image is resized.
-        color_mode, options: see `load_img`.
+        color_mode, interpolation, keep_aspect_ratio: see `load_img`.
         dtype: of the array.
+        eight_bits: have grey images of more bits brought to 0 to 255, as those in colour are.
     """
     batch = np.empty((len(paths), *size, CHANNELS[color_mode]), dtype)
     for i, path in enumerate(paths):
-        batch[i] = img_to_array(load_img(path, color_mode, size, **options), dtype)
+        image = _load(path, color_mode, size, interpolation, keep_aspect_ratio, eight_bits)
+        batch[i] = img_to_array(image, dtype)
     return batch
 
 

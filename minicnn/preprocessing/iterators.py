@@ -1,11 +1,13 @@
 """What `ImageDataGenerator.flow` and `.flow_from_directory` return: endless batches.
 
 `len(iterator)` batches make an epoch; after the last one the iterator starts again, in a new
-order if it shuffles. Each batch has its own random generator, seeded by the iterator's seed and by
-the number of batches before it. So results do not depend on who asks for batches when, and two
-iterators with the same seed (images and their masks, say) transform alike.
+order if it shuffles. `fit`, `evaluate` and `predict` ask for batches by number, so where `next` has
+come to does not matter to them. Each batch has its own random generator, seeded by the iterator's
+seed and by the number of batches before it. So results do not depend on who asks for batches when,
+and two iterators with the same seed (images and their masks, say) transform alike.
 """
 
+import io
 import os
 import threading
 from collections.abc import Sequence
@@ -102,6 +104,11 @@ class Iterator:
         """Start a new epoch with the next batch."""
         self.batch_index = 0
 
+    def on_epoch_end(self) -> None:
+        """After a pass over the batches by number: the next one has a new order."""
+        with self._lock:
+            self.batch_index, self._order = 0, None
+
     def _next_rng(self) -> np.random.Generator:
         rng = np.random.default_rng([self._root, self.total_batches_seen])
         self.total_batches_seen += 1
@@ -122,7 +129,9 @@ class Iterator:
     def _save(self, images: np.ndarray, indices: np.ndarray, rng: np.random.Generator) -> None:
         for image, index in zip(images, indices, strict=True):
             name = f"{self.save_prefix}_{index}_{rng.integers(10**7)}.{self.save_format}"
-            files.save_img(Path(self.save_to_dir or ".") / name, image)
+            encoded = io.BytesIO()  # a new name each time: there is nothing to be replaced
+            files.save_img(encoded, image, self.save_format)
+            (Path(self.save_to_dir or ".") / name).write_bytes(encoded.getbuffer())
 
     def _images(self, indices: np.ndarray) -> np.ndarray:
         """The untransformed images (len(indices), height, width, channels), a fresh array."""
@@ -230,7 +239,7 @@ class DirectoryIterator(Iterator):
                 for paths, cut in zip(by_class, cuts, strict=True)
             ]
         self.directory = directory
-        self.target_size = tuple(target_size)
+        self.target_size = files.image_size("target_size", target_size)
         self.color_mode = color_mode
         self.class_mode = class_mode
         self.class_indices = {name: label for label, name in enumerate(names)}
@@ -239,15 +248,17 @@ class DirectoryIterator(Iterator):
         self.filenames = [os.path.relpath(path, directory) for path in self.filepaths]
         self.samples = len(self.filepaths)
         self.classes = np.repeat(np.arange(len(names), dtype=np.int32), [len(p) for p in by_class])
-        self._reading = {"interpolation": interpolation, "keep_aspect_ratio": keep_aspect_ratio}
+        self._reading: dict[str, Any] = {
+            "interpolation": interpolation,
+            "keep_aspect_ratio": keep_aspect_ratio,
+        }
         super().__init__(self.samples, generator, **options)
         print(f"Found {self.samples} images belonging to {self.num_classes} classes.")
 
     def _images(self, indices: np.ndarray) -> np.ndarray:
         paths = [self.filepaths[i] for i in indices]
         dtype = self.image_data_generator.dtype
-        size = (int(self.target_size[0]), int(self.target_size[1]))
-        return files.read_batch(paths, size, self.color_mode, dtype, **self._reading)
+        return files.read_batch(paths, self.target_size, self.color_mode, dtype, **self._reading)
 
     def _with_targets(self, images: np.ndarray, indices: np.ndarray) -> Batch:
         labels = self.classes[indices]

@@ -24,6 +24,7 @@ from minicnn.profiler.profile import LayerProfile, Profile
 from minicnn.profiler.roofline import DeviceProfile, Limits
 from minicnn.training.batches import ArrayBatches, batch_length
 from minicnn.training.data_checks import check_input_shapes, check_integer
+from minicnn.training.step import takes_logits
 from minicnn.typing import Array
 
 
@@ -54,7 +55,7 @@ def profile_model(
         raise ValueError(f"{model.described} has no layers to time")
     xs, _, _ = next(iter(ArrayBatches(x, batch_size=batch_size)))
     check_input_shapes(model.described, xs, [tensor.shape for tensor in model.graph.inputs])
-    xs = model.prepare_inputs(xs)
+    xs = model._prepare_inputs(xs)
     images = batch_length(xs)
     if threads > images:
         raise ValueError(f"threads={threads}, but there are {images} images; each thread needs one")
@@ -170,7 +171,7 @@ def _training_context(
 ) -> Context:
     return Context(
         training=True, rng=backend.random_generator([0, comm.rank]), comm=comm, needs_dx=False,
-        wants_logits=model.takes_logits, observer=observer,
+        wants_logits=takes_logits(model), observer=observer,
     )  # fmt: skip
 
 

@@ -8,13 +8,16 @@ Nothing here uses pickle.
 import os
 from pathlib import Path
 
-from minicnn.files import KERAS_SUFFIXES, KERAS_WEIGHTS, model_path
+from minicnn.files import KERAS_SUFFIXES, model_path
 from minicnn.models import Model
 from minicnn.saving import native
+from minicnn.saving.reading import errors_named
 
 
 def save_model(model: Model, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
     """Write architecture, weights and the optimizer's state to one file.
+
+    What another thread trains meanwhile is saved as it is in the middle of a step.
 
     Args:
         model: built; compiled or not.
@@ -57,11 +60,12 @@ def load_model(
             message names the file.
     """
     path = _existing(filepath, "a model")
-    if path.suffix in KERAS_SUFFIXES:
-        from minicnn.saving import keras_format
+    with errors_named(path):
+        if path.suffix in KERAS_SUFFIXES:
+            from minicnn.saving import keras_format
 
-        return keras_format.load(path, custom_objects, compile)
-    return native.load(path, custom_objects, compile)
+            return keras_format.load(path, custom_objects, compile)
+        return native.load(path, custom_objects, compile)
 
 
 def save_weights(model: Model, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
@@ -87,12 +91,16 @@ def save_weights(model: Model, filepath: str | os.PathLike[str], overwrite: bool
         native.save_weights(model, path)
 
 
-def load_weights(model: Model, filepath: str | os.PathLike[str]) -> None:
+def load_weights(
+    model: Model, filepath: str | os.PathLike[str], skip_mismatch: bool = False
+) -> None:
     """Take over the weights of a file that `save_model`, `save_weights` or Keras wrote.
 
     Args:
         model: built; has the layers of the model in the file.
         filepath: ending in .safetensors, .weights.h5, .keras or .h5.
+        skip_mismatch: leave the layers as they are whose weights are missing there, or have another
+            shape, with a warning that names them, such as those of a head for other classes.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -101,16 +109,13 @@ def load_weights(model: Model, filepath: str | os.PathLike[str]) -> None:
     """
     path = _existing(filepath, "weights")
     _require_weights(model)
-    if path.suffix in KERAS_SUFFIXES:
-        from minicnn.saving import keras_format
+    with errors_named(path):
+        if path.suffix in KERAS_SUFFIXES:
+            from minicnn.saving import keras_format
 
-        if path.name.endswith(KERAS_WEIGHTS):
-            keras_format.load_weights(model, path)
+            keras_format.load_weights(model, path, skip_mismatch)
         else:
-            source = keras_format.load(path, None, False)
-            model.set_weights(source.get_weights())
-    else:
-        native.load_weights(model, path)
+            native.load_weights(model, path, skip_mismatch)
 
 
 def _require_weights(model: Model) -> None:
@@ -126,6 +131,8 @@ def _existing(filepath: str | os.PathLike[str], what: str) -> Path:
         raise IsADirectoryError(f"{str(path)!r} is a folder; give the file to load {what} from")
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r} to load {what} from")
+    if not path.is_file():
+        raise OSError(f"{str(path)!r} is a device or a pipe; give the file to load {what} from")
     return path
 
 

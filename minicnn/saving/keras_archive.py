@@ -8,6 +8,8 @@ import io
 import json
 import zipfile
 import zlib
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +17,33 @@ import numpy as np
 
 from minicnn.files import atomic_write
 from minicnn.layers.base import Layer
+from minicnn.layers.deferred import values_follow
 from minicnn.models import Model
 from minicnn.optimizers import LossScaleOptimizer
 from minicnn.saving.keras_order import weight_groups
 from minicnn.saving.keras_reading import ConfigReader
 from minicnn.saving.keras_state import (
     LOSS_SCALE,
+    group_size,
     host,
+    item,
     load_optimizer_variables,
     opened,
     optimizer_variables,
     read_array,
+    read_undecayed,
     require_h5py,
+    write_undecayed,
 )
 from minicnn.saving.keras_writing import ConfigWriter, compile_config
+from minicnn.saving.matching import take_over
+from minicnn.saving.reading import MOST_TEXT, from_json, most_bytes, to_json
 
 VERSION = "3.15.1"  # the version of Keras whose files these are
 
 _WEIGHTS = "model.weights.h5"
 _OPTIMIZER, _INNER_OPTIMIZER = "optimizer/vars", "optimizer/inner_optimizer/vars"
 _OLD_LAYERS = "_layer_checkpoint_dependencies/"  # "layers/" in Keras 2.13 and before
-
-# A member that unpacks to more than this, and a hundredfold, was made to fill the memory: Keras
-# stores without compression.
-_BOMB = 1 << 30
 
 
 def save(model: Model, path: Path) -> None:
@@ -53,9 +58,10 @@ def save(model: Model, path: Path) -> None:
         config["compile_config"] = compile_config(model)
     now = datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
     weights = _weights_file(model, with_optimizer=model.loss is not None)
+    text = to_json(config)
     with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr("metadata.json", json.dumps({"keras_version": VERSION, "date_saved": now}))
-        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("config.json", text)
         archive.writestr(_WEIGHTS, weights)
 
 
@@ -66,18 +72,20 @@ def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> M
         path: of the file.
         custom_objects, compile: see `minicnn.saving.load_model`.
     """
-    metadata, config, weights = _members(path)
+    most = most_bytes(path)
+    metadata, config, weights = _members(path, most)
     check_version(str(metadata.get("keras_version", "")))
     reader = ConfigReader(custom_objects)
-    model = reader.model(config)
     with opened(io.BytesIO(weights), f"{_WEIGHTS} in it") as file:
-        for group, layer in weight_groups(model, reader.class_names):
-            layer.set_weights(_read_layer(file, group, layer))
+        with values_follow(most):
+            model = reader.model(config)
+            for group, layer in weight_groups(model, reader.class_names):
+                layer.set_weights(_read_layer(file, group, layer))
         if compile and config.get("compile_config"):
             reader.compile(model, config["compile_config"])
-            count = len(file[_OPTIMIZER]) if _OPTIMIZER in file else 0
-            names = [f"{_OPTIMIZER}/{i}" for i in range(count)]
+            names = [f"{_OPTIMIZER}/{i}" for i in range(group_size(file, _OPTIMIZER))]
             load_optimizer_variables(model, file, names)
+            read_undecayed(model, item(file, _OPTIMIZER))
     return model
 
 
@@ -93,26 +101,41 @@ def save_weights(model: Model, path: Path) -> None:
         temporary.write_bytes(weights)
 
 
-def load_weights(model: Model, path: Path) -> None:
+def load_weights(model: Model, path: Path, skip_mismatch: bool) -> None:
     """Take over the weights of a .weights.h5 file; all of them or, after an error, none.
 
     Args:
         model: built; has the layers of the model in the file.
         path: of the file.
+        skip_mismatch: see `minicnn.saving.load_weights`.
     """
     with opened(path, "the file") as file:
-        if "model_weights" in file:
+        if item(file, "model_weights") is not None:
             raise ValueError("it holds a whole model: rename it to end in .h5 alone, and load that")
-        places = dict(weight_groups(model, {}))
-        values = {layer: _read_layer(file, group, layer) for group, layer in places.items()}
-        surplus = _weight_groups_of(file) - places.keys()
-        if surplus:
-            raise ValueError(
-                f"it has weights at {min(surplus)!r}, where the model has none: it belongs to "
-                f"another model"
-            )
-    for layer, arrays in values.items():
-        layer.set_weights(arrays)
+
+        def read(group: str, layer: Layer) -> list[np.ndarray]:
+            return _read_layer(file, group, layer)
+
+        load_groups(model, _weight_groups_of(file), read, skip_mismatch)
+
+
+def load_groups(
+    model: Model,
+    found: Iterable[str],
+    read: Callable[[str, Layer], list[np.ndarray]],
+    skip_mismatch: bool,
+) -> None:
+    """Take over weights by the places that Keras gives layers, see `weight_groups`.
+
+    Args:
+        model: built.
+        found: the places in the file.
+        read: the arrays of one of them for a layer; raises a ValueError if they do not fit.
+        skip_mismatch: see `minicnn.saving.load_weights`.
+    """
+    groups = dict(weight_groups(model, {}))
+    places = [(la.described, la.weights, partial(read, g, la)) for g, la in groups.items()]
+    take_over(places, set(found) - groups.keys(), skip_mismatch)
 
 
 def check_version(version: str) -> None:
@@ -149,17 +172,23 @@ def _weights_file(model: Model, with_optimizer: bool) -> bytes:
                 place.attrs["name"] = name
                 for i, variable in enumerate(values):
                     place[str(i)] = variable
+            write_undecayed(model, file[_OPTIMIZER])
     return buffer.getvalue()
 
 
-def _read_layer(file: Any, group: str, layer: Layer) -> list[np.ndarray]:
-    place = group if group in file else group.replace("layers/", _OLD_LAYERS)
-    count = len(file[place]) if place in file else 0
+def check_count(count: int, place: str, layer: Layer) -> None:
+    """Raise unless `count`, how many arrays stand at `place`, is how many weights `layer` has."""
     if count != len(layer.weights):
         raise ValueError(
-            f"it has {count} weights at {group!r} for {layer.described}, which has "
+            f"it has {count} weights at {place!r} for {layer.described}, which has "
             f"{len(layer.weights)}"
         )
+
+
+def _read_layer(file: Any, group: str, layer: Layer) -> list[np.ndarray]:
+    older = group.replace("layers/", _OLD_LAYERS)
+    place = group if item(file, group) is not None else older
+    check_count(group_size(file, place), group, layer)
     return [read_array(file, f"{place}/{i}", w.shape) for i, w in enumerate(layer.weights)]
 
 
@@ -177,33 +206,36 @@ def _weight_groups_of(file: Any) -> set[str]:
     return groups
 
 
-def _members(path: Path) -> tuple[dict[str, Any], dict[str, Any], bytes]:
+def _members(path: Path, most: int) -> tuple[dict[str, Any], dict[str, Any], bytes]:
     size = path.stat().st_size
+    limits = {"metadata.json": MOST_TEXT, "config.json": MOST_TEXT, _WEIGHTS: most}
     try:
         with zipfile.ZipFile(path) as archive:
-            wanted = ("metadata.json", "config.json", _WEIGHTS)
-            missing = [name for name in wanted if name not in archive.namelist()]
+            missing = limits.keys() - archive.namelist()
             if missing:
                 raise ValueError(
-                    f"a .keras file holds {', '.join(wanted)}; {', '.join(missing)} is missing"
+                    f"a .keras file holds {', '.join(limits)}; {', '.join(sorted(missing))} is "
+                    f"missing"
                 )
-            for name in wanted:
-                info = archive.getinfo(name)
-                if info.file_size > max(_BOMB, 100 * info.compress_size):
-                    raise ValueError(f"{name} would unpack to {info.file_size:,} bytes")
-            metadata, config, weights = (archive.read(name) for name in wanted)
+            members = [_member(archive, name, limit) for name, limit in limits.items()]
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
         raise ValueError(
             f"{size:,} bytes that are not a .keras file (a zip archive) or are cut short: {error}"
         ) from error
-    return _json(metadata, "metadata.json"), _json(config, "config.json"), weights
+    metadata, config, weights = members
+    return from_json(metadata, "metadata.json"), from_json(config, "config.json"), weights
 
 
-def _json(text: bytes, name: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{name} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} holds a {type(value).__name__}, not an object")
-    return value
+def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    """What a member holds, if it is not more than `limit` bytes, whatever the archive says."""
+    info = archive.getinfo(name)
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # known to be bounded
+        raise ValueError(f"{name} is packed in a way (number {info.compress_type}) not of Keras")
+    too_large = ValueError(f"{name} would unpack to more than {limit:,} bytes")
+    if info.file_size > limit:
+        raise too_large
+    with archive.open(info) as member:
+        data = member.read(limit + 1)
+    if len(data) > limit:
+        raise too_large
+    return data

@@ -8,13 +8,17 @@
 Keras itself is not needed, only h5py. Nothing in a file is ever executed or unpacked to disk.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
+from minicnn.files import KERAS_WEIGHTS
+from minicnn.layers.base import Layer
 from minicnn.models import Model
 from minicnn.saving import keras_archive, keras_h5
-from minicnn.saving.keras_state import require_h5py
+from minicnn.saving.keras_archive import check_count, load_groups
+from minicnn.saving.keras_order import weight_groups
+from minicnn.saving.keras_state import host, require_h5py
 
 
 def save(model: Model, path: Path) -> None:
@@ -46,8 +50,7 @@ def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> M
     """
     require_h5py()
     container = keras_archive if path.suffix == ".keras" else keras_h5
-    with _named(path):
-        return container.load(path, custom_objects, compile)
+    return container.load(path, custom_objects, compile)
 
 
 def save_weights(model: Model, path: Path) -> None:
@@ -64,31 +67,38 @@ def save_weights(model: Model, path: Path) -> None:
     keras_archive.save_weights(model, path)
 
 
-def load_weights(model: Model, path: Path) -> None:
-    """Take over the weights of a .weights.h5 file that Keras or `save_weights` wrote.
+def load_weights(model: Model, path: Path, skip_mismatch: bool) -> None:
+    """Take over the weights of a file that Keras, `save` or `save_weights` wrote.
 
     Args:
         model: built; has the layers of the model in the file.
-        path: ends in .weights.h5.
+        path: ends in .weights.h5, .keras, .h5 or .hdf5.
+        skip_mismatch: see `minicnn.saving.load_weights`.
 
     Raises:
         ImportError: h5py is not installed.
         ValueError: the file is of another kind, damaged, or of another model; no weight is changed.
     """
     require_h5py()
-    with _named(path):
-        keras_archive.load_weights(model, path)
+    if path.name.endswith(KERAS_WEIGHTS):
+        keras_archive.load_weights(model, path, skip_mismatch)
+        return
+    source = load(path, None, compile=False)
+    shapes = [[w.shape for w in weights] for weights in (model.weights, source.weights)]
+    if shapes[0] == shapes[1]:
+        model.set_weights([w.value for w in source.weights])
+        return
+    found = dict(weight_groups(source, {}))
 
+    def read(place: str, layer: Layer) -> list[np.ndarray]:
+        weights = found[place].weights if place in found else []
+        check_count(len(weights), place, layer)
+        for weight, other in zip(layer.weights, weights, strict=True):
+            if weight.shape != other.shape:
+                raise ValueError(
+                    f"its {other.path!r} has shape {other.shape}; the model's {weight.path!r} has "
+                    f"{weight.shape}"
+                )
+        return [host(weight) for weight in weights]
 
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Turn errors in what a file holds into ValueErrors that name the file."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{str(path)!r}: {error}") from error
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{str(path)!r}: what is in it is not as Keras writes it "
-            f"({type(error).__name__}: {error})"
-        ) from error
+    load_groups(model, found.keys(), read, skip_mismatch)

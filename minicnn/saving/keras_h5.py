@@ -10,6 +10,7 @@ for no weights: "Unknown variable"). So minicnn reads them, but writes them unde
 does not look for: Keras then starts the optimizer afresh.
 """
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 
 from minicnn.files import atomic_write
 from minicnn.layers.base import Layer
+from minicnn.layers.deferred import values_follow
 from minicnn.layers.weight import Weight
 from minicnn.models import Model
 from minicnn.saving.keras_archive import VERSION, check_version
@@ -25,14 +27,19 @@ from minicnn.saving.keras_order import keras_layers, ordered_weights
 from minicnn.saving.keras_reading import ConfigReader
 from minicnn.saving.keras_state import (
     host,
+    item,
     load_optimizer_variables,
     opened,
     optimizer_variables,
     read_array,
+    read_undecayed,
     require_h5py,
+    write_undecayed,
 )
 from minicnn.saving.keras_writing import ConfigWriter, compile_config
+from minicnn.saving.reading import from_json, most_bytes, to_json
 
+_TOP_LEVEL = "top_level_model_weights"
 _OPTIMIZER, _OWN_OPTIMIZER = "optimizer_weights", "minicnn_optimizer_weights"
 
 _ATTRIBUTE_LIMIT = 64512  # bytes; HDF5 has no larger attributes
@@ -51,24 +58,31 @@ def save(model: Model, path: Path) -> None:
     if model.loss is not None:
         training = compile_config(model)
         training["optimizer_config"] = training.pop("optimizer")
-    with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+    layers = keras_layers(model)
+    for layer in layers:
+        _check_name(layer)
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
         file.attrs["keras_version"] = VERSION
         file.attrs["backend"] = "minicnn"
-        file.attrs["model_config"] = json.dumps(entry).encode()
+        file.attrs["model_config"] = to_json(entry).encode()
         place = file.create_group("model_weights")
         place.attrs["keras_version"] = VERSION.encode()
         place.attrs["backend"] = b"minicnn"
-        layers = keras_layers(model)
         _set_names(place, "layer_names", [layer.name for layer in layers])
         for layer in sorted(layers, key=lambda la: la.name):
             weights = {path: host(w) for w, path in _learning_first(layer).items()}
             _write(place.create_group(layer.name), weights)
-        _write(place.create_group("top_level_model_weights"), {})
+        _write(place.create_group(_TOP_LEVEL), {})
         if training is not None:
             file.attrs["training_config"] = json.dumps(training).encode()
             name = model.optimizer.name
             variables = optimizer_variables(model).items()
-            _write(file.create_group(_OWN_OPTIMIZER), {f"{name}/{k}": v for k, v in variables})
+            group = file.create_group(_OWN_OPTIMIZER)
+            _write(group, {f"{name}/{k}": v for k, v in variables})
+            write_undecayed(model, group)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> Model:
@@ -86,17 +100,20 @@ def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> M
             )
         check_version(_text(file.attrs.get("keras_version", "2")))
         reader = ConfigReader(custom_objects)
-        model = reader.model(config)
-        if "model_weights" not in file:
-            raise ValueError("the group model_weights is missing")
-        for layer in keras_layers(model):
-            _load_layer(file["model_weights"], layer)
+        with values_follow(most_bytes(path)):
+            model = reader.model(config)
+            if item(file, "model_weights") is None:
+                raise ValueError("the group model_weights is missing")
+            for layer in keras_layers(model):
+                _load_layer(item(file, f"model_weights/{layer.name}"), layer)
         training = _json(file, "training_config")
         if compile and training is not None:
             reader.compile(model, training)
-            found = [file[name] for name in (_OPTIMIZER, _OWN_OPTIMIZER) if name in file]
-            for group in found:
-                load_optimizer_variables(model, group, _names(group, "weight_names"))
+            for group in (item(file, _OPTIMIZER), item(file, _OWN_OPTIMIZER)):
+                if group is not None:
+                    names = _names(group, "weight_names", len(optimizer_variables(model)))
+                    load_optimizer_variables(model, group, names)
+                    read_undecayed(model, group)
     return model
 
 
@@ -105,17 +122,26 @@ def _learning_first(layer: Layer) -> dict[Weight, str]:
     return dict(sorted(weights.items(), key=lambda item: not item[0].trainable))
 
 
-def _load_layer(file: Any, layer: Layer) -> None:
+def _check_name(layer: Layer) -> None:
+    """Raise where a layer has a name that HDF5 would not find again."""
+    if layer.name == _TOP_LEVEL or "\0" in layer.name or {"", "."} & {*layer.name.split("/")}:
+        raise ValueError(
+            f"{layer.described}: a .h5 file cannot hold a layer of that name; give it another, or "
+            f"save as .keras or .safetensors"
+        )
+
+
+def _load_layer(group: Any, layer: Layer) -> None:
     weights = _learning_first(layer)
     if not weights:
         return
-    names = _names(file[layer.name], "weight_names") if layer.name in file else []
+    names = [] if group is None else _names(group, "weight_names", len(weights))
     if len(names) != len(weights):
         raise ValueError(
             f"it has {len(names)} weights for {layer.described}, which has {len(weights)}"
         )
     pairs = zip(weights, names, strict=True)
-    values = [read_array(file[layer.name], name, w.shape) for w, name in pairs]
+    values = [read_array(group, name, w.shape) for w, name in pairs]
     for weight, value in zip(weights, values, strict=True):
         weight.assign(value)
 
@@ -137,15 +163,16 @@ def _set_names(group: Any, key: str, names: list[str]) -> None:
         group.attrs[f"{key}{i}"] = piece
 
 
-def _names(group: Any, key: str) -> list[str]:
-    if key in group.attrs:
-        return [_text(name) for name in group.attrs[key]]
-    names: list[str] = []
-    i = 0
-    while f"{key}{i}" in group.attrs:
-        names += [_text(name) for name in group.attrs[f"{key}{i}"]]
-        i += 1
-    return names
+def _names(group: Any, key: str, expected: int) -> list[str]:
+    """The list of names that `_set_names` kept; not read if it is much longer than `expected`,
+    since many names may be one long text in the file."""
+    keys = [key] if key in group.attrs else []
+    while f"{key}{len(keys)}" in group.attrs and keys != [key]:
+        keys.append(f"{key}{len(keys)}")
+    count = sum(group.attrs.get_id(k).get_space().get_simple_extent_npoints() for k in keys)
+    if count > expected + 100:
+        raise ValueError(f"{key} in it has {count:,} names, where {expected} are expected")
+    return [_text(name) for k in keys for name in group.attrs[k]]
 
 
 def _text(value: Any) -> str:
@@ -153,12 +180,4 @@ def _text(value: Any) -> str:
 
 
 def _json(file: Any, key: str) -> dict[str, Any] | None:
-    if key not in file.attrs:
-        return None
-    try:
-        value = json.loads(_text(file.attrs[key]))
-    except ValueError as error:
-        raise ValueError(f"{key} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{key} holds a {type(value).__name__}, not an object")
-    return value
+    return from_json(_text(file.attrs[key]), key) if key in file.attrs else None

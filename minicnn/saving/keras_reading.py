@@ -4,6 +4,7 @@ What Keras supports and minicnn does not is an error that names it, unless it is
 """
 
 import warnings
+from collections import deque
 from typing import Any
 
 from minicnn import metrics
@@ -130,21 +131,31 @@ class ConfigReader:
 
         def tensor(reference: list[Any], offsets: dict[str, int]) -> SymbolicTensor:
             name, call, index = reference[:3]
-            return made[name][call - offsets[name]][index]
+            number = call - offsets[name]
+            if number < 0 or index < 0:
+                raise ValueError(f"there is no output {index} of call {call} of the layer {name!r}")
+            return made[name][number][index]
 
-        while any(waiting.values()):
-            left = sum(map(len, waiting.values()))
-            for name, calls in waiting.items():
-                while calls and all(
-                    len(made[r[0]]) > r[1] - offsets[r[0]] for r in calls[0].references
-                ):
-                    call = calls.pop(0)
-                    given = [tensor(r, offsets) for r in call.references]
-                    result = layers[name](given if call.many else given[0], call.training)
-                    made[name].append(result if isinstance(result, list) else [result])
-            if left == sum(map(len, waiting.values())):
-                stuck = [name for name, calls in waiting.items() if calls]
-                raise ValueError(f"what goes into the layers {stuck} is not in the file")
+        readers: dict[str, list[str]] = {name: [] for name in layers}
+        for name, calls in waiting.items():
+            for source in {r[0] for call in calls for r in call.references}:
+                readers[source].append(name)
+        names = deque(waiting)  # of layers whose next call may be possible
+        while names:
+            name = names.popleft()
+            calls, before = waiting[name], len(made[name])
+            while calls and all(
+                len(made[r[0]]) > r[1] - offsets[r[0]] for r in calls[0].references
+            ):
+                call = calls.pop(0)
+                given = [tensor(r, offsets) for r in call.references]
+                result = layers[name](given if call.many else given[0], call.training)
+                made[name].append(result if isinstance(result, list) else [result])
+            if len(made[name]) > before:
+                names.extend(reader for reader in readers[name] if waiting[reader])
+        stuck = [name for name, calls in waiting.items() if calls]
+        if stuck:
+            raise ValueError(f"what goes into the layers {stuck} is not in the file")
 
         def ends(key: str) -> SymbolicTensor | list[SymbolicTensor]:
             references = _references(config[key])
@@ -246,7 +257,7 @@ class ConfigReader:
                 OPTIMIZERS, config.get("optimizer") or config.get("optimizer_config")
             )
             loss = self._loss(config)
-            model.check_one_output()
+            model._check_one_output()
         except ValueError as error:
             raise ValueError(
                 f"{error}. To leave out how the model was trained: load_model(path, compile=False)"
@@ -380,7 +391,8 @@ def _find(registry: Registry, name: str) -> type:
         return registry.find(name)
     except ValueError:
         raise ValueError(
-            f"minicnn has no {registry.kind} {name!r}; {near_matches(name, registry.names())}"
+            f"minicnn has no {registry.kind} {name!r}; {near_matches(name, registry.names())}. If "
+            f"it is a class of your own: custom_objects={{{name!r}: {name}}}"
         ) from None
 
 

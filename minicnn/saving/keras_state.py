@@ -15,6 +15,7 @@ from minicnn.models import Model
 from minicnn.optimizers import Adam, LossScaleOptimizer
 from minicnn.optimizers.schedules import LearningRateSchedule
 from minicnn.saving.keras_order import ordered_weights
+from minicnn.saving.matching import undecayed
 
 # Keras's variables of a LossScaleOptimizer; those of the optimizer inside follow.
 LOSS_SCALE = ("outer_iteration", "outer_learning_rate", "step_counter", "dynamic_scale")
@@ -50,18 +51,47 @@ def opened(source: Any, what: str) -> Iterator[Any]:
     try:
         with h5py.File(source, "r") as file:
             yield file
-    except NotImplementedError:  # a RuntimeError, but of a layer
+    except (NotImplementedError, RecursionError):  # RuntimeErrors, but not of HDF5
         raise
     except (OSError, RuntimeError) as error:
         size = f" ({source.stat().st_size:,} bytes)" if isinstance(source, Path) else ""
         raise ValueError(f"{what}{size} is not an HDF5 file or is cut short: {error}") from error
 
 
+def item(file: Any, name: str) -> Any:
+    """The group or dataset `name` in an HDF5 file; None if there is none.
+
+    HDF5 can point to other files: links are not followed, wherever on the way they stand.
+
+    Args:
+        file: an HDF5 file or group.
+        name: the path in it.
+
+    Raises:
+        ValueError: there is a link on the way.
+    """
+    h5py = require_h5py()
+    here = file
+    for part in name.strip("/").split("/"):
+        link = here.get(part, getlink=True) if isinstance(here, h5py.Group) else None
+        if link is None:
+            return None
+        if not isinstance(link, h5py.HardLink):
+            raise ValueError(f"{name!r} points to somewhere else; such links are not followed")
+        here = here[part]
+    return here
+
+
+def group_size(file: Any, name: str) -> int:
+    """How many members the group `name` in the HDF5 `file` has; 0 if there is none."""
+    found = item(file, name)
+    return len(found) if isinstance(found, require_h5py().Group) else 0
+
+
 def read_array(file: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
     """The dataset `name` of an HDF5 file.
 
-    HDF5 can point to other files, and claim a shape of terabytes: links are not followed, and the
-    shape is checked before anything is read.
+    HDF5 can claim a shape of terabytes: it is checked before anything is read.
 
     Args:
         file: an HDF5 file or group.
@@ -71,21 +101,17 @@ def read_array(file: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
     Raises:
         ValueError: there is no such dataset, it has another shape, or it does not hold numbers.
     """
-    h5py = require_h5py()
-    here = file
-    for part in name.strip("/").split("/"):
-        link = here.get(part, getlink=True) if isinstance(here, h5py.Group) else None
-        if link is None:
-            raise ValueError(f"there is no array {name!r}")
-        if not isinstance(link, h5py.HardLink):
-            raise ValueError(f"{name!r} points to somewhere else; such links are not followed")
-        here = here[part]
-    if not isinstance(here, h5py.Dataset) or here.external or here.is_virtual:
+    here = item(file, name)
+    if here is None:
+        raise ValueError(f"there is no array {name!r}")
+    if not isinstance(here, require_h5py().Dataset) or here.external or here.is_virtual:
         raise ValueError(f"{name!r} is not an array stored in the file")
     if here.dtype.kind not in "fiu":
         raise ValueError(f"{name!r} holds {here.dtype} values; minicnn reads plain numbers")
     if here.shape != tuple(shape):
         raise ValueError(f"{name!r} has shape {here.shape}; the model's weight has {tuple(shape)}")
+    if here.size and not here.id.get_storage_size():
+        raise ValueError(f"{name!r} has a shape, but no data were ever written to it")
     return np.asarray(here[()])
 
 
@@ -158,7 +184,9 @@ def load_optimizer_variables(model: Model, file: Any, names: list[str]) -> None:
     state: dict[str, Any] = {"iterations": read_array(file, names[0], ())}
     left = names[1:]
     if not isinstance(optimizer._learning_rate, LearningRateSchedule) and left:
-        optimizer.learning_rate = float(read_array(file, left.pop(0), ()))
+        rate = float(read_array(file, left.pop(0), ()))
+        if rate != np.float32(optimizer.learning_rate):  # of which this is all that float32 keeps
+            optimizer.learning_rate = rate
     if left and len(left) != len(slots):  # none: it was saved before its first optimizer step
         warnings.warn(
             f"the file's {type(optimizer).__name__} has {len(left)} arrays, but the weights that "
@@ -170,3 +198,24 @@ def load_optimizer_variables(model: Model, file: Any, names: list[str]) -> None:
         for (key, weight), name in zip(slots, left, strict=True):
             state[key] = read_array(file, name, weight.shape)
     optimizer.load_state_arrays(state | scale, ordered_weights(model))
+
+
+# Keras does not keep what `exclude_from_weight_decay` says: it is an attribute of our own, the
+# numbers of the weights in Keras's order.
+_UNDECAYED = "minicnn_undecayed"
+
+
+def write_undecayed(model: Model, group: Any) -> None:
+    """Keep which weights of a `model` do not decay as an attribute of a `group`."""
+    numbers = {weight: i for i, weight in enumerate(ordered_weights(model))}
+    excluded = [numbers[weight] for weight in undecayed(model)]
+    if excluded:
+        group.attrs[_UNDECAYED] = np.array(excluded, np.int32)
+
+
+def read_undecayed(model: Model, group: Any) -> None:
+    """Take over into a `model` what `write_undecayed` kept, if the `group` is there and has it."""
+    if group is not None and _UNDECAYED in group.attrs:
+        weights = list(ordered_weights(model))
+        numbers = np.asarray(group.attrs[_UNDECAYED]).ravel().tolist()
+        model.optimizer.exclude_from_weight_decay([weights[i] for i in numbers])

@@ -1,15 +1,17 @@
 """The library's own format: one safetensors file.
 
 The arrays are the weights, "weights/<layer>/<weight>", and the optimizer's state, "optimizer/...".
-The header's metadata has one entry, "minicnn", with everything else as JSON:
+The header's metadata has an entry "minicnn" with everything else as JSON:
 
     {"version": 1, "weights": [names in the model's order], "model": {"class_name", "config"},
-     "compile": {"optimizer", "loss", "metrics"}}
+     "compile": {"optimizer", "loss", "metrics", "undecayed": [names of weights]}}
 
+and "minicnn_crc32", the checksum of that text and of all arrays, which older files do not have.
 Any reader of safetensors can read the weights. Nothing in the file is ever executed.
 """
 
-import json
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,24 @@ from safetensors.numpy import save_file
 
 from minicnn.backend import to_numpy
 from minicnn.files import atomic_write
+from minicnn.layers.base import Layer
+from minicnn.layers.deferred import values_follow
 from minicnn.layers.weight import Weight
+from minicnn.losses import LOSSES
+from minicnn.metrics.base import METRICS
 from minicnn.models import Model, layer_from_config
-from minicnn.registry import Configurable, serialize
+from minicnn.models.model import find_class
+from minicnn.optimizers import OPTIMIZERS
+from minicnn.registry import Configurable, Registry, serialize
+from minicnn.saving.matching import take_over, undecayed
+from minicnn.saving.reading import from_json, most_bytes, to_json
 
 VERSION = 1
+
+_TEXT, _CHECKSUM = "minicnn", "minicnn_crc32"
+_WEIGHTS, _OPTIMIZER = "weights/", "optimizer/"
+
+Arrays = dict[str, np.ndarray]
 
 
 def save(model: Model, path: Path) -> None:
@@ -44,9 +59,10 @@ def save(model: Model, path: Path) -> None:
             "optimizer": serialize(model.optimizer),
             "loss": serialize(model.loss),
             "metrics": [_metric_config(m) for m in model.metric_identifiers],
+            "undecayed": [keys[w] for w in undecayed(model)],
         }
         state = model.optimizer.state_arrays(keys)
-        arrays.update({f"optimizer/{k}": np.asarray(v, order="C") for k, v in state.items()})
+        arrays.update({_OPTIMIZER + k: np.asarray(v, order="C") for k, v in state.items()})
     _write(arrays, header, path)
 
 
@@ -75,48 +91,70 @@ def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> M
     header, arrays = _read(path)
     if "model" not in header:
         raise ValueError(
-            f"{str(path)!r} holds weights alone; build the model and call model.load_weights(path)"
+            "it holds weights alone; build the model and call model.load_weights(path)"
         )
-    model = layer_from_config(header["model"], custom_objects)
-    if not isinstance(model, Model):
-        raise ValueError(f"{str(path)!r} holds a {type(model).__name__}, which is not a model")
-    keys = model.weight_keys()
-    _assign(keys, arrays, header, path)
+    with values_follow(most_bytes(path)):
+        model = layer_from_config(header["model"], custom_objects)
+        if not isinstance(model, Model):
+            raise ValueError(f"it holds a {type(model).__name__}, which is not a model")
+        keys = _names_in_file(model, header)
+        _check_said_names(model.weight_keys(), keys, header["model"])
+        take_over(*_places(keys, arrays), skip_mismatch=None)
     if compile and "compile" in header:
-        parts = header["compile"]
-        model.compile(
-            _custom_or_as_is(parts["optimizer"], custom_objects),
-            _custom_or_as_is(parts["loss"], custom_objects),
-            [_custom_or_as_is(m, custom_objects) for m in parts["metrics"]],
-            auto_scale_loss=False,  # the optimizer in the file does it, or not
-        )
-        prefix = "optimizer/"
-        state = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        if state:
-            model.optimizer.load_state_arrays(state, keys)
+        _compile(model, header["compile"], custom_objects)
+        _load_state(model, keys, arrays)
+        names = header["compile"].get("undecayed", [])
+        if names:
+            weights = {key: weight for weight, key in keys.items()}
+            model.optimizer.exclude_from_weight_decay([weights[name] for name in names])
     return model
 
 
-def load_weights(model: Model, path: Path) -> None:
+def load_weights(model: Model, path: Path, skip_mismatch: bool) -> None:
     """Take over the weights of a file; all of them or, after an error, none.
 
     Args:
         model: built; has the layers of the model in the file.
         path: of a file that `save` or `save_weights` wrote.
+        skip_mismatch: see `minicnn.saving.load_weights`.
 
     Raises:
         ValueError: as in `load`, or the weights belong to another model.
     """
     header, arrays = _read(path)
-    _assign(model.weight_keys(), arrays, header, path)
+    take_over(*_places(_names_in_file(model, header), arrays), skip_mismatch)
 
 
-def _custom_or_as_is(identifier: Any, custom_objects: dict[str, type] | None) -> Any:
-    """An object of one of the custom classes; what is the library's is left to `compile`."""
-    if isinstance(identifier, dict) and custom_objects:
-        cls: Any = custom_objects.get(identifier["class_name"])
-        return identifier if cls is None else cls.from_config(identifier["config"])
-    return identifier
+# How a model is trained
+
+
+def _compile(model: Model, parts: dict[str, Any], custom_objects: dict[str, type] | None) -> None:
+    def made(registry: Registry, identifier: Any) -> Any:
+        if not isinstance(identifier, dict):
+            return identifier
+        cls: Any = find_class(registry, identifier["class_name"], custom_objects)
+        return cls.from_config(identifier["config"])
+
+    model.compile(
+        made(OPTIMIZERS, parts["optimizer"]),
+        made(LOSSES, parts["loss"]),
+        [made(METRICS, m) for m in parts["metrics"]],
+        auto_scale_loss=False,  # the optimizer in the file does it, or not
+    )
+
+
+def _load_state(model: Model, keys: dict[Weight, str], arrays: Arrays) -> None:
+    state = {k.removeprefix(_OPTIMIZER): v for k, v in arrays.items() if k.startswith(_OPTIMIZER)}
+    if not state:
+        return
+    slots, known = model.optimizer.slots(), set(keys.values())
+    for name, array in state.items():
+        slot, _, key = name.partition("/")
+        if slot in slots and key not in known:
+            raise ValueError(f"the optimizer's {slot!r} is of a weight {key!r} that is not there")
+        if slot in slots:
+            _check_numbers(name, array)
+    model.optimizer.load_state_arrays(state, keys)
 
 
 def _metric_config(identifier: Any) -> Any:
@@ -130,89 +168,150 @@ def _metric_config(identifier: Any) -> Any:
     return identifier
 
 
+# The file
+
+
 def _header(keys: dict[Weight, str]) -> dict[str, Any]:
     return {"version": VERSION, "weights": list(keys.values())}
 
 
-def _weights(keys: dict[Weight, str]) -> dict[str, np.ndarray]:
-    return {f"weights/{k}": np.asarray(to_numpy(w.value), order="C") for w, k in keys.items()}
+def _weights(keys: dict[Weight, str]) -> Arrays:
+    return {_WEIGHTS + k: np.asarray(to_numpy(w.value), order="C") for w, k in keys.items()}
 
 
-def _write(arrays: dict[str, np.ndarray], header: dict[str, Any], path: Path) -> None:
-    try:
-        text = json.dumps(header)
-    except TypeError as error:
-        raise ValueError(f"the model's configuration is not JSON ({error})") from error
+def _write(arrays: Arrays, header: dict[str, Any], path: Path) -> None:
+    text = to_json(header)
+    metadata = {_TEXT: text, _CHECKSUM: _checksum(text, arrays)}
     with atomic_write(path) as temporary:
-        save_file(arrays, temporary, metadata={"minicnn": text})
+        try:
+            save_file(arrays, temporary, metadata=metadata)
+        except SafetensorError as error:  # a full disk
+            raise OSError(str(error)) from error
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _checksum(text: str, arrays: Arrays) -> str:
+    crc = zlib.crc32(text.encode())
+    for name, array in sorted(arrays.items()):
+        crc = zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode(), crc)
+        crc = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, crc)
+    return f"{crc:08x}"
+
+
+def _read(path: Path) -> tuple[dict[str, Any], Arrays]:
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, ValueError, KeyError) as error:
-        size = path.stat().st_size
         raise ValueError(
-            f"{str(path)!r} ({size:,} bytes) is not a safetensors file or is cut short: {error}"
+            f"{path.stat().st_size:,} bytes that are not a safetensors file or are cut short: "
+            f"{error}"
         ) from error
-    if "minicnn" not in metadata:
+    if _TEXT not in metadata:
         raise ValueError(
-            f"{str(path)!r} is a safetensors file, but not one that minicnn wrote (it has no "
-            f"'minicnn' entry in its metadata)"
+            f"a safetensors file, but not one that minicnn wrote (it has no {_TEXT!r} entry in its "
+            f"metadata)"
         )
-    try:
-        header = json.loads(metadata["minicnn"])
-        newer = header["version"] > VERSION
-    except (ValueError, KeyError, TypeError) as error:
+    header = from_json(metadata[_TEXT], f"the {_TEXT!r} entry of its metadata")
+    version, names = header.get("version"), header.get("weights", [])
+    if not isinstance(version, int) or not all(isinstance(name, str) for name in names):
         raise ValueError(
-            f"{str(path)!r}: the 'minicnn' entry of its metadata is damaged "
-            f"({type(error).__name__}: {error})"
-        ) from error
-    if newer:
+            f"the {_TEXT!r} entry of its metadata is damaged: its version is {version!r:.50}"
+        )
+    if version > VERSION:
         raise ValueError(
-            f"{str(path)!r} has format version {header['version']}; this minicnn reads up to "
-            f"{VERSION}: upgrade minicnn to load it"
+            f"it has format version {version}; this minicnn reads up to {VERSION}: upgrade minicnn "
+            f"to load it"
+        )
+    if metadata.get(_CHECKSUM, checksum := _checksum(metadata[_TEXT], arrays)) != checksum:
+        raise ValueError(
+            "it is damaged: its arrays or its description are not those that were written (the "
+            "checksum differs)"
         )
     return header, arrays
 
 
-def _assign(
-    keys: dict[Weight, str], arrays: dict[str, np.ndarray], header: dict[str, Any], path: Path
-) -> None:
-    arrays = _renamed(keys, arrays, header.get("weights", []))
-    for weight, key in keys.items():
-        array = arrays.get(f"weights/{key}")
-        if array is None:
-            raise ValueError(f"{str(path)!r} has no weight {key!r}: it belongs to another model")
-        if array.shape != weight.shape:
-            raise ValueError(
-                f"{str(path)!r}: weight {key!r} has shape {array.shape}, the model's has "
-                f"{weight.shape}"
-            )
-    known = {f"weights/{key}" for key in keys.values()}
-    surplus = [k for k in arrays if k.startswith("weights/") and k not in known]
-    if surplus:
+# Names
+
+
+def _names_in_file(model: Model, header: dict[str, Any]) -> dict[Weight, str]:
+    """What the file calls each weight. Automatic names count up ("conv2d_3"), so a network that is
+    built again has different ones: then the order decides, if there are as many of each name."""
+    keys, stored = model.weight_keys(), header.get("weights", [])
+    if len(set(stored)) != len(stored):
+        twice = next(name for name in stored if stored.count(name) > 1)
         raise ValueError(
-            f"{str(path)!r} has weights that the model does not have, such as "
-            f"{surplus[0].removeprefix('weights/')!r}: it belongs to another model"
+            f"it has one array for several weights called {twice!r}, whose others are lost: it was "
+            f"written by an earlier version of minicnn; train anew, or save again from there with "
+            f"another name for each weight of a layer"
         )
+    own = list(keys.values())
+    if set(own) == set(stored) or list(map(_last, own)) != list(map(_last, stored)):
+        return keys
+    return dict(zip(keys, stored, strict=True))
+
+
+def _last(key: str) -> str:
+    return key.rpartition("/")[2]
+
+
+def _check_said_names(own: dict[Weight, str], keys: dict[Weight, str], described: Any) -> None:
+    """Raise where a layer's name is in the file's description, but its weights have another: only
+    layers of your own that do not keep their names may be matched by order."""
+    said = _names_said(described)
     for weight, key in keys.items():
-        weight.assign(arrays[f"weights/{key}"])
+        if key != own[weight] and weight.layer.name in said:
+            raise ValueError(
+                f"it is damaged: a weight is called {own[weight]!r} in the model's description and "
+                f"{key!r} in the list of weights"
+            )
 
 
-def _renamed(
-    keys: dict[Weight, str], arrays: dict[str, np.ndarray], stored: list[str]
-) -> dict[str, np.ndarray]:
-    """The file's arrays under the model's names. Automatic names count up ("conv2d_3"), so a
-    network that is built again has different ones: then the order decides, if all shapes agree."""
-    names = list(keys.values())
-    paired = list(zip(keys, stored, strict=False))
-    if set(names) == set(stored) or len(names) != len(stored):
-        return arrays
-    for weight, name in paired:
-        array = arrays.get(f"weights/{name}")
-        if array is None or array.shape != weight.shape or name.split("/")[-1] != weight.name:
-            return arrays
-    return {f"weights/{keys[weight]}": arrays[f"weights/{name}"] for weight, name in paired}
+def _names_said(described: Any) -> set[str]:
+    names, left = set(), [described]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            names.add(str(part.get("name")))
+            left += part.values()
+        elif isinstance(part, list):
+            left += part
+    return names
+
+
+# Arrays
+
+
+def _places(
+    keys: dict[Weight, str], arrays: Arrays
+) -> tuple[list[tuple[str, list[Weight], Callable[[], list[np.ndarray]]]], list[str]]:
+    """What `take_over` takes: the layers with their weights, and what the model does not have."""
+    layers: dict[Layer, list[Weight]] = {}
+    for weight in keys:
+        layers.setdefault(weight.layer, []).append(weight)
+
+    def reads(weights: list[Weight]) -> Callable[[], list[np.ndarray]]:
+        return lambda: [_array(arrays, w, keys[w]) for w in weights]
+
+    places = [(layer.described, weights, reads(weights)) for layer, weights in layers.items()]
+    known = {_WEIGHTS + key for key in keys.values()}
+    found = [k for k in arrays if k.startswith(_WEIGHTS) and k not in known]
+    return places, [k.removeprefix(_WEIGHTS) for k in found]
+
+
+def _array(arrays: Arrays, weight: Weight, key: str) -> np.ndarray:
+    array = arrays.get(_WEIGHTS + key)
+    if array is None:
+        raise ValueError(f"it has no weight {key!r}: it belongs to another model")
+    if array.shape != weight.shape:
+        raise ValueError(
+            f"its weight {key!r} has shape {array.shape}, the model's {weight.path!r} has "
+            f"{weight.shape}"
+        )
+    _check_numbers(key, array)
+    return array
+
+
+def _check_numbers(name: str, array: np.ndarray) -> None:
+    if array.dtype.kind != "f":
+        raise ValueError(f"{name!r} holds {array.dtype} numbers, not floating-point numbers")

@@ -3,12 +3,12 @@
 Arrays stay as they are (bytes stay bytes); only a batch is ever converted.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from minicnn import backend, random
+from minicnn.training.class_weight import weighed
 from minicnn.training.data_checks import (
     as_array,
     check_batch,
@@ -34,13 +34,17 @@ class ArrayBatches:
         batch_size: images per batch; the last one may be smaller.
         shuffle: a new order each time.
         steps: batches taken at most each time; default: all.
+        resumes: go on where the last pass stopped, as long as something is left; else each pass
+            begins with the first batch.
+        dtype: the model's, by name, in which data have to be finite; default: `backend.floatx()`.
 
     Attributes:
         xs, y, sample_weight: the arrays that batches are taken from.
         samples: images in all.
 
     Raises:
-        ValueError: no data, different lengths, a batch size below 1, NaN or infinity.
+        ValueError: no data, different lengths, a batch size below 1, NaN, infinity, or numbers that
+            become infinite in the model's dtype.
     """
 
     def __init__(
@@ -51,6 +55,8 @@ class ArrayBatches:
         batch_size: int | None = 32,
         shuffle: bool = False,
         steps: int | None = None,
+        resumes: bool = False,
+        dtype: str | None = None,
     ):
         self.xs = [as_array(a, "x") for a in (x if is_list_of_arrays(x) else [x])]
         self.y = None if y is None else as_array(y, "y")
@@ -60,52 +66,75 @@ class ArrayBatches:
         self.shuffle = shuffle
         self.samples = len(self.xs[0])
         self.batch_size = check_integer("batch_size", 32 if batch_size is None else batch_size)
-        check_whole(self.xs, self.y, self.sample_weight)
+        check_whole(self.xs, self.y, self.sample_weight, dtype or backend.floatx())
         whole = -(-self.samples // self.batch_size)
         self.steps = whole if steps is None else min(whole, steps)
+        self._asked = steps
+        self._resumes = resumes
+        self._warned = False
+        self._start = 0  # the first image of the next batch
+        self._orders: dict[Any, Array] = {}  # the host's, and a copy where arrays lie on a device
 
     def __iter__(self) -> Iterator[Batch]:
-        orders: dict[Any, Array] = {}  # the host's, and a copy where arrays lie on a device
-        if self.shuffle:
+        if not self._resumes or self._start >= self.samples:
+            self._start = 0
+        if self.shuffle and self._start == 0:
             order = random.host_generator().permutation(self.samples)
             arrays = [a for a in (*self.xs, self.y, self.sample_weight) if a is not None]
-            orders = {xp: xp.asarray(order) for xp in {backend.array_module(a) for a in arrays}}
+            modules = {backend.array_module(a) for a in arrays}
+            self._orders = {xp: xp.asarray(order) for xp in modules}
 
         def batch_of(array: Array | None) -> Array | None:
             if array is None:
                 return None
             if not self.shuffle:
                 return array[start:stop]
-            return array[orders[backend.array_module(array)][start:stop]]
+            return array[self._orders[backend.array_module(array)][start:stop]]
 
-        for start in range(0, self.samples, self.batch_size)[: self.steps]:
-            stop = min(start + self.batch_size, self.samples)
+        count = 0
+        for start in range(self._start, self.samples, self.batch_size)[: self.steps]:
+            self._start = stop = min(start + self.batch_size, self.samples)
             xs = [batch_of(a) for a in self.xs]
             yield xs, batch_of(self.y), batch_of(self.sample_weight)
+            count += 1
+        if self._asked is not None and not self._warned:
+            self._warned = _warn_if_short(count, self._asked)
 
-    def weigh_classes(self, class_weight: dict[int, float] | None, dtype: Any) -> None:
+    def weigh_classes(
+        self, class_weight: dict[int, float] | None, dtype: Any, classes: int | None = None
+    ) -> None:
         """Multiply the weight of each sample by that of its class.
 
         Args:
             class_weight: {label: weight}; None for nothing to do.
             dtype: of the products.
+            classes: how many there are; None if that is not known.
         """
         if class_weight is not None:
-            self.sample_weight = _weighed(self.y, self.sample_weight, class_weight, dtype)
+            self.sample_weight = weighed(self.y, self.sample_weight, class_weight, dtype, classes)
 
     @property
     def samples_used(self) -> int:
         """Those that batches are taken from, the first ones; the rest is beyond the last batch."""
-        return self.samples if self.shuffle else min(self.samples, self.steps * self.batch_size)
+        if self.shuffle or self._resumes:
+            return self.samples
+        return min(self.samples, self.steps * self.batch_size)
 
 
 class IteratorBatches:
     """Batches from an iterable of x, (x, y) or (x, y, sample_weight).
 
+    What has a length and gives its batches by number (`PyDataset`, `ImageDataGenerator.flow`) is
+    asked for number 0, 1 ..., so that where its own iterator stands does not matter.
+
     Args:
         source: an iterable (a fresh pass per epoch, ended by itself or after `steps`), or a
             generator that goes on from epoch to epoch.
         steps: batches per epoch; needed for endless generators.
+        resumes: go on where the last pass stopped, if that was because of `steps`; and a source
+            that is endless (a `flow`) goes round within a pass. Else each pass begins anew and
+            ends with the data at the latest.
+        dtype: as for `ArrayBatches`.
 
     Attributes:
         on_batch: called with the inputs and the targets of each batch as it comes, to raise where
@@ -115,45 +144,91 @@ class IteratorBatches:
         ValueError: a batch of another form, or NaN or infinity in it; a source that is empty.
     """
 
-    def __init__(self, source: Iterable[Any], steps: int | None = None):
+    def __init__(
+        self,
+        source: Iterable[Any],
+        steps: int | None = None,
+        resumes: bool = False,
+        dtype: str | None = None,
+    ):
         self.source = source
+        self.dtype = dtype or backend.floatx()
         self.steps = steps
         if steps is None and isinstance(source, Sized):
             self.steps = len(source)  # also where the source itself goes round for ever
         self.on_batch: Callable[[list[Array], Array | None], None] | None = None
-        self._class_weight: tuple[dict[int, float], Any] | None = None
-        self._running = iter(source) if iter(source) is source else None
+        self._class_weight: tuple[dict[int, float], Any, int | None] | None = None
+        self._by_number = hasattr(source, "__len__") and hasattr(source, "__getitem__")
+        self._by_number &= not isinstance(source, Mapping)
+        self._is_iterator = iter(source) is source
+        self._resumes = resumes and steps is not None or self._is_iterator and not self._by_number
+        self._goes_round = resumes and self._is_iterator and self._by_number
+        self._warned = False
+        self._running: Iterator[Any] | None = None
 
     def __iter__(self) -> Iterator[Batch]:
-        iterator = self._running if self._running is not None else iter(self.source)
         count = 0
-        while self.steps is None or count < self.steps:
-            try:
-                item = next(iterator)
-            except StopIteration:
-                break
+        for item in self._items():
             count += 1
-            xs, y, sample_weight = _as_batch(item)
+            xs, y, sample_weight = _as_batch(item, self.dtype)
             if self.on_batch is not None:
                 self.on_batch(xs, y)
             if self._class_weight is not None:
-                sample_weight = _weighed(y, sample_weight, *self._class_weight)
+                sample_weight = weighed(y, sample_weight, *self._class_weight)
             yield xs, y, sample_weight
         if count == 0:
             raise ValueError(
                 "the iterator of batches gave none; a generator can be used up only once: pass an "
                 "iterable that starts anew each epoch, or steps_per_epoch with an endless one"
             )
+        if self.steps is not None and not self._warned:
+            self._warned = _warn_if_short(count, self.steps)
+        if not (self._is_iterator and self._by_number):  # whose passes are not ours
+            self._end_of_pass()
+
+    def _items(self) -> Iterator[Any]:
+        """What the source gives in one pass."""
+        iterator, resumed = self._running, self._running is not None
+        self._running = None
+        count = 0
+        while self.steps is None or count < self.steps:
+            if iterator is None:
+                iterator = self._numbered() if self._by_number else iter(self.source)
+            try:
+                item = next(iterator)
+            except StopIteration:
+                if not resumed or count:
+                    return
+                iterator, resumed = None, False  # the last pass had stopped just at the end
+                continue
+            count += 1
+            if self._resumes:
+                self._running = iterator
+            yield item
+
+    def _numbered(self) -> Iterator[Any]:
+        while length := len(self.source):  # type: ignore[arg-type]
+            for index in range(length):
+                item = self.source[index]  # type: ignore[index]
+                if self._is_iterator and index == length - 1:
+                    self._end_of_pass()
+                yield item
+            if not self._goes_round:
+                return
+
+    def _end_of_pass(self) -> None:
         if hasattr(self.source, "on_epoch_end"):
             self.source.on_epoch_end()
 
-    def weigh_classes(self, class_weight: dict[int, float] | None, dtype: Any) -> None:
+    def weigh_classes(
+        self, class_weight: dict[int, float] | None, dtype: Any, classes: int | None = None
+    ) -> None:
         """The same as for `ArrayBatches`, batch by batch as they come.
 
         Args:
-            class_weight, dtype: as there.
+            class_weight, dtype, classes: as there.
         """
-        self._class_weight = None if class_weight is None else (class_weight, dtype)
+        self._class_weight = None if class_weight is None else (class_weight, dtype, classes)
 
 
 def make_batches(
@@ -163,6 +238,8 @@ def make_batches(
     batch_size: int | None = None,
     shuffle: bool = False,
     steps: int | None = None,
+    resumes: bool = True,
+    dtype: str | None = None,
 ) -> ArrayBatches | IteratorBatches:
     """Batches from what `fit`, `evaluate` or `predict` was given.
 
@@ -171,13 +248,15 @@ def make_batches(
         y, sample_weight, batch_size, shuffle: see `ArrayBatches`; y and sample_weight None where x
             is an iterable.
         steps: batches at most per epoch; None for all.
+        resumes: whether an epoch goes on where the last one stopped (training) or begins anew.
+        dtype: the model's; see `ArrayBatches`.
     """
     if x is None:
         raise ValueError("no data: x is None; pass images, or an iterator of batches")
     if steps is not None and steps < 1:
         raise ValueError(f"the number of steps must be above 0, or None for all; got {steps}")
     if is_array_like(x) or isinstance(x, (list, tuple)):
-        return ArrayBatches(x, y, sample_weight, batch_size, shuffle, steps)
+        return ArrayBatches(x, y, sample_weight, batch_size, shuffle, steps, resumes, dtype)
     if not hasattr(x, "__iter__"):
         raise TypeError(
             f"x must be an array, a list of arrays or an iterator of batches, not "
@@ -188,11 +267,11 @@ def make_batches(
             "y and sample_weight come with the batches where x is an iterator: let it give "
             "(x, y) or (x, y, sample_weight)"
         )
-    return IteratorBatches(x, steps)
+    return IteratorBatches(x, steps, resumes, dtype)
 
 
 def validation_batches(
-    data: Any, batch_size: int | None, steps: int | None
+    data: Any, batch_size: int | None, steps: int | None, dtype: str | None = None
 ) -> ArrayBatches | IteratorBatches:
     """Batches from what `fit` takes as `validation_data`.
 
@@ -200,46 +279,33 @@ def validation_batches(
         data: (x, y), (x, y, sample_weight) or an iterator of batches.
         batch_size: images per batch, for arrays.
         steps: batches at most; None for all.
+        dtype: the model's; see `ArrayBatches`.
     """
     if not isinstance(data, (tuple, list)):
-        return make_batches(data, steps=steps)
+        return make_batches(data, steps=steps, resumes=False, dtype=dtype)
     if len(data) not in (2, 3):
         raise ValueError(
             f"validation_data is (x, y), (x, y, sample_weight) or an iterator of batches; got "
             f"{len(data)} parts"
         )
     x, y, sample_weight = (*data, None)[:3]
-    return make_batches(x, y, sample_weight, batch_size, steps=steps)
+    return make_batches(x, y, sample_weight, batch_size, steps=steps, resumes=False, dtype=dtype)
+
+
+def _warn_if_short(count: int, steps: int) -> bool:
+    """Whether a pass of `count` batches had fewer than the `steps` it should have; says so."""
+    if count < steps:
+        warnings.warn(
+            f"the data ran out after {count} of the {steps} steps of this epoch, which ends here; "
+            f"give fewer steps, or more batches than steps times epochs",
+            stacklevel=3,
+        )
+    return count < steps
 
 
 def batch_length(xs: Sequence[Array]) -> int:
     """Images in a batch of one array per input, xs."""
     return len(xs[0])
-
-
-def class_weights(y: Any, class_weight: dict[int, float]) -> np.ndarray:
-    """The weight of each sample from that of its class; classes not named weigh 1.
-
-    Args:
-        y: labels (N,) or (N, 1), or one-hot rows (N, classes).
-        class_weight: {label: weight}.
-    """
-    if not isinstance(class_weight, dict):
-        raise TypeError(f"class_weight is {{label: weight}}, not {class_weight!r}")
-    y = backend.to_numpy(y)
-    labels = y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(-1)
-    weights = np.ones(len(labels), "float32")
-    for label, weight in class_weight.items():
-        weights[labels == label] = weight
-    return weights
-
-
-def _weighed(y: Any, sample_weight: Any, class_weight: dict[int, float], dtype: Any) -> np.ndarray:
-    """The weight of each sample times that of its class."""
-    by_class = class_weights(y, class_weight).astype(dtype, copy=False)
-    if sample_weight is None:
-        return by_class
-    return backend.to_numpy(sample_weight).astype(dtype, copy=False) * by_class
 
 
 def split(
@@ -278,8 +344,8 @@ def split(
     return sides[0], sides[1]
 
 
-def _as_batch(item: Any) -> Batch:
-    """What an iterator gave, checked."""
+def _as_batch(item: Any, dtype: str) -> Batch:
+    """What an iterator gave, checked for a model of this `dtype`."""
     parts = item if isinstance(item, (tuple, list)) else (item,)
     if not 1 <= len(parts) <= 3:
         raise ValueError(f"a batch is x, (x, y) or (x, y, sample_weight); got {len(parts)} parts")
@@ -287,5 +353,5 @@ def _as_batch(item: Any) -> Batch:
     xs = [as_array(a, "x") for a in (x if is_list_of_arrays(x) else [x])]
     y = None if y is None else as_array(y, "y")
     weight = None if weight is None else as_array(weight, "sample_weight")
-    check_batch(xs, y, weight)
+    check_batch(xs, y, weight, dtype)
     return xs, y, weight

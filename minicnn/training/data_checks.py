@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import backend
+from minicnn.dtypes import dtype_of, wide
 from minicnn.typing import Array, Shape
 
 
@@ -26,30 +27,61 @@ def check_integer(argument: str, value: Any, allow_zero: bool = False) -> int:
     return int(value)
 
 
-def check_finite(x: Array, name: str = "x") -> None:
-    """Raise a ValueError if floating-point data hold NaN or infinity; the message says where.
+def check_finite(x: Array, name: str = "x", dtype: str | None = None) -> None:
+    """Raise a ValueError if data hold NaN, infinity or numbers that are infinite in the dtype they
+    will be converted to; the message says where.
 
     Args:
         x: (N, ...).
         name: of the argument, for the message.
+        dtype: that dtype, by name; default: they are not converted.
     """
-    if x.dtype.kind != "f":
+    largest = np.inf if dtype is None else largest_of(dtype)
+    is_wider = largest_of(x.dtype) > largest
+    if x.size == 0 or (x.dtype.kind != "f" and not is_wider):
         return
     xp = backend.array_module(x)
     # on a device all at once, since each look waits for it, and many sums, to be added in parallel
     rows, axis = (1024, None) if xp is np else (max(1, len(x)), 0)
     for start in range(0, len(x), rows):
         chunk = x[start : start + rows]
-        # a sum is NaN or infinite if any element is: one pass, no array of flags
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = chunk.sum(axis=axis, dtype="float64")
-        if not bool(xp.isfinite(total).all()) and not bool(xp.isfinite(chunk).all()):
-            flags = backend.to_numpy(xp.isfinite(chunk).reshape(len(chunk), -1).all(axis=1))
-            what = "image" if name == "x" else "entry"
-            raise ValueError(
-                f"{what} {start + int(flags.argmin())} of {name} holds NaN or infinity; clean the "
-                f"data first, for instance with numpy.nan_to_num"
-            )
+        # a sum is NaN or infinite if any element is, and so are the extremes: no array of flags
+        if is_wider:
+            fits = bool(chunk.min() >= -largest) and bool(chunk.max() <= largest)
+        else:
+            with np.errstate(over="ignore", invalid="ignore"):
+                total = chunk.sum(axis=axis, dtype="float64")
+            fits = bool(xp.isfinite(total).all()) or bool(xp.isfinite(chunk).all())
+        if not fits:
+            raise _unfit(chunk, start, name, largest, dtype)
+
+
+def _unfit(chunk: Array, start: int, name: str, largest: float, dtype: str | None) -> ValueError:
+    """The error for a `chunk` of the data called `name`, whose first entry is number `start`."""
+    rows = backend.to_numpy(chunk).reshape(len(chunk), -1)
+    flags = np.isfinite(rows) & (abs(rows) <= largest)
+    first = int(flags.all(axis=1).argmin())
+    wrong = rows[first][~flags[first]]
+    where = f"{'image' if name == 'x' else 'entry'} {start + first} of {name}"
+    if not np.isfinite(wrong).all():
+        return ValueError(
+            f"{where} holds NaN or infinity; clean the data first, for instance with "
+            f"numpy.nan_to_num"
+        )
+    return ValueError(
+        f"{where} holds {wrong[0]:g}, but the model takes {dtype}, which ends at "
+        f"{largest:g}; scale the data first"
+    )
+
+
+def largest_of(dtype: Any) -> float:
+    """The largest number that an array of a NumPy `dtype`, or one of that name, can hold."""
+    dtype = dtype_of(dtype) if isinstance(dtype, str) else dtype
+    if dtype.kind == "b":
+        return 1.0
+    if dtype.kind in "iu":
+        return float(np.iinfo(dtype).max)
+    return float(np.finfo(dtype if dtype.kind == "f" else wide(dtype)).max)  # bfloat16 as float32
 
 
 def is_array_like(x: Any) -> bool:
@@ -80,13 +112,16 @@ def as_array(x: Any, name: str) -> Array:
     return array
 
 
-def check_whole(xs: Sequence[Array], y: Array | None, sample_weight: Array | None) -> None:
+def check_whole(
+    xs: Sequence[Array], y: Array | None, sample_weight: Array | None, dtype: str | None = None
+) -> None:
     """Raise a ValueError unless whole data sets have images, are as long as each other and finite.
 
     Args:
         xs: one array (N, ...) per input.
         y: targets (N, ...).
         sample_weight: (N,).
+        dtype: by name, in which they have to be finite, too; None for any.
     """
     samples = len(xs[0])
     if samples == 0:
@@ -99,38 +134,52 @@ def check_whole(xs: Sequence[Array], y: Array | None, sample_weight: Array | Non
                 f"x has {samples} images and {name} has {len(array)} entries; they must be as many"
             )
     if sample_weight is not None and sample_weight.ndim != 1:
-        raise ValueError(
-            f"sample_weight holds one number per image, shape ({samples},); got shape "
-            f"{sample_weight.shape}"
-        )
-    check_all_finite(xs, y, sample_weight)
+        raise _one_weight_per_image(samples, sample_weight)
+    check_all_finite(xs, y, sample_weight, dtype)
 
 
-def check_batch(xs: Sequence[Array], y: Array | None, sample_weight: Array | None) -> None:
+def check_batch(
+    xs: Sequence[Array], y: Array | None, sample_weight: Array | None, dtype: str | None = None
+) -> None:
     """The same for one batch of an iterator.
 
     Args:
-        xs, y, sample_weight: as for `check_whole`.
+        xs, y, dtype: as for `check_whole`.
+        sample_weight: (n,) or (n, 1); where targets have more than two axes, also one weight for
+            each of their positions.
     """
     if len(xs[0]) == 0:
         raise ValueError(f"a batch holds no images (shape {tuple(xs[0].shape)})")
     for name, array in (("labels", y), ("sample weights", sample_weight)):
         if array is not None and len(array) != len(xs[0]):
             raise ValueError(f"a batch has {len(xs[0])} images and {len(array)} {name}")
-    check_all_finite(xs, y, sample_weight)
+    if sample_weight is not None and sample_weight.shape[1:] not in ((), (1,)):
+        if y is None or y.ndim <= 2:
+            raise _one_weight_per_image(len(xs[0]), sample_weight)
+    check_all_finite(xs, y, sample_weight, dtype)
 
 
-def check_all_finite(xs: Iterable[Array], y: Array | None, sample_weight: Array | None) -> None:
+def _one_weight_per_image(samples: int, sample_weight: Array) -> ValueError:
+    return ValueError(
+        f"sample_weight holds one number per image, shape ({samples},); got shape "
+        f"{tuple(sample_weight.shape)}"
+    )
+
+
+def check_all_finite(
+    xs: Iterable[Array], y: Array | None, sample_weight: Array | None, dtype: str | None = None
+) -> None:
     """`check_finite` for images, targets and weights.
 
     Args:
-        xs, y, sample_weight: as for `check_whole`.
+        xs, y, sample_weight, dtype: as for `check_whole`.
     """
     for array in xs:
-        check_finite(array)
-    for name, array in _named(y, sample_weight):
-        if array is not None:
-            check_finite(array, name)
+        check_finite(array, "x", dtype)
+    if y is not None:  # which losses read in no less than float32
+        check_finite(y, "y", dtype and wide(dtype_of(dtype)).name)
+    if sample_weight is not None:
+        check_finite(sample_weight, "sample_weight", dtype)
 
 
 def _named(y: Array | None, sample_weight: Array | None) -> list[tuple[str, Array | None]]:

@@ -17,7 +17,7 @@ from minicnn.typing import Array
 
 FREE_SHARE = 0.5  # of a device's free memory for data; the rest is for what a step computes
 # Data on their way to a device pass through page-locked memory of their size, so many of them go in
-# pieces. Fewer than one piece are sooner copied than it is found out how much memory is free.
+# pieces. Less than one piece is copied without asking how much memory is free: that takes longer.
 PIECE_BYTES = 1 << 26
 # Outputs wait on the device until they are so many: each copy to the host waits for the device.
 WAITING_BYTES = 1 << 27

@@ -10,6 +10,7 @@ from minicnn import backend
 from minicnn.dtypes import overflows_expected
 from minicnn.layers.context import Context
 from minicnn.layers.weight import Weight
+from minicnn.losses import Loss
 from minicnn.parallel import Communicator, run_shards, shard_count, split_work
 from minicnn.parallel.memory import keep_freed_memory
 from minicnn.parallel.slices import even_slices
@@ -48,45 +49,47 @@ def train_step(
     """
     keep_freed_memory()
     slices = even_slices(batch_length(xs), shards_of(model, xs, training=True))
-    generators = model.next_pass(len(slices))
-    loss, scale = model.loss_of_step, model.optimizer.loss_scale
+    generators = model._generators_for(len(slices))
+    wants_logits, scale = takes_logits(model), model.optimizer.loss_scale
 
     def on_shard(comm: Communicator) -> Shard:
         mine = slices[comm.rank]
         weights = None if sample_weight is None else sample_weight[mine]
         ctx = Context(
             training=True, rng=generators[comm.rank], comm=comm,
-            needs_dx=False, wants_logits=model.takes_logits,
+            needs_dx=False, wants_logits=wants_logits,
         )  # fmt: skip
         (y_pred,) = model.graph.forward([x[mine] for x in xs], ctx)
+        loss = loss_on(model, ctx.softmax_left_out)
         value, state = loss.forward(y[mine], y_pred, weights, batch_length(xs))
         with overflows_expected(scale is not None):
             model.graph.backward([loss.backward(state, scale)], ctx)
         return Shard(value, y_pred, ctx)
 
-    value, y_pred, gradients, updates = _together(run_shards(len(slices), on_shard))
+    value, y_pred, gradients, ctx = _together(run_shards(len(slices), on_shard))
     value = with_penalties(model, value)  # of the weights before the optimizer's step
     add_penalty_gradients(model, gradients, scale)
     model.optimizer.apply(gradients)
-    for weight, statistics in updates.items():
+    for weight, statistics in ctx.updates.items():
         weight.value = statistics
-    model.record(value, y, y_pred)
+    model._record(value, y, y_pred, ctx.softmax_left_out)
 
 
-def _together(
-    shards: list[Shard],
-) -> tuple[Array, Array, dict[Weight, Array], dict[Weight, Array]]:
-    """(the loss, the predictions, {weight: gradient}, {weight: new moving statistics}) of a batch
-    from those of its shards."""
+def _together(shards: list[Shard]) -> tuple[Array, Array, dict[Weight, Array], Context]:
+    """(the loss, the predictions, {weight: gradient}) of a batch from those of its shards, and the
+    context of the first, which knows of the moving statistics what all of them know."""
     value, y_pred, ctx = shards[0]
     gradients = {w: g for w, g in ctx.gradients.items() if w.trainable}
     for shard in shards[1:]:  # in the order of the ranks: the same sum each time
         value = value + shard.loss
-        for weight in gradients:
-            gradients[weight] = _sum(gradients[weight], shard.ctx.gradients[weight])
+        for weight, gradient in shard.ctx.gradients.items():
+            if weight in gradients:
+                gradients[weight] = _sum(gradients[weight], gradient)
+            elif weight.trainable:
+                gradients[weight] = gradient
     if len(shards) > 1:
         y_pred = backend.array_module(y_pred).concatenate([shard.y_pred for shard in shards])
-    return value, y_pred, gradients, ctx.updates
+    return value, y_pred, gradients, ctx
 
 
 def _sum(a: Array, b: Array) -> Array:
@@ -111,31 +114,36 @@ def test_step(
     Args:
         model, xs, y, sample_weight: as for `train_step`.
     """
-    (y_pred,) = predict_step(model, xs, wants_logits=model.takes_logits)
-    value, _ = model.loss_of_step.forward(y, y_pred, sample_weight)
-    model.record(with_penalties(model, value), y, y_pred)
+    (y_pred,), on_logits = _outputs(model, xs, takes_logits(model))
+    value, _ = loss_on(model, on_logits).forward(y, y_pred, sample_weight)
+    model._record(with_penalties(model, value), y, y_pred, on_logits)
 
 
-def predict_step(model: "Trainer", xs: list[Array], wants_logits: bool = False) -> list[Array]:
+def predict_step(model: "Trainer", xs: list[Array]) -> list[Array]:
     """The outputs for one batch outside training, one array (N, ...) for each.
 
     Args:
         model, xs: as for `train_step`.
-        wants_logits: whether a closing softmax is left out.
     """
+    return _outputs(model, xs, wants_logits=False)[0]
+
+
+def _outputs(model: "Trainer", xs: list[Array], wants_logits: bool) -> tuple[list[Array], bool]:
+    """(the outputs for one batch, whether a closing softmax was left out)."""
     keep_freed_memory()
     slices = even_slices(batch_length(xs), shards_of(model, xs, training=False))
 
-    def on_shard(comm: Communicator) -> list[Array]:
+    def on_shard(comm: Communicator) -> tuple[list[Array], bool]:
         mine = slices[comm.rank]
         ctx = Context(record=False, comm=comm, wants_logits=wants_logits)
-        return model.graph.forward([x[mine] for x in xs], ctx)
+        return model.graph.forward([x[mine] for x in xs], ctx), ctx.softmax_left_out
 
-    shards = run_shards(len(slices), on_shard, independent=True)
-    if len(shards) == 1:
-        return shards[0]
-    xp = backend.array_module(shards[0][0])
-    return [xp.concatenate(ys) for ys in zip(*shards, strict=True)]
+    shards = run_shards(len(slices), on_shard, independent=not model.whole_batch)
+    ys, on_logits = shards[0]
+    if len(shards) > 1:
+        xp = backend.array_module(ys[0])
+        ys = [xp.concatenate(parts) for parts in zip(*(ys for ys, _ in shards), strict=True)]
+    return ys, on_logits
 
 
 def shards_of(model: "Trainer", xs: list[Array], training: bool) -> int:
@@ -150,7 +158,19 @@ def shards_of(model: "Trainer", xs: list[Array], training: bool) -> int:
     return shard_count(batch_length(xs), max(1, work))
 
 
-# Regularizers
+# Losses and regularizers
+
+
+def takes_logits(model: "Trainer") -> bool:
+    """Whether the loss of a `model` takes over its closing softmax: one pass, and exact where
+    probabilities would round to 0 or 1."""
+    return model.graph.closing_softmax and getattr(model.loss, "takes_over", None) == "softmax"
+
+
+def loss_on(model: "Trainer", logits: bool) -> Loss:
+    """The loss that the `model` was compiled with; that on `logits` where these are what there
+    is."""
+    return model.loss.with_logits() if logits else model.loss
 
 
 def with_penalties(model: "Trainer", loss: Array) -> Array:

@@ -14,7 +14,6 @@ from minicnn.callbacks import Callback, CallbackList, History, LazyLogs
 from minicnn.dtypes import dtype_of, widened
 from minicnn.layers.base import Layer, with_inner_layers
 from minicnn.layers.seeded import SeededLayer
-from minicnn.losses import Loss
 from minicnn.metrics import Mean, Metric
 from minicnn.metrics import get as get_metric
 from minicnn.metrics import resolve as resolve_metric
@@ -45,7 +44,7 @@ WHOLE = sys.maxsize  # the batch size for arrays that are one batch
 
 
 class Trainer(Layer):
-    """What a model can do beside being a layer: learn, be measured, predict.
+    """What a model can do besides being a layer: learn, be measured, predict.
 
     Attributes:
         graph: of the model.
@@ -82,7 +81,7 @@ class Trainer(Layer):
             ValueError: an unknown name (the message lists the near matches); no loss or no
                 optimizer; a model with several outputs.
         """
-        self.check_one_output()
+        self._check_one_output()
         if loss is None:
             raise ValueError(
                 "compile needs a loss, such as loss='sparse_categorical_crossentropy' for labels "
@@ -90,15 +89,18 @@ class Trainer(Layer):
             )
         if optimizer is None:
             raise ValueError("compile needs an optimizer, such as optimizer='adam'; it got None")
-        self.optimizer = optimizers.get(optimizer)
+        chosen_optimizer, chosen_loss = optimizers.get(optimizer), losses.get(loss)
         if auto_scale_loss and self.compute_dtype == "float16":
-            self.optimizer = LossScaleOptimizer.around(self.optimizer)
-        self.loss = losses.get(loss)
+            chosen_optimizer = LossScaleOptimizer.around(chosen_optimizer)
         chosen = metrics or []
-        self.metric_identifiers = list(chosen) if isinstance(chosen, (list, tuple)) else [chosen]
-        for identifier in self.metric_identifiers:
+        identifiers = list(chosen) if isinstance(chosen, (list, tuple)) else [chosen]
+        for identifier in identifiers:
             if identifier not in ("accuracy", "acc"):
                 get_metric(identifier)  # an unknown name is an error now, not at the first batch
+        # nothing is taken over before all of it is known to be right
+        self.optimizer, self.loss, self.metric_identifiers = (
+            chosen_optimizer, chosen_loss, identifiers
+        )  # fmt: skip
         self._metrics = None  # made at the first batch: "accuracy" depends on the targets
         self._loss_tracker = Mean(name="loss")
 
@@ -139,7 +141,8 @@ class Trainer(Layer):
             class_weight: {label: weight of its samples in the loss}.
             sample_weight: (N,) weights in the loss.
             initial_epoch: epochs that are done already.
-            steps_per_epoch, validation_steps: batches per epoch; fewer where the data end before.
+            steps_per_epoch, validation_steps: batches per epoch, fewer if the data run out. An
+                epoch of training goes on where the last one stopped, so that all data are seen.
             validation_batch_size: images per batch of validation; default: batch_size.
             validation_freq: validate every so many epochs.
 
@@ -187,7 +190,7 @@ class Trainer(Layer):
                     for step, batch in enumerate(batches):
                         watchers.on_train_batch_begin(step)
                         with out_of_memory.explained(batch_length(batch[0])):
-                            train(*self.prepare(batch))
+                            train(*self._prepare(batch))
                         watchers.on_train_batch_end(step, LazyLogs(self._logs))
                         progress.update(batch_length(batch[0]), self._logs)
                         if self.stop_training:
@@ -230,7 +233,7 @@ class Trainer(Layer):
             {"loss": ..., "accuracy": ...}.
         """
         self._check_compiled("evaluate")
-        batches = make_batches(x, y, sample_weight, batch_size, False, steps)
+        batches = make_batches(x, y, sample_weight, batch_size, False, steps, resumes=False)
         self._get_ready_for(batches)
         keep_on_device([batches], self.dtype)
         watchers = CallbackList(callbacks, model=self, steps=batches.steps, verbose=verbose)
@@ -259,7 +262,7 @@ class Trainer(Layer):
             x, batch_size, verbose, callbacks: as for `fit`.
             steps: batches at most; default: all.
         """
-        batches = make_batches(x, None, None, batch_size, False, steps)
+        batches = make_batches(x, None, None, batch_size, False, steps, resumes=False)
         if isinstance(batches, ArrayBatches):
             self._build_and_check_inputs(batches.xs)
         else:
@@ -275,7 +278,7 @@ class Trainer(Layer):
                 for step, (xs, _, _) in enumerate(batches):
                     watchers.on_predict_batch_begin(step)
                     with out_of_memory.explained(batch_length(xs)):
-                        ys = predict_step(self, self.prepare_inputs(xs))
+                        ys = predict_step(self, self._prepare_inputs(xs))
                         outputs.add([widened(y) for y in ys])
                     watchers.on_predict_batch_end(step)
                     progress.update(batch_length(xs))
@@ -338,20 +341,14 @@ class Trainer(Layer):
         for metric in self.metrics:
             metric.reset_state()
 
+    def require_built(self) -> None:
+        """Raise a ValueError unless the input's shape is known and the weights are made."""
+        if not self.built:
+            raise ValueError(f"{self.described} is not built: the input's shape is not known yet")
+
     # What a training step asks of the model
 
-    @property
-    def takes_logits(self) -> bool:
-        """Whether the loss takes over the model's closing softmax: one pass, and exact where
-        probabilities would round to 0 or 1."""
-        return self.graph.closing_softmax and getattr(self.loss, "from_logits", None) is False
-
-    @property
-    def loss_of_step(self) -> Loss:
-        """The compiled loss; on logits where it takes over the closing softmax."""
-        return self.loss.with_logits() if self.takes_logits else self.loss
-
-    def next_pass(self, shards: int) -> list[Any]:
+    def _generators_for(self, shards: int) -> list[Any]:
         """A random generator per shard, for the next training step. They go on from step to step,
         and so do those that layers have of their own.
 
@@ -366,33 +363,35 @@ class Trainer(Layer):
                 layer.next_pass()
         return self._generators[:shards]
 
-    def record(self, loss: Array, y: Array, y_pred: Array) -> None:
+    def _record(self, loss: Array, y: Array, y_pred: Array, on_logits: bool) -> None:
         """Take a batch into the running figures.
 
         Args:
             loss: 0-d.
             y, y_pred: targets and predictions (N, ...).
+            on_logits: whether the predictions lack the closing softmax.
         """
         self._loss_tracker.update_state(loss, len(y_pred))
         if self._metrics is None:  # a callback has compiled anew
             self._make_metrics(y)
-        if self.takes_logits and not all(m.order_only for m in self._metrics or []):
+        if on_logits and not all(m.order_only for m in self._metrics or []):
             y_pred = activations.get("softmax").forward(y_pred)
         y_pred = widened(y_pred)
         for metric in self._metrics or []:
             metric.update_state(y, y_pred)  # unweighted, as Keras's compile(metrics=...)
 
-    def prepare(self, batch: Batch) -> tuple[list[Array], Array, Array | None]:
+    def _prepare(self, batch: Batch) -> tuple[list[Array], Array, Array | None]:
         """A checked batch of (inputs, targets, sample weights) on the backend, in the model's
         dtype."""
         xs, y, sample_weight = batch
         if sample_weight is not None:
             sample_weight = backend.asarray(sample_weight, self.dtype)
-        return self.prepare_inputs(xs), backend.asarray(y), sample_weight
+        return self._prepare_inputs(xs), backend.asarray(y), sample_weight
 
-    def prepare_inputs(self, xs: Sequence[Array]) -> list[Array]:
+    def _prepare_inputs(self, xs: Sequence[Array]) -> list[Array]:
         """Inputs xs on the backend, as floating-point numbers: bytes in the dtype in which the
         model computes, others in that of its weights, from which its layers cast."""
+        self.require_built()  # a callback may have taken layers off
         on_backend = [backend.asarray(x) for x in xs]
         dtypes = [self.compute_dtype if x.dtype.itemsize == 1 else self.dtype for x in on_backend]
         pairs = zip(on_backend, dtypes, strict=True)
@@ -416,7 +415,7 @@ class Trainer(Layer):
         with one_blas_thread():
             for batch in batches:
                 with out_of_memory.explained(batch_length(batch[0])):
-                    step(self, *self.prepare(batch))
+                    step(self, *self._prepare(batch))
         return self._logs()
 
     def _evaluate(
@@ -427,7 +426,7 @@ class Trainer(Layer):
         for step, batch in enumerate(batches):
             watchers.on_test_batch_begin(step)
             with out_of_memory.explained(batch_length(batch[0])):
-                test_step(self, *self.prepare(batch))
+                test_step(self, *self._prepare(batch))
             watchers.on_test_batch_end(step, LazyLogs(self._logs))
             if progress is not None:
                 progress.update(batch_length(batch[0]), self._logs)
@@ -445,7 +444,7 @@ class Trainer(Layer):
                 f"metrics=['accuracy'])"
             )
 
-    def check_one_output(self) -> None:
+    def _check_one_output(self) -> None:
         """Raise a ValueError if the model has several outputs, of which no loss can be made."""
         if isinstance(self.output_shape, list):
             raise ValueError(

@@ -5,6 +5,7 @@ import os
 import pickle
 import tarfile
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -90,6 +91,14 @@ def test_order_of_search(tmp_path, monkeypatch):
     check(cifar10.load_data(tmp_path / "given"), *given)
 
 
+def test_a_named_directory_without_data_is_told(tmp_path, monkeypatch):
+    cached = write_binary(tmp_path / "cache" / FOLDER)
+    monkeypatch.setenv("MINICNN_DATA_DIR", str(tmp_path / "elsewhere"))
+    text = "MINICNN_DATA_DIR names '.*elsewhere', where there is no CIFAR-10.*in '.*cache' instead"
+    with pytest.warns(UserWarning, match=text):
+        check(cifar10.load_data(), *cached)
+
+
 def test_a_bad_explicit_directory_is_an_error_although_the_cache_is_filled(tmp_path):
     write_binary(tmp_path / "cache" / FOLDER)
     with pytest.raises(FileNotFoundError, match="'.*absent' is not a directory"):
@@ -136,7 +145,10 @@ def test_label_above_9(tmp_path):
 
 def test_unavailable(tmp_path, monkeypatch):
     monkeypatch.setenv("MINICNN_DATA_DIR", str(tmp_path / "named"))
-    with pytest.raises(DatasetUnavailable) as error:
+    with (
+        pytest.warns(UserWarning, match="MINICNN_DATA_DIR names '.*named', where there is no"),
+        pytest.raises(DatasetUnavailable) as error,
+    ):
         cifar10.load_data()
     assert isinstance(error.value, OSError)
     message = str(error.value)
@@ -149,8 +161,10 @@ def test_unavailable(tmp_path, monkeypatch):
 class Archive(http.server.BaseHTTPRequestHandler):
     content = b""
     cut = 0  # bytes promised but not sent
+    may_answer = threading.Event()
 
     def do_GET(self):
+        self.may_answer.wait()
         self.send_response(200)
         self.send_header("Content-Length", str(len(self.content) + self.cut))
         self.end_headers()
@@ -167,6 +181,8 @@ def server(monkeypatch):
     thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
     thread.start()
     monkeypatch.setattr(cifar10, "_URL", f"http://127.0.0.1:{httpd.server_port}/cifar.tar.gz")
+
+    Archive.may_answer.set()
 
     def serve(content, cut=0, md5=None):
         monkeypatch.setattr(Archive, "content", content)
@@ -222,7 +238,7 @@ def test_damaged_downloads_leave_nothing_behind(tmp_path, server):
     wrong_md5 = "0" * 32
     for content, cut, md5, text in [
         (whole, 0, wrong_md5, "hash"),
-        (half, len(whole) - len(half), None, "IncompleteRead|Connection"),
+        (half, len(whole) - len(half), None, "the connection broke off"),
         (half, 0, None, "not a readable"),
         (another_size, 0, None, "data_batch_5.bin"),
         (lacking, 0, None, "lacks .*data_batch_5.bin"),
@@ -231,6 +247,58 @@ def test_damaged_downloads_leave_nothing_behind(tmp_path, server):
         with pytest.raises(DatasetUnavailable, match=text):
             cifar10.load_data()
         assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_the_checksum_at_the_end_of_an_archive_counts(tmp_path, server):
+    write_binary(tmp_path / "source")
+    content = bytearray(archive_of(tmp_path / "source"))
+    content[-6] ^= 1  # in the CRC-32; the 4 bytes behind it are the length
+    server(bytes(content))
+    with pytest.raises(
+        DatasetUnavailable, match="not a readable .tar.gz archive: CRC check failed"
+    ):
+        cifar10.load_data()
+    content = bytearray(archive_of(tmp_path / "source"))
+    content[len(content) // 2] ^= 255
+    (tmp_path / "a.tar.gz").write_bytes(content)
+    sizes = {f"{name}.bin": N * 3073 for name in cifar10._BATCHES}
+    with pytest.raises(ValueError, match="a.tar.gz is not a readable .tar.gz archive"):
+        fetch.extract_members(tmp_path / "a.tar.gz", tmp_path / FOLDER, sizes)
+
+
+def test_a_download_that_does_not_end_is_given_up(tmp_path, server, monkeypatch):
+    write_binary(tmp_path / "source")
+    server(archive_of(tmp_path / "source"))
+    monkeypatch.setattr(fetch, "LONGEST", 0.2)
+    Archive.may_answer.clear()
+    with pytest.raises(DatasetUnavailable, match="the download was not done after 0.2 s"):
+        cifar10.load_data()
+    assert list((tmp_path / "cache").iterdir()) == []
+    Archive.may_answer.set()
+    for thread in threading.enumerate():
+        if thread.name == "minicnn-download":
+            thread.join()
+
+
+def test_more_bytes_than_the_data_set_has_are_not_taken(tmp_path, server):
+    write_binary(tmp_path / "source")
+    server(bytes((1 << 20) + 6 * N * 3073 + 1))
+    with pytest.raises(DatasetUnavailable, match="sent more than the 1,122,328 bytes expected"):
+        cifar10.load_data()
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_what_killed_downloads_left_is_removed(tmp_path, server):
+    write_binary(tmp_path / "source")
+    server(archive_of(tmp_path / "source"))
+    old, new = (tmp_path / "cache" / f".download-{k}" for k in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "archive.tar.gz").write_bytes(b"half")
+    past = time.time() - 3 * fetch.LONGEST
+    os.utime(old, (past, past))
+    cifar10.load_data()
+    assert not old.exists() and new.exists()  # the other may be at work
 
 
 def test_a_link_in_place_of_a_batch_is_refused(tmp_path, server):

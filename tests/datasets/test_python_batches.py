@@ -150,3 +150,70 @@ def test_missing_entries_and_file(tmp_path):
         read(tmp_path, pickle.dumps([1], protocol=2))
     with pytest.raises(FileNotFoundError):
         read_batch(tmp_path / "absent")
+
+
+def nested(doublings):
+    """A tuple of a tuple twice ... : a byte or five for each, and a text of 2**doublings parts."""
+    return b")" + b"".join(
+        b"q" + bytes([i]) + b"h" + bytes([i]) + b"\x86" for i in range(doublings)
+    )
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"\x80\x02}" + nested(40) + b"K\x00s.",  # as a key
+        b"\x80\x02}(" + nested(40) + b"K\x00u.",
+        b"\x80\x02cnumpy\ndtype\n" + nested(40) + b"R.",  # as arguments
+        b"\x80\x02cnumpy\ndtype\n" + nested(40) + b"\x85R.",
+        b"\x80\x02" + nested(40) + b"U\x01aR.",  # as what is called
+        b"\x80\x04" + nested(40) + b"\x8c\x01a\x93.",  # as a name
+        b"\x80\x02c_codecs\nencode\n" + nested(40) + b"U\x06latin1\x86R.",
+    ],
+)
+def test_small_files_with_large_texts_are_refused_in_few_words(tmp_path, stream):
+    with pytest.raises(ValueError, match="data_batch_1 is not a CIFAR-10 batch") as error:
+        read(tmp_path, stream)
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"\x80\x04\x8e" + struct.pack("<Q", 1 << 62) + b"abc.",  # BINBYTES8 of that length
+        b"\x80\x02\x8b" + struct.pack("<i", (1 << 31) - 1) + b"abc.",
+        b"\x80\x02U" + b"\xff" + b"abc.",
+        b"S" + b"x" * 10_000 + b"\n.",
+    ],
+)
+def test_lengths_beyond_the_file(tmp_path, stream):
+    with pytest.raises(ValueError, match="data_batch_1") as error:
+        read(tmp_path, stream)
+    assert len(str(error.value)) < 500 + len(str(tmp_path))
+
+
+def test_files_that_would_take_hours_or_all_memory(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="takes far more work than that of a batch"):
+        read(tmp_path, b"\x80\x02" + b"N0" * 300_000 + b"N.")
+    text = b"X" + struct.pack("<i", 1000) + b"x" * 1000
+    encoded = b"c_codecs\nencode\n" + b"h\x00U\x06latin1\x86R"
+    with pytest.raises(ValueError, match="takes far more work than that of a batch"):
+        read(tmp_path, b"\x80\x02" + text + b"q\x00" + encoded * 200 + b".")
+    monkeypatch.setattr("minicnn.datasets.python_batches._MOST_BYTES", 1000)
+    with pytest.raises(ValueError, match="it has 1,001 bytes, 1,000 at most are read"):
+        read(tmp_path, bytes(1001))
+
+
+def test_deep_nesting_is_an_error_that_names_the_file(tmp_path):
+    deep = b")" + b"\x85" * 100_000
+    with pytest.raises(ValueError, match="data_batch_1 is .* has a tuple where a text belongs"):
+        read(tmp_path, b"\x80\x02}" + deep + b"K\x00s.")
+    with pytest.raises(ValueError, match="data_batch_1 holds a tuple, not a batch's dictionary"):
+        read(tmp_path, b"\x80\x02" + deep + b".")
+
+
+def test_many_names_as_bytes(tmp_path):
+    pixels, labels = batch()
+    names = [f"image_{i}.png".encode() for i in range(500)]  # each a call in protocol 2
+    content = {b"data": pixels, b"labels": labels, b"filenames": names}
+    check(read(tmp_path, pickle.dumps(content, protocol=2)), pixels, labels)

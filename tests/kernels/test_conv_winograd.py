@@ -140,7 +140,7 @@ def test_nothing_is_kept_where_no_gradient_will_be_asked_for():
     prepared = conv_winograd.prepare(w)
     y, kept = conv_winograd.forward(x, prepared, CASE.window)
     y_too, kept_too = conv_winograd.forward(x, prepared, CASE.window, keep=True)
-    assert kept is None and len(kept_too) == 1
+    assert kept is None and len(kept_too.chunks) == 1
     np.testing.assert_array_equal(y, y_too)
 
 
@@ -221,3 +221,41 @@ def test_on_the_device(strict, padding):
     assert (strict.to_device, strict.to_host) == (0, 0)
     for one, other in zip(actual, results(conv_winograd, case, *host), strict=True):
         assert_close(backend.to_numpy(one), other, 1e-6)
+
+
+@pytest.mark.parametrize(
+    "x_size, kernel_size, dy_size",
+    [
+        (5e36, 1e-4, 1e-3),
+        (3e38, 1e-3, 1e-7),
+        (1e37, 1.0, 1e-3),
+        (1.0, 1e-5, 1e36),  # the other way round
+        (1e30, 1e-6, 1e6),
+        (1e37, 1e-4, 1e-30),
+    ],
+)
+@pytest.mark.parametrize("chunk_bytes", CHUNKS)
+def test_numbers_near_the_end_of_float32(monkeypatch, x_size, kernel_size, dy_size, chunk_bytes):
+    """The changes of basis overflow, the result does not: it is that of im2col, without a
+    warning."""
+    monkeypatch.setattr(conv_winograd, "CHUNK_BYTES", chunk_bytes)
+    case = Case("same", (3, 9, 8, 5), 4)
+    x, w, dy = (
+        (np.clip(a, -1, 1) * size).astype("float32")
+        for a, size in zip(case.arrays(), (x_size, kernel_size, dy_size), strict=True)
+    )
+    ours = results(conv_winograd, case, x, w, dy)
+    theirs = results(conv_im2col, case, *(a.astype("float64") for a in (x, w, dy)))
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.dtype == np.float32 and np.isfinite(a).all()
+        largest = np.abs(b).max()
+        np.testing.assert_allclose(a / largest, b / largest, atol=2e-5)
+
+
+def test_images_that_are_nan_stay_so():
+    case = Case("same", (2, 8, 8, 5), 4)
+    x, w, dy = (a.astype("float32") for a in case.arrays())
+    x[1, 3, 3] = np.nan
+    y, dw, dx = results(conv_winograd, case, x, w, dy)
+    assert np.isnan(y[1, 2:5, 2:5]).all() and np.isfinite(y[0]).all()
+    assert np.isnan(dw).all() and np.isfinite(dx).all()

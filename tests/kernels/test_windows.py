@@ -135,6 +135,58 @@ def test_pad_and_crop(sides):
     np.testing.assert_array_equal(crop(padded, pads), x)
 
 
+@given(st.lists(st.integers(-4, 4), min_size=4, max_size=4))
+def test_pads_below_zero_leave_out_some_of_the_image(sides):
+    """And `crop` is the adjoint, <pad(x), d> = <x, crop(d)>, with 0 for what was left out."""
+    pads = (tuple(sides[:2]), tuple(sides[2:]))
+    x = numbers((2, 8, 9, 2))
+    padded = pad(x, pads)
+    within = x[:, max(0, -sides[0]) : 8 - max(0, -sides[1])]
+    within = within[:, :, max(0, -sides[2]) : 9 - max(0, -sides[3])]
+    around = tuple(tuple(max(0, side) for side in pair) for pair in pads)
+    np.testing.assert_array_equal(padded, reference.zero_pad(within, around))
+    d = numbers(padded.shape, 3)
+    back = crop(d, pads)
+    assert back.shape == x.shape
+    np.testing.assert_allclose((padded * d).sum(), (x * back).sum(), rtol=1e-12, atol=1e-11)
+
+
+FAR = st.sampled_from([1, 2, 3, 5, 8, 13, 10**9])
+
+
+@given(st.integers(1, 6), st.integers(1, 5), st.integers(1, 5), FAR, st.booleans())
+def test_a_window_within_the_image(height, taps, stride, dilation, same):
+    """It has the taps that see the image from some place, reads the same numbers with them, and
+    needs no border larger than the image."""
+    window = Window((taps, 1), (stride, 1), "same" if same else "valid", (dilation, 1))
+    oh, _ = window.output_size(height, 1)
+    if oh < 1:
+        return
+    seen, (rows, columns) = window.within(height, 1)
+    (before, _), _ = window.pads(height, 1)
+    reads = [[i * dilation - before + p * stride for p in range(oh)] for i in range(taps)]
+    sees = [i for i, r in enumerate(reads) if r[-1] >= 0 and r[0] < height]
+    assert columns == slice(0, 1) and (rows.start, rows.stop) == (
+        (sees[0], sees[-1] + 1) if sees else (0, 1)
+    )
+    assert seen.output_size(height, 1) == (oh, 1)
+    image = np.arange(1.0, height + 1).reshape(1, height, 1, 1)
+    padded = pad(image, seen.pads(height, 1))
+    assert padded.shape[1] <= 3 * height + 2 * oh * stride
+    for i, _, view in seen.taps(padded, (oh, 1)):
+        expected = [
+            image[0, r, 0, 0] if sees and 0 <= r < height else 0 for r in reads[rows.start + i]
+        ]
+        np.testing.assert_array_equal(view[0, :, 0, 0], expected)
+
+
+def test_an_ordinary_window_is_itself_within_the_image():
+    for window in (Window((3, 3), padding="same"), Window((5, 1), (2, 2)), Window((1, 1))):
+        assert window.within(8, 8)[0] is window
+    assert Window((3, 3), padding="same").within(1, 1)[0].is_pointwise
+    assert not Window((1, 1), padding=((1, -1), (0, 0))).is_pointwise
+
+
 def test_no_padding_is_no_copy():
     x = numbers((1, 3, 3, 1))
     assert pad(x, ((0, 0), (0, 0))) is x

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from minicnn import backend
+from minicnn import Input, Model, Sequential, backend, random
 from minicnn.gradcheck import gradcheck
+from minicnn.layers import BatchNormalization, Dropout
 from minicnn.layers.augmentation import (
     RandomBrightness,
     RandomContrast,
@@ -13,6 +14,7 @@ from minicnn.layers.augmentation import (
 )
 from minicnn.layers.context import Context
 from minicnn.layers.random_affine import RandomRotation, RandomTranslation, RandomZoom
+from minicnn.utils import set_random_seed
 
 X = np.random.default_rng(0).uniform(0, 255, (6, 7, 5, 3)).astype("float32")
 
@@ -186,3 +188,65 @@ def test_contrast_keeps_the_means_and_scales_the_rest():
 def test_bad_arguments(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+# Called on arrays, without a word about training: as Keras 3 does
+
+
+@pytest.mark.cpu_only("looks at the images as NumPy arrays")
+@every_layer
+def test_a_call_on_arrays_augments_unless_it_is_told_not_to(make):
+    x = np.repeat(X[:1], 16, axis=0)
+    for called in (make(), Sequential([make()]), Sequential([Sequential([make()])])):
+        assert len({image.tobytes() for image in called(x)}) > 1
+        assert len({image.tobytes() for image in called(x, training=True)}) > 1
+        for told in (False, 0, np.False_):
+            assert len({image.tobytes() for image in called(x, training=told)}) == 1
+    inputs = Input(X.shape[1:])
+    model = Model(inputs, make()(inputs))
+    assert len({image.tobytes() for image in model(x)}) > 1
+    model.compile("sgd", "mse")
+    calm = model(x, training=False)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), calm)
+    assert model.evaluate(x, calm, verbose=0) == 0
+
+
+@pytest.mark.cpu_only("looks at the images as NumPy arrays")
+def test_a_place_in_a_model_that_says_training_is_asked_first():
+    inputs = Input(X.shape[1:])
+    never = Model(inputs, RandomFlip()(inputs, training=False))
+    np.testing.assert_array_equal(never(X, training=True), X)
+    np.testing.assert_array_equal(never(X), X)
+    always = Model(inputs, RandomFlip()(inputs, training=True))
+    assert not np.array_equal(always.predict(np.repeat(X, 9, axis=0), verbose=0)[:6], X)
+
+
+@pytest.mark.cpu_only("looks at the images as NumPy arrays")
+def test_what_is_no_augmentation_does_as_outside_training():
+    x = np.repeat(X[:1], 16, axis=0)
+    norm = BatchNormalization()
+    for layer in (Dropout(0.5), norm):
+        model = Sequential([RandomFlip(), layer])
+        y = model(x)
+        assert (y == 0).mean() < 0.1  # a dropout would zero half of them
+        assert len({np.sort(image, axis=None).tobytes() for image in y}) == 1
+        np.testing.assert_array_equal(layer(x), layer(x, training=False))
+    assert not norm.moving_mean.numpy().any() and (norm.moving_variance.numpy() == 1).all()
+
+
+def test_a_call_without_augmentation_draws_no_numbers():
+    set_random_seed(3)
+    Sequential([Dropout(0.5)])(X)
+    drawn = random.host_generator().random()
+    set_random_seed(3)
+    assert random.host_generator().random() == drawn
+
+
+@pytest.mark.cpu_only("looks at the images as NumPy arrays")
+@every_layer
+@pytest.mark.parametrize("training", [None, True, False])
+def test_a_single_image_is_a_batch_of_one(make, training):
+    one, batch = make(seed=5)(X[0], training=training), make(seed=5)(X[:1], training=training)
+    assert one.ndim == 3
+    np.testing.assert_array_equal(one, batch[0])
+    np.testing.assert_array_equal(make(seed=5)(X[0].tolist(), training=training), one)

@@ -205,7 +205,7 @@ def test_no_transfer_in_a_step(name, arguments, shape, strict):
 def test_without_record_the_result_is_the_same(name, arguments, shape):
     layer = with_random_weights(make(name, arguments), shape)
     x = inputs(shape)
-    np.testing.assert_array_equal(layer(x), run(layer, x, training=False).y)
+    np.testing.assert_array_equal(layer(x, training=False), run(layer, x, training=False).y)
 
 
 @every_layer

@@ -9,7 +9,7 @@ from layer_calls import run, set_weights
 from strategies import array_shapes, numbers
 
 from minicnn.gradcheck import gradcheck
-from minicnn.layers import BatchNormalization, LayerNormalization
+from minicnn.layers import BatchNormalization, GroupNormalization, LayerNormalization
 from minicnn.parallel.slices import even_slices
 from minicnn.parallel.threads import run_shards
 
@@ -150,3 +150,20 @@ def test_layer_normalization_of_another_size():
     layer(np.zeros((2, 1)))
     with pytest.raises(ValueError, match=r"was built for inputs that end in \(1,\); got shape"):
         layer(np.zeros((2, 5)))
+
+
+@pytest.mark.parametrize("layer", [BatchNormalization, LayerNormalization, GroupNormalization])
+@pytest.mark.parametrize("epsilon", [-1, -1e-9, np.nan, np.inf, None, "small"])
+def test_an_epsilon_that_is_refused(layer, epsilon):
+    message = "'n': epsilon must be a finite number of at least 0, not "
+    with pytest.raises(ValueError, match=message):
+        layer(epsilon=epsilon, name="n")
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 5, np.nan, np.inf, None, "0.9", True])
+def test_a_momentum_that_is_refused(momentum):
+    message = "BatchNormalization 'n': momentum must be at least 0 and at most 1, not "
+    with pytest.raises(ValueError, match=message):
+        BatchNormalization(momentum=momentum, name="n")
+    for fine in (0, 1, np.float32(0.5)):
+        assert BatchNormalization(momentum=fine).momentum == fine

@@ -24,6 +24,14 @@ def test_values_and_gradients(shape, data):
     assert gradcheck(layer, x).max_error < 1e-6
 
 
+@pytest.mark.parametrize("argument", ["scale", "offset"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39, [1.0, np.nan], None, "a", 10**400])
+def test_numbers_that_are_refused(argument, value):
+    with pytest.raises(ValueError, match=f"Rescaling 'r': {argument} must be a finite number, not"):
+        Rescaling(**{"scale": 1.0, argument: value}, name="r")
+    assert Rescaling(1e39, dtype="float64").scale == 1e39
+
+
 def test_bytes_become_float32():
     y = Rescaling(1 / 255)(np.array([[0, 255]], "uint8"))
     assert y.dtype == np.float32

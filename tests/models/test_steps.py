@@ -328,7 +328,7 @@ def test_on_the_device(strict, monkeypatch, build):
     x = numbers((4, *model.input_shape[1:]), dtype="float32")
     y = numbers((4, model.output_shape[-1]), 1, "float32")
     model.train_on_batch(x, y)
-    prepared = model.prepare(([x], y, None))
+    prepared = model._prepare(([x], y, None))
     strict.reset()
     training_step.train_step(model, *prepared)
     training_step.test_step(model, *prepared)

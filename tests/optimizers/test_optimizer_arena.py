@@ -226,7 +226,7 @@ def test_weights_become_views_into_one_array_that_begin_where_a_gpu_reads_best(s
     twins = Twins(lambda: SGD(0.1))
     given = {name: w.value for name, w in twins.device.items()}
     twins.step()
-    (arena,) = twins.on_device.arenas
+    (arena,) = twins.on_device._arenas
     views = {name: w.value for name, w in twins.device.items()}
     for name, view in views.items():
         assert view is not given[name]
@@ -241,13 +241,13 @@ def test_weights_become_views_into_one_array_that_begin_where_a_gpu_reads_best(s
 def test_an_array_that_was_assigned_is_copied_in(strict):
     twins = Twins(lambda: Adam(0.1))
     twins.step()
-    view, arena = twins.device["a/bias"].value, twins.on_device.arenas[0]
+    view, arena = twins.device["a/bias"].value, twins.on_device._arenas[0]
     twins.assign("a/bias")
     assigned = twins.device["a/bias"].value
     before = assigned.get()
     twins.step()
     twins.check()
-    assert twins.device["a/bias"].value is view and twins.on_device.arenas == [arena]
+    assert twins.device["a/bias"].value is view and twins.on_device._arenas == [arena]
     np.testing.assert_array_equal(assigned._data, before)  # it belongs to whoever assigned it
 
 
@@ -258,7 +258,7 @@ def test_an_array_of_another_shape_or_dtype_gets_another_place(change, strict):
     twins.assign("a/kernel", **change)
     twins.step()
     twins.check()
-    assert len(twins.on_device.arenas) == (2 if "dtype" in change else 1)
+    assert len(twins.on_device._arenas) == (2 if "dtype" in change else 1)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -273,9 +273,9 @@ def test_frozen_weights_stay_and_go_on_where_they_were(name, strict):
 def test_a_weight_that_leaves_keeps_no_memory_but_its_own(strict):
     twins = Twins(lambda: Adam(0.1))
     twins.step()
-    (old,) = twins.on_device.arenas
+    (old,) = twins.on_device._arenas
     twins.step(["b/kernel", "b/bias"])
-    assert twins.on_device.arenas != [old]
+    assert twins.on_device._arenas != [old]
     for weight in twins.device.values():
         for array in (weight.value, *twins.on_device._slots[weight].values()):
             assert not any(shares_memory(array, a) for a in (old.w, *old.slots.values()))
@@ -287,12 +287,12 @@ def test_sets_of_weights_that_take_turns_keep_their_arenas(strict):
     one, other = list(SHAPES)[:2], list(SHAPES)[2:]
     twins.step(one)
     twins.step(other)
-    arenas = list(twins.on_device.arenas)
+    arenas = list(twins.on_device._arenas)
     assert len(arenas) == 2
     twins.step(one)
     twins.step(other)
     twins.check()
-    assert twins.on_device.arenas == arenas
+    assert twins.on_device._arenas == arenas
 
 
 def test_two_optimizers_take_turns_on_the_same_weights(strict):

@@ -302,7 +302,9 @@ def test_errors():
         Adam(beta1=0.9)
     with pytest.raises(ValueError, match="one of clipnorm, clipvalue and global_clipnorm"):
         Adam(clipnorm=1.0, clipvalue=1.0)
-    with pytest.raises(ValueError, match="clipnorm must be above 0, or None; got 0"):
+    with pytest.raises(
+        ValueError, match="clipnorm must be a finite number above 0, or None for no limit; got 0"
+    ):
         Adam(clipnorm=0)
     with pytest.raises(ValueError, match="0 or above; got -1"):
         SGD(-1)
@@ -326,3 +328,24 @@ def test_names_of_older_scripts():
         Adam(lr=0.1)
     with pytest.raises(TypeError, match="SGD has no argument 'decay'.*InverseTimeDecay"):
         SGD(0.1, decay=1e-6)
+
+
+def test_the_size_of_a_step_may_be_your_own():
+    class Halved(SGD):
+        def step_size(self, learning_rate):
+            return learning_rate / 2
+
+    weight = FakeWeight(np.zeros(3))
+    Halved(1.0).apply({weight: np.ones(3)})
+    np.testing.assert_array_equal(weight.value, -0.5)
+
+
+def test_one_name_excludes_from_decay_as_several_do():
+    weights = [FakeWeight(np.ones(2), name) for name in ("bias", "gamma", "kernel")]
+    for names, expected in (("bias", [1, 0.5, 0.5]), (["bias", "gamma"], [1, 1, 0.5])):
+        for weight in weights:
+            weight.value[...] = 1
+        optimizer = SGD(0.5, weight_decay=1.0)
+        optimizer.exclude_from_weight_decay(var_names=names)
+        optimizer.apply({weight: np.zeros(2) for weight in weights})
+        assert [weight.value[0] for weight in weights] == expected

@@ -18,7 +18,6 @@ from minicnn.losses import Loss
 from minicnn.parallel import counts, one_blas_thread, run_shards, split_work
 from minicnn.parallel import threads as parallel_threads
 
-
 # newer versions of Python warn of every fork in a process with threads
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 
@@ -168,7 +167,7 @@ def test_a_refused_thread_is_said_and_forgotten(monkeypatch):
 
 
 def test_without_threads_shards_that_do_not_talk_run_one_after_the_other(monkeypatch):
-    model = trained()
+    model = network()
     expected = model.predict(X, verbose=0)
     monkeypatch.setattr(parallel_threads, "_MIN_ELEMENTS_PER_THREAD", 1)
     monkeypatch.setattr(parallel_threads._pool, "_idle", [])

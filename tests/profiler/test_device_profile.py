@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import strict_backend
+from profiled import Sleeper, chain, device_profile, limits, quiet
+from small_problem import X
 
 from minicnn import Input, Sequential, mixed_precision
 from minicnn.layers import Conv2D, Dense, Dropout, Flatten, GlobalAveragePooling2D, Layer
 from minicnn.profiler import clocks, product_peak, profile_model, roofline
-from tests.profiler.profiled import Sleeper, chain, device_profile, limits, quiet
-from tests.small_problem import X
 
 
 def test_the_peak_of_a_matrix_product():

@@ -5,9 +5,10 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+from figures import nothing_clipped, texts  # noqa: E402
+from profiled import device_profile  # noqa: E402
+
 from minicnn.profiler import LayerProfile, Profile, plot_profile  # noqa: E402
-from tests.figures import nothing_clipped, texts  # noqa: E402
-from tests.profiler.profiled import device_profile  # noqa: E402
 
 
 def profile(layers=3):

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from profiled import Sleeper, chain, quiet
+from small_problem import X, Y, network
 
 from minicnn import Input, Model, Sequential, backend
 from minicnn.layers import (
@@ -19,8 +21,6 @@ from minicnn.layers.context import Context
 from minicnn.profiler import LayerProfile, Observer, Profile
 from minicnn.profiler.algorithms import multiply_adds_made
 from minicnn.utils import set_random_seed
-from tests.profiler.profiled import Sleeper, chain, quiet
-from tests.small_problem import X, Y, network
 
 CONV = 6 * 6 * 5 * (3 * 3 * 3)  # multiply-adds per image: 6x6 places, 5 filters, 3x3x3 taps
 

@@ -257,7 +257,7 @@ def test_a_truncated_file(tmp_path, keep):
     path.write_bytes(cut)
     model = network()
     before = model.get_weights()
-    text = rf"m.safetensors' \({len(cut):,} bytes\) is not a safetensors file or is cut short"
+    text = f"m.safetensors': {len(cut):,} bytes that are not a safetensors file or are cut short"
     for load in (load_model, model.load_weights):
         with pytest.raises(ValueError, match=text):
             load(path)
@@ -268,9 +268,7 @@ def test_a_truncated_file(tmp_path, keep):
 def test_no_safetensors_at_all(tmp_path):
     path = tmp_path / "photo.safetensors"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(1000))
-    with pytest.raises(
-        ValueError, match=r"photo.safetensors' \(1,008 bytes\) is not a safetensors"
-    ):
+    with pytest.raises(ValueError, match="photo.safetensors': 1,008 bytes that are not a safet"):
         load_model(path)
 
 
@@ -300,7 +298,7 @@ def test_a_newer_version(tmp_path):
 def test_a_missing_array(tmp_path):
     path = saved(tmp_path)
     rewritten(path, lambda header, arrays: arrays.pop("weights/head/bias"))
-    with pytest.raises(ValueError, match="m.safetensors' has no weight 'head/bias'"):
+    with pytest.raises(ValueError, match="m.safetensors': it has no weight 'head/bias'"):
         load_model(path)
 
 
@@ -403,7 +401,7 @@ def test_weights_of_the_same_network_built_again(tmp_path):
     second.load_weights(tmp_path / "w.safetensors")
     for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    with pytest.raises(ValueError, match="belongs to another model"):
+    with pytest.raises(ValueError, match=r"dense.*/kernel' has shape \(5, 3\).*has \(5, 2\)"):
         build(units=2).load_weights(tmp_path / "w.safetensors")
 
 
@@ -411,5 +409,5 @@ def test_weights_of_the_same_network_built_again(tmp_path):
 def test_damaged_metadata(tmp_path, text):
     path = tmp_path / "m.safetensors"
     save_file({"weights/a/b": np.zeros(3, "float32")}, path, metadata={"minicnn": text})
-    with pytest.raises(ValueError, match="m.safetensors': the 'minicnn' entry.* is damaged"):
+    with pytest.raises(ValueError, match="m.safetensors': the 'minicnn' entry of its metadata"):
         load_model(path)

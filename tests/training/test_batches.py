@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from minicnn.training.batches import (
     ArrayBatches,
     IteratorBatches,
-    class_weights,
     make_batches,
     split,
 )
+from minicnn.training.class_weight import class_weights
 from minicnn.utils import set_random_seed
 
 sizes = st.integers(1, 40)
@@ -40,6 +40,7 @@ def test_every_sample_once_with_its_label_and_weight(n, batch_size, shuffle):
         assert seen == list(range(n))
 
 
+@pytest.mark.filterwarnings("ignore:the data ran out")
 @settings(deadline=None)
 @given(n=sizes, batch_size=sizes, steps=sizes)
 def test_steps_cut_an_epoch_short(n, batch_size, steps):
@@ -141,7 +142,8 @@ def test_generators_go_on_from_epoch_to_epoch():
     batches = IteratorBatches(((np.full((1, 1), i), np.array([i])) for i in range(5)), steps=2)
     assert [b[1][0] for b in batches] == [0, 1]
     assert [b[1][0] for b in batches] == [2, 3]
-    assert [b[1][0] for b in batches] == [4]
+    with pytest.warns(UserWarning, match="the data ran out after 1 of the 2 steps"):
+        assert [b[1][0] for b in batches] == [4]
     with pytest.raises(ValueError, match="gave none; a generator can be used up only once"):
         list(batches)
 

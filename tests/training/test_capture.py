@@ -55,7 +55,7 @@ def test_several_inputs(cuda):
 def test_a_launch_copies_nothing_between_host_and_device(cuda, strict):
     model = network()
     step = captured(model)
-    batches = [model.prepare(batch) for batch in BATCHES]
+    batches = [model._prepare(batch) for batch in BATCHES]
     for number, batch in enumerate(batches):
         if number == capture.EAGER_RUNS:
             strict.reset()
@@ -68,13 +68,13 @@ def test_the_batch_may_change_after_the_step(cuda):
     model = network(SGD(0.0))
     step = captured(model)
     for _ in range(4):
-        (x,), y, _ = model.prepare(BATCHES[0])
+        (x,), y, _ = model._prepare(BATCHES[0])
         step([x], y)
         first = model._logs()["loss"]
         x[...] = 0
         y[...] = 0
         model.reset_metrics()
-    step(*model.prepare(BATCHES[0]))
+    step(*model._prepare(BATCHES[0]))
     assert model._logs()["loss"] == first
 
 

@@ -37,6 +37,78 @@ def test_large_numbers_are_finite():
     check_finite(np.full((4, 3), 1e308))
 
 
+def test_numbers_that_the_model_could_not_hold_are_found():
+    """Each fits the array, and would be infinite in the dtype of the model."""
+    for dtype, kind, value, ends in [
+        ("float32", "float64", 1e39, "3.40282e\\+38"),
+        ("float32", "float64", -1e300, "3.40282e\\+38"),
+        ("float32", "longdouble", 1e39, "3.40282e\\+38"),
+        ("float16", "float32", 1e5, "65504"),
+        ("float16", "int32", -70_000, "65504"),
+        ("float16", "uint16", 65_535, "65504"),
+    ]:
+        x = np.zeros((2600, 2), kind)
+        check_finite(x, dtype=dtype)
+        x[1500, 1] = value
+        check_finite(x)
+        check_finite(x, dtype="float64")
+        with pytest.raises(ValueError, match=f"image 1500 of x holds .*takes {dtype}.* at {ends}"):
+            check_finite(x, dtype=dtype)
+        if x.dtype.kind == "f":
+            x[1200] = np.nan
+            with pytest.raises(ValueError, match="image 1200 of x holds NaN or infinity"):
+                check_finite(x, dtype=dtype)
+    check_finite(np.full((4, 3), 3.4e38), dtype="float32")
+    check_finite(np.zeros((3, 0)), dtype="float32")
+
+
+@pytest.mark.parametrize("name", ["x", "y", "sample_weight"])
+@pytest.mark.parametrize("form", ["arrays", "batches"])
+def test_numbers_beyond_float32_never_reach_the_weights(name, form):
+    model = Sequential([Flatten(), Dense(3)])
+    model.compile("sgd", "mean_squared_error")
+    data = {"x": X.astype("float64"), "y": np.zeros((96, 3)), "sample_weight": np.ones(96)}
+    model.fit(**data, verbose=0)
+    before = model.get_weights()
+    data[name].reshape(96, -1)[7, 0] = 1e39
+    what = "image" if name == "x" else "entry"
+    for work in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
+        if form == "batches" and work in (model.train_on_batch, model.test_on_batch):
+            continue
+        given = data if form == "arrays" else {"x": _Anew([tuple(data.values())])}
+        with pytest.raises(ValueError, match=f"{what} 7 of {name} holds 1e\\+39, but the model"):
+            work(**given)
+    if name == "x":
+        with pytest.raises(ValueError, match="image 7 of x holds 1e"):
+            model.predict(data["x"] if form == "arrays" else _Anew([data["x"]]), verbose=0)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("shape", [(96, 2), (96, 1, 1), (96, 3)])
+def test_several_weights_for_an_image(shape):
+    message = r"sample_weight holds one number per image, shape \(96,\); got shape \(96, "
+    weights = np.ones(shape, "float32")
+    model = network()
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, Y, sample_weight=weights, verbose=0)
+    with pytest.raises(ValueError, match=message):
+        model.fit(_Anew([(X, Y, weights)]), verbose=0)
+
+
+def test_weights_that_an_iterator_may_give():
+    """A column, and one weight for each position of an output that has several."""
+    column = network()
+    column.fit(_Anew([(X, Y, np.ones((96, 1)))]), class_weight={1: 2.0}, verbose=0)
+    flat = network()
+    flat.fit(_Anew([(X, Y, np.ones(96))]), class_weight={1: 2.0}, verbose=0)
+    for a, b in zip(column.get_weights(), flat.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    pixels = Sequential([Dense(2, activation="softmax")])
+    pixels.compile("sgd", "sparse_categorical_crossentropy")
+    pixels.fit(_Anew([(X, np.zeros((96, 8, 8), int), np.ones((96, 8, 8)))]), verbose=0)
+
+
 # How often
 
 

@@ -21,6 +21,7 @@ from minicnn.layers import (
 )
 from minicnn.losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from minicnn.optimizers import SGD
+from minicnn.training.step import takes_logits
 from minicnn.utils import set_random_seed, to_categorical
 
 # Learning
@@ -171,8 +172,11 @@ def test_evaluate_and_predict_take_iterators():
 
 def test_steps_per_epoch_of_arrays():
     model = network()
-    model.fit(X, Y, batch_size=16, epochs=2, steps_per_epoch=4, verbose=0)
-    assert model.optimizer.iterations == 8
+    model.fit(X, Y, batch_size=16, epochs=2, steps_per_epoch=3, verbose=0)
+    assert model.optimizer.iterations == 6
+    with pytest.warns(UserWarning, match="ran out after 2 of the 4 steps of this epoch"):
+        model.fit(X, Y, batch_size=16, epochs=2, steps_per_epoch=4, verbose=0)
+    assert model.optimizer.iterations == 6 + 4 + 2
 
 
 def test_the_batch_size_changes_no_prediction():
@@ -379,7 +383,7 @@ def test_a_closing_softmax_is_fused_and_changes_nothing(last, loss):
         return model
 
     fused, unfused = build(False), build(True)
-    assert fused.takes_logits and not unfused.takes_logits
+    assert takes_logits(fused) and not takes_logits(unfused)
     y = Y if loss is SparseCategoricalCrossentropy else to_categorical(Y)
     a = fused.fit(X, y, epochs=2, shuffle=False, verbose=0).history
     b = unfused.fit(X, y, epochs=2, shuffle=False, verbose=0).history

@@ -6,7 +6,7 @@ from small_problem import X, Y, network
 from threadpoolctl import threadpool_info
 
 from minicnn import Input, Sequential
-from minicnn.callbacks import Callback
+from minicnn.callbacks import Callback, LambdaCallback
 from minicnn.layers import (
     BatchNormalization,
     Conv2D,
@@ -198,3 +198,24 @@ def test_empty_batches():
             getattr(model, what)(X[:0], Y[:0])
     with pytest.raises(ValueError, match="x holds no images"):
         model.predict(X[:0])
+
+
+def test_a_compile_that_fails_changes_nothing():
+    model = network()
+    before = model.optimizer, model.loss, model.metric_identifiers
+    with pytest.raises(ValueError, match="unknown metric 'acuracy'"):
+        model.compile("sgd", "mse", metrics=["acuracy"])
+    assert (model.optimizer, model.loss, model.metric_identifiers) == before
+    model.fit(X, Y, verbose=0)
+
+
+def test_layers_that_a_callback_takes_off():
+    model = network()
+    while_training = LambdaCallback(on_train_batch_end=lambda batch, logs: take_all_off(model))
+    with pytest.raises(ValueError, match="is not built"):
+        model.fit(X, Y, verbose=0, callbacks=while_training)
+
+
+def take_all_off(model):
+    while model.layers:
+        model.pop()

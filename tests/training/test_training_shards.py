@@ -89,8 +89,8 @@ def test_batch_statistics_and_gradients_across_shards_in_float64(monkeypatch):
         )  # fmt: skip
         model.compile(Recorder(), SparseCategoricalCrossentropy(from_logits=True))
         recorded = []
-        model.record = lambda loss, y, y_pred: recorded.extend([loss, y_pred])
-        train_step(model, *model.prepare(([X[:50]], Y[:50], np.linspace(0, 2, 50))))
+        model._record = lambda loss, y, y_pred, on_logits: recorded.extend([loss, y_pred])
+        train_step(model, *model._prepare(([X[:50]], Y[:50], np.linspace(0, 2, 50))))
         found = model.optimizer.gradients
         recorded += [found[w] for w in model.trainable_weights]
         assert len(recorded) == len(found) + 2
@@ -243,7 +243,7 @@ def test_large_gradients_are_summed_on_several_threads(monkeypatch):
         set_random_seed(0)
         model = Sequential([Input((8, 8, 3)), Flatten(), Dense(50), Dense(CLASSES)])
         model.compile(Recorder(), SparseCategoricalCrossentropy(from_logits=True))
-        train_step(model, *model.prepare(([X[:64]], Y[:64], None)))
+        train_step(model, *model._prepare(([X[:64]], Y[:64], None)))
         return [model.optimizer.gradients[w] for w in model.trainable_weights]
 
     monkeypatch.setenv("MINICNN_NUM_THREADS", "3")

@@ -133,13 +133,13 @@ def test_a_training_step_copies_nothing_but_its_batch(strict, optimizer):
     model = network(OPTIMIZERS[optimizer]())
     x, y = problem()
     model.train_on_batch(x, y)
-    prepared = model.prepare(([x], y, None))
+    prepared = model._prepare(([x], y, None))
     strict.reset()
     step.train_step(model, *prepared)
     assert (strict.to_device, strict.to_host) == (0, 0)
     step.test_step(model, *prepared)
     assert (strict.to_device, strict.to_host) == (0, 0)
-    model.prepare(([x], y, np.ones(len(x))))
+    model._prepare(([x], y, np.ones(len(x))))
     assert (strict.to_device, strict.to_host) == (3, 0)  # images, labels, weights
 
 

@@ -19,7 +19,9 @@ __device__ void normal(real v, int approximate, real& weight, real& density)
     const real root = 0.7978845608028654, cubic = 0.044715;  // sqrt(2 / pi)
     if (approximate) {
         weight = real(0.5) * (1 + tanh(root * (v + cubic * v * v * v)));
-        density = 2 * weight * (1 - weight) * root * (1 + 3 * cubic * v * v);
+        const real square = v * v;  // far out 1 - weight or weight is 0, and a finite one will do
+        density = 2 * weight * (1 - weight) * root
+                  * (1 + 3 * cubic * (square < real(1e4) ? square : real(1e4)));
     } else {
         weight = real(0.5) * (1 + erf(v * real(0.7071067811865476)));
         density = real(0.5) * root * exp(real(-0.5) * v * v);

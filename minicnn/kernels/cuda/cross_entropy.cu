@@ -20,7 +20,7 @@ __global__ void of_logits(
         real loss = 0;
         for (int c = 0; c < classes; ++c) {
             const real log_p = z[start + c] - largest - log_sum, t = targets[start + c];
-            loss -= t * log_p;
+            if (t != 0) loss -= t * log_p;  // a class that is ruled out has a log_p of -infinity
             gradient[start + c] = exp(log_p) * sum_of_targets - t;
         }
         losses[row] = loss;

@@ -275,6 +275,21 @@ def test_cross_entropy(dtype, rows, classes, weighted):
         np.testing.assert_allclose(a, b, rtol=1e-11 if dtype == "float64" else 1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_at_the_far_end(dtype):
+    far = float(np.finfo(dtype).max)
+    z = np.array([-far, -1e20, -100, 0, 100, 1e20, far], dtype)
+    for approximate in (False, True):
+        (y, slope), _ = in_both(lambda z, a=approximate: activations.gelu_with_slope(z, a), z)
+        np.testing.assert_array_equal(y, [0, 0, 0, 0, 100, z[5], far])
+        np.testing.assert_array_equal(slope, [0, 0, 0, 0.5, 1, 1, 1])
+    logits = np.array([[1, -np.inf, 0], [far, -far, 0]], dtype)
+    targets = np.array([[1, 0, 0], [0, 0, 1]], dtype)
+    (losses, kept), _ = in_both(lambda z: cross_entropy.of_logits(z, targets), logits)
+    np.testing.assert_allclose(losses, [np.log1p(np.exp(-1)), far], rtol=1e-6)
+    np.testing.assert_allclose(kept[0], [[-0.26894142, 0, 0.26894142], [1, 0, -1]], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("policy", "tolerance"), [("float32", 1e-4), ("mixed_float16", 5e-3), ("mixed_bfloat16", 2e-2)]
 )

@@ -120,7 +120,7 @@ def test_one_kernel_for_the_step_and_one_for_each_sixteen_gradients(monkeypatch)
     rates = []
     for _ in range(2):
         twins.step()
-        rates.append(twins.optimizers[1].arenas[0].rates.copy())
+        rates.append(twins.optimizers[1]._arenas[0].rates.copy())
     twins.check()
     first, second = launched[-8:-4], launched[-4:]
     assert first == second and [kernel for kernel, _ in first] == ["gather"] * 3 + ["adam"]

@@ -2,10 +2,11 @@
 
 import time
 
+from small_problem import X
+
 from minicnn import Input, Sequential
 from minicnn.layers import Conv2D, Dense, Flatten, Layer, MaxPooling2D
 from minicnn.profiler import LayerProfile, roofline
-from tests.small_problem import X
 
 
 def quiet(model, x=X, **arguments):
