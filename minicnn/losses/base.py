@@ -155,8 +155,8 @@ def legend(shape: Shape) -> str:
 
 
 def check_same_shape(loss: Loss, y: Array, output_shape: Shape) -> None:
-    """Raise a ValueError that names the `loss` unless targets `y` have a model's `output_shape`; for
-    one output they may lack the last axis."""
+    """Raise a ValueError that names the `loss` unless targets `y` have the `output_shape` of a
+    model; for one output they may lack the last axis."""
     shape = backend.shape_of(y)
     with_axis = (*shape, 1) if len(shape) == len(output_shape) - 1 else shape
     if not fits(with_axis, output_shape):

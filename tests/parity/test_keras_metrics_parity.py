@@ -38,6 +38,8 @@ CASES = [
     ("SparseCategoricalCrossentropy", {}, "sparse"),
     ("CategoricalCrossentropy", {}, "one-hot"),
     ("CategoricalCrossentropy", {"label_smoothing": 0.1}, "one-hot"),
+    ("BinaryCrossentropy", {}, "one-hot"),
+    ("BinaryCrossentropy", {"label_smoothing": 0.1}, "one-hot"),
 ]
 
 
