@@ -4,7 +4,7 @@ A room is a sub-package or a top-level module of minicnn. Rooms stand on floors 
 only, so that a room can be read without those above it. Further checks look at one file at a time:
 its length, docstrings, annotations and words. These also run without pytest:
 
-    python tests/test_architecture.py minicnn/layers minicnn/losses.py
+    python tests/test_architecture.py minicnn/layers minicnn/losses
 """
 
 import ast

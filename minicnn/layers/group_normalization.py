@@ -1,5 +1,6 @@
 """Normalization over groups of each image's channels."""
 
+from math import prod
 from typing import Any
 
 from minicnn.dtypes import narrowed
@@ -106,4 +107,5 @@ class GroupNormalization(NormalizationLayer):
     def _in_groups(self, x: Array) -> Array:
         """(N, ..., C) to (N, positions, G, C / G)."""
         groups = self.channels if self.groups == -1 else self.groups
-        return x.reshape(x.shape[0], -1, groups, self.channels // groups)
+        positions = prod(x.shape[1:-1])
+        return x.reshape(x.shape[0], positions, groups, self.channels // groups)

@@ -32,7 +32,7 @@ class Flatten(Layer):
 
     def forward(self, x: Array, ctx: Context) -> Array:
         ctx.save(x.shape)
-        return x.reshape(x.shape[0], -1)
+        return x.reshape(x.shape[0], prod(x.shape[1:]))
 
     def backward(self, dy: Array, ctx: Context) -> Array:
         (x_shape,) = ctx.saved

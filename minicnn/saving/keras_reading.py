@@ -20,6 +20,7 @@ from minicnn.optimizers import OPTIMIZERS
 from minicnn.optimizers.schedules import SCHEDULES
 from minicnn.registry import Registry, argument_names, near_matches
 from minicnn.regularizers import REGULARIZERS
+from minicnn.training.model_checks import require_one_output
 
 # Arguments that minicnn does not have and that change nothing here: an activation has no name; the
 # rest belongs to features that are off.
@@ -257,7 +258,7 @@ class ConfigReader:
                 OPTIMIZERS, config.get("optimizer") or config.get("optimizer_config")
             )
             loss = self._loss(config)
-            model._check_one_output()
+            require_one_output(model)
         except ValueError as error:
             raise ValueError(
                 f"{error}. To leave out how the model was trained: load_model(path, compile=False)"

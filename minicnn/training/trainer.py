@@ -34,6 +34,7 @@ from minicnn.training.batches import (
 from minicnn.training.capture import CapturedStep, graphs_are_possible
 from minicnn.training.data_checks import check_input_shapes, check_integer
 from minicnn.training.device_data import Outputs, keep_on_device
+from minicnn.training.model_checks import require_compiled, require_one_output
 from minicnn.training.step import predict_step, test_step, train_step
 from minicnn.typing import Array
 
@@ -81,7 +82,7 @@ class Trainer(Layer):
             ValueError: an unknown name (the message lists the near matches); no loss or no
                 optimizer; a model with several outputs.
         """
-        self._check_one_output()
+        require_one_output(self)
         if loss is None:
             raise ValueError(
                 "compile needs a loss, such as loss='sparse_categorical_crossentropy' for labels "
@@ -153,19 +154,21 @@ class Trainer(Layer):
             RuntimeError: not compiled.
             ValueError: data that do not fit each other or the model.
         """
-        self._check_compiled("fit")
+        require_compiled(self, "fit")
         epochs = check_integer("epochs", epochs)
         initial_epoch = check_integer("initial_epoch", initial_epoch, allow_zero=True)
         validation_freq = check_integer("validation_freq", validation_freq)
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split(x, y, sample_weight, validation_split)
-        batches = make_batches(x, y, sample_weight, batch_size, shuffle, steps_per_epoch)
+        batches = make_batches(
+            x, y, sample_weight, batch_size, shuffle, steps_per_epoch, dtype=self.dtype
+        )
         self._get_ready_for(batches)
-        batches.weigh_classes(class_weight, self.dtype)
+        batches.weigh_classes(class_weight, self.dtype, self._classes)
         validation = None
         if validation_data is not None:
             validation = validation_batches(
-                validation_data, validation_batch_size or batch_size, validation_steps
+                validation_data, validation_batch_size or batch_size, validation_steps, self.dtype
             )
             self._get_ready_for(validation)
         keep_on_device([batches, validation], self.dtype)
@@ -232,8 +235,10 @@ class Trainer(Layer):
             [loss, metric, ...], the loss alone without metrics, or with `return_dict`
             {"loss": ..., "accuracy": ...}.
         """
-        self._check_compiled("evaluate")
-        batches = make_batches(x, y, sample_weight, batch_size, False, steps, resumes=False)
+        require_compiled(self, "evaluate")
+        batches = make_batches(
+            x, y, sample_weight, batch_size, False, steps, resumes=False, dtype=self.dtype
+        )
         self._get_ready_for(batches)
         keep_on_device([batches], self.dtype)
         watchers = CallbackList(callbacks, model=self, steps=batches.steps, verbose=verbose)
@@ -262,7 +267,9 @@ class Trainer(Layer):
             x, batch_size, verbose, callbacks: as for `fit`.
             steps: batches at most; default: all.
         """
-        batches = make_batches(x, None, None, batch_size, False, steps, resumes=False)
+        batches = make_batches(
+            x, None, None, batch_size, False, steps, resumes=False, dtype=self.dtype
+        )
         if isinstance(batches, ArrayBatches):
             self._build_and_check_inputs(batches.xs)
         else:
@@ -306,7 +313,7 @@ class Trainer(Layer):
             x, y, sample_weight, class_weight: as for `fit`, of one batch.
             return_dict: return names with the figures.
         """
-        self._check_compiled("train_on_batch")
+        require_compiled(self, "train_on_batch")
         logs = self._on_batch(train_step, x, y, sample_weight, class_weight)
         return _in_form(logs, return_dict)
 
@@ -319,7 +326,7 @@ class Trainer(Layer):
             x, y, sample_weight: as for `fit`, of one batch.
             return_dict: return names with the figures.
         """
-        self._check_compiled("test_on_batch")
+        require_compiled(self, "test_on_batch")
         return _in_form(self._on_batch(test_step, x, y, sample_weight), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
@@ -399,6 +406,12 @@ class Trainer(Layer):
 
     # Inside
 
+    @property
+    def _classes(self) -> int | None:
+        """How many classes the outputs stand for, as far as they say."""
+        outputs = self.output_shape[-1] if self.built else None
+        return outputs if outputs and outputs > 1 else None
+
     def _on_batch(
         self,
         step: Callable[..., None],
@@ -408,9 +421,9 @@ class Trainer(Layer):
         class_weight: dict[int, float] | None = None,
     ) -> dict[str, Any]:
         """`step` on data that are one batch, and its figures."""
-        batches = make_batches(x, y, sample_weight, WHOLE)
+        batches = make_batches(x, y, sample_weight, WHOLE, dtype=self.dtype)
         self._get_ready_for(batches)
-        batches.weigh_classes(class_weight, self.dtype)
+        batches.weigh_classes(class_weight, self.dtype, self._classes)
         self.reset_metrics()
         with one_blas_thread():
             for batch in batches:
@@ -435,23 +448,6 @@ class Trainer(Layer):
             progress.end_steps()
         watchers.on_test_end(logs)
         return logs
-
-    def _check_compiled(self, what: str) -> None:
-        if self.loss is None:
-            raise RuntimeError(
-                f"{self.described} must be compiled before {what}: "
-                f"model.compile(optimizer='adam', loss='sparse_categorical_crossentropy', "
-                f"metrics=['accuracy'])"
-            )
-
-    def _check_one_output(self) -> None:
-        """Raise a ValueError if the model has several outputs, of which no loss can be made."""
-        if isinstance(self.output_shape, list):
-            raise ValueError(
-                f"{self.described} has {len(self.output_shape)} outputs; a loss takes one: train "
-                f"Model(inputs, one_output), which shares its layers, and use the others with "
-                f"predict"
-            )
 
     def _get_ready_for(self, batches: ArrayBatches | IteratorBatches) -> None:
         """Build the model, make its metrics and see whether the data fit it: arrays as a whole,

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from layer_calls import run, set_weights
 from strategies import array_shapes, convolutions, numbers, pools
+from torch_layers import torch_average_pool, torch_conv, torch_depthwise, torch_max_pool
 
 from minicnn import layers
 
@@ -37,37 +38,6 @@ def close(ours, theirs):
     theirs = theirs.detach().numpy()
     assert ours.dtype == theirs.dtype == np.float64
     np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10)
-
-
-def channels_first(x):
-    return x.permute(0, 3, 1, 2)
-
-
-def channels_last(x):
-    return x.permute(0, 2, 3, 1)
-
-
-def pad_same(x, size, strides, dilation=(1, 1), value=0.0):
-    """TensorFlow's "same", which PyTorch has no name for: x (N, C, H, W), the odd row last."""
-    pads = []
-    for length, k, s, d in reversed(list(zip(x.shape[2:], size, strides, dilation, strict=True))):
-        total = max((-(-length // s) - 1) * s + (k - 1) * d + 1 - length, 0)
-        pads += [total // 2, total - total // 2]
-    return F.pad(x, pads, value=value)
-
-
-def torch_conv(x, kernel, bias, window, groups=1):
-    x = channels_first(x)
-    if window.padding == "same":
-        x = pad_same(x, window.size, window.strides, window.dilation)
-    kernel = kernel.permute(3, 2, 0, 1).contiguous()  # (kh, kw, C/g, F) -> (F, C/g, kh, kw)
-    y = F.conv2d(x, kernel, bias, window.strides, 0, window.dilation, groups)
-    return channels_last(y)
-
-
-def torch_depthwise(x, kernel, bias, window):
-    kh, kw, c, m = kernel.shape
-    return torch_conv(x, kernel.reshape(kh, kw, 1, c * m), bias, window, groups=c)
 
 
 @given(convolutions(), st.booleans())
@@ -105,30 +75,15 @@ def test_separable_conv2d(case, multiplier):
 @given(pools())
 def test_max_pooling(case):
     window, x = case
-
-    def function(x):
-        x = channels_first(x)
-        if window.padding == "same":
-            x = pad_same(x, window.size, window.strides, value=-np.inf)
-        return channels_last(F.max_pool2d(x, window.size, window.strides))
-
-    compare(layers.MaxPooling2D(window.size, window.strides, window.padding), x, function)
+    layer = layers.MaxPooling2D(window.size, window.strides, window.padding)
+    compare(layer, x, lambda x: torch_max_pool(x, window))
 
 
 @given(pools())
 def test_average_pooling(case):
     window, x = case
-
-    def function(x):
-        ones = torch.ones_like(x)
-        sums = []
-        for images in (channels_first(x), channels_first(ones)):
-            if window.padding == "same":
-                images = pad_same(images, window.size, window.strides)
-            sums.append(F.avg_pool2d(images, window.size, window.strides))
-        return channels_last(sums[0] / sums[1])
-
-    compare(layers.AveragePooling2D(window.size, window.strides, window.padding), x, function)
+    layer = layers.AveragePooling2D(window.size, window.strides, window.padding)
+    compare(layer, x, lambda x: torch_average_pool(x, window))
 
 
 @given(st.tuples(*[st.integers(1, 5)] * 4), st.booleans())

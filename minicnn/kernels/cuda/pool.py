@@ -27,6 +27,7 @@ def max_pool(x: Array, window: Window, with_index: bool = False) -> tuple[Array,
     (N, OH, OW, C) of int16."""
     xp = array_module(x)
     n, h, w, c = x.shape
+    window, _ = window.within(h, w)
     oh, ow = window.output_size(h, w)
     side_by_side = window.size == window.strides and window.pads(h, w) == ((0, 0), (0, 0))
     y = xp.empty((n, oh, ow, c), x.dtype)
@@ -44,6 +45,7 @@ def max_pool_gradient(dy: Array, tap: Array, x_shape: tuple[int, ...], window: W
         generic = pool.max_pool_gradient.__wrapped__  # type: ignore[attr-defined]
         return generic(dy, tap, x_shape, window)
     xp = array_module(dy)
+    window, _ = window.within(*x_shape[1:3])
     dx = xp.empty(x_shape, dy.dtype)
     launch_runs(
         "pool", "max_pool_gradient", dx, xp.ascontiguousarray(dy), tap, dx, dx.size,
