@@ -30,7 +30,7 @@ class ProgressBar:
 
     Args:
         verbose: 0 silent; 1 or "auto" a bar with loss, metrics and images/s if standard output is
-            a terminal, and otherwise as 2; 2 one line per epoch.
+            a terminal or a notebook, and otherwise as 2; 2 one line per epoch.
         epochs: number of epochs in all.
         steps: batches per epoch; None if that is not known.
         title: what stands in front; default: "Epoch 3/10".
@@ -54,9 +54,8 @@ class ProgressBar:
                 f"verbose is 0 (silent), 1 (bar), 2 (one line per epoch) or 'auto', got {verbose!r}"
             )
         bar = verbose in (1, "auto")
-        self.style = (
-            "silent" if verbose == 0 else "bar" if bar and _is_terminal(sys.stdout) else "line"
-        )
+        shows = bar and (_is_terminal(sys.stdout) or _in_notebook())
+        self.style = "silent" if verbose == 0 else "bar" if shows else "line"
         self.epochs = epochs
         self.steps = steps
         self.title = title
@@ -139,6 +138,13 @@ def format_value(value: Any) -> str:
 def print_message(text: str) -> None:
     """Print a line of `text` above a bar that may be on the screen."""
     tqdm.write(text)
+
+
+def _in_notebook() -> bool:
+    """Whether what is printed goes to the page of a notebook, on which a bar of text is redrawn as
+    on a terminal; the one of widgets would need a package more."""
+    kernel = sys.modules.get("ipykernel.iostream")
+    return kernel is not None and isinstance(sys.stdout, kernel.OutStream)
 
 
 def _is_terminal(stream: Any) -> bool:

@@ -1,6 +1,7 @@
 """What is shown during training, on a terminal and elsewhere."""
 
 import io
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -151,3 +152,19 @@ def test_verbose_of_another_value():
 )  # fmt: skip
 def test_format_value(value, text):
     assert format_value(value) == text
+
+
+def test_a_notebook_gets_a_bar_of_text(monkeypatch):
+    class OutStream(io.StringIO):
+        """As a notebook's kernel puts in place of standard output: no terminal."""
+
+    monkeypatch.setitem(sys.modules, "ipykernel.iostream", SimpleNamespace(OutStream=OutStream))
+    monkeypatch.setattr(sys, "stdout", OutStream())
+    bar = ProgressBar("auto", 1, 4)
+    bar.begin_epoch()
+    bar.interval = 0
+    bar.update(8, lambda: {"loss": 0.5})
+    bar.close()
+    assert "Epoch 1/1:  25%" in sys.stdout.getvalue() and "loss 0.5000" in sys.stdout.getvalue()
+    monkeypatch.setattr(sys, "stdout", io.StringIO())  # elsewhere
+    assert ProgressBar("auto").style == "line"

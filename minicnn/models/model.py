@@ -211,7 +211,7 @@ class Model(Trainer):
         graph with branches, what it reads.
 
         Args:
-            line_length: columns at most; default: as wide as needed.
+            line_length: characters per line at most; default: 80.
             print_fn: called with the table in place of `print`.
         """
         (print_fn or print)(model_summary(self, line_length))

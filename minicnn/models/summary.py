@@ -3,10 +3,14 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from minicnn.registry import snake_case
 from minicnn.typing import Shape
 
 if TYPE_CHECKING:
     from minicnn.models import Model
+
+_FROZEN = " [frozen]"
+_SHORTEST_NAME = 15  # characters that are left of a name at least
 
 
 def model_summary(model: "Model", line_length: int | None = None) -> str:
@@ -14,7 +18,8 @@ def model_summary(model: "Model", line_length: int | None = None) -> str:
 
     Args:
         model: any.
-        line_length: columns at most; default: as wide as needed.
+        line_length: characters per line at most, unless the numbers alone take more; default: 80.
+            Names that are too long are cut.
     """
     heading = f"Model: {model.name!r}"
     if not model.built:
@@ -35,16 +40,14 @@ def model_summary(model: "Model", line_length: int | None = None) -> str:
         layer = node.layer
         outputs = [shape_text(t.shape) for t in node.outputs]
         row = [
-            f"{layer.name} ({type(layer).__name__})" + ("" if layer.trainable else " [frozen]"),
+            name_and_type(layer.name, type(layer).__name__) + ("" if layer.trainable else _FROZEN),
             ", ".join(outputs),
             f"{layer.count_params():,}",
             f"{layer.multiply_adds(node.input_shape):,}",
         ]
         rows.append(row + ([", ".join(made_by[t] for t in node.inputs)] if branched else []))
         made_by.update((t, layer.name) for t in node.outputs)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    if line_length is not None:
-        widths[0] = max(12, widths[0] - max(0, sum(widths) + 2 * len(widths) - line_length))
+    widths = _fitting_widths(rows, 80 if line_length is None else line_length)
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     lines = [heading, rule, table_line(rows[0], widths), rule]
     lines += [table_line(row, widths) for row in rows[1:]]
@@ -60,6 +63,24 @@ def model_summary(model: "Model", line_length: int | None = None) -> str:
     return "\n".join(lines)
 
 
+def _fitting_widths(rows: list[list[str]], line_length: int) -> list[int]:
+    """Widths of the columns: as wide as needed, but for names that would make lines too long."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    names = [0, *range(4, len(widths))]
+    while sum(widths) + 2 * (len(widths) - 1) > line_length:
+        widest = max(names, key=lambda column: widths[column])
+        if widths[widest] <= _SHORTEST_NAME:
+            break
+        widths[widest] -= 1
+    return widths
+
+
+def name_and_type(name: str, type_name: str) -> str:
+    """The `name` of a layer, with its `type_name` where the name does not tell: conv2d_1 does."""
+    own_name = name.split("/")[-1].startswith(snake_case(type_name))
+    return name if own_name else f"{name} ({type_name})"
+
+
 def shape_text(shape: Shape) -> str:
     """A shape such as (None, 32, 32, 3) as "(n, 32, 32, 3)"."""
     return "(" + ", ".join("n" if s is None else str(s) for s in shape) + ")"
@@ -70,6 +91,8 @@ def table_line(row: list[str], widths: list[int], numbers: Collection[int] = (2,
     `numbers` flush right."""
     cells = []
     for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
-        cell = cell if len(cell) <= width else cell[: width - 3] + "..."
+        if len(cell) > width:  # in the middle: the end tells batch_normalization_1 from _2
+            end = 4 + len(_FROZEN) * cell.endswith(_FROZEN)
+            cell = f"{cell[: width - 3 - end]}...{cell[-end:]}"
         cells.append(cell.rjust(width) if i in numbers else cell.ljust(width))
     return "  ".join(cells).rstrip()

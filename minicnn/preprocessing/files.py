@@ -71,6 +71,7 @@ def load_img(
 
     Raises:
         FileNotFoundError: no such file.
+        OSError: a device, a pipe, or a file that may not be read.
         ValueError: not a readable image, one of too many pixels, or of values that `color_mode`
             cannot hold; an unknown `color_mode` or `interpolation`.
     """
@@ -89,7 +90,7 @@ def _load(
     check_choice("color_mode", color_mode, _MODES)
     check_choice("interpolation", interpolation, RESAMPLING)
     size = None if target_size is None else image_size("target_size", target_size)[::-1]
-    source = path if isinstance(path, io.BytesIO) else io.BytesIO(Path(path).read_bytes())
+    source = path if isinstance(path, io.BytesIO) else _bytes_of(Path(path))
     try:
         with Image.open(source) as opened:
             _limit_pixels(opened, size)
@@ -110,6 +111,12 @@ def _load(
         if isinstance(error, UnidentifiedImageError):  # its own text names our BytesIO
             reason = "Pillow does not know its format"
         raise ValueError(f"{name} cannot be read as an image: {reason}") from error
+
+
+def _bytes_of(path: Path) -> io.BytesIO:
+    if not path.is_file() and not path.is_dir() and path.exists():  # which may never end
+        raise OSError(f"{str(path)!r} is a device or a pipe; give an image file, or its bytes")
+    return io.BytesIO(path.read_bytes())
 
 
 def image_size(argument: str, value: Any) -> tuple[int, int]:

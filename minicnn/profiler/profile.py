@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minicnn.models.summary import table_line
+from minicnn.models.summary import name_and_type, table_line
 from minicnn.plots import Path
 from minicnn.profiler.plot import plot_profile
-from minicnn.registry import snake_case
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -207,7 +206,7 @@ class Profile:
     def _cells(self, row: LayerProfile) -> list[str]:
         share = self.peak_share(row)
         return [
-            described(row),
+            name_and_type(row.name, row.type),
             row.output_shape,
             row.algorithm,
             f"{row.forward_multiply_adds // self.images:,}" if row.gflops else "",
@@ -219,12 +218,6 @@ class Profile:
             "" if share is None else f"{share:.0%}",
             f"{row.bytes_kept / 1e6:,.2f}",
         ]
-
-
-def described(row: LayerProfile) -> str:
-    """The name of a `row`'s layer, with its type unless the name tells it."""
-    own_name = row.name.split("/")[-1].startswith(snake_case(row.type))  # such as conv2d_1
-    return row.name if own_name else f"{row.name} ({row.type})"
 
 
 def rate(multiply_adds: int, seconds: float) -> float | None:

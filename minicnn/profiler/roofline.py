@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from minicnn.models.summary import name_and_type
 from minicnn.plots import GREY, Path, finished
 from minicnn.profiler.plot import plot_profile
-from minicnn.profiler.profile import LayerProfile, Profile, described, rate
+from minicnn.profiler.profile import LayerProfile, Profile, rate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -221,7 +222,7 @@ class DeviceProfile(Profile):
     def _first_cells(self, row: LayerProfile, phase: Phase) -> list[str]:
         if phase.name == "backward":
             return ["", "", "", phase.name]
-        return [described(row), row.output_shape, row.algorithm, phase.name]
+        return [name_and_type(row.name, row.type), row.output_shape, row.algorithm, phase.name]
 
     def _phase_cells(self, phase: Phase) -> list[str]:
         cells = [

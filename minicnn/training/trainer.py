@@ -133,8 +133,8 @@ class Trainer(Layer):
             y: targets (N,), (N, 1) or (N, classes); None with an iterator.
             batch_size: images per training step; default: 32.
             epochs: the number of the last epoch, counted from 1.
-            verbose: 0 silent; 1 or "auto" a progress bar, where the output is a terminal; 2 a line
-                per epoch.
+            verbose: 0 silent; 1 or "auto" a progress bar, where the output is a terminal or a
+                notebook; 2 a line per epoch.
             callbacks: objects of `minicnn.callbacks`, or one.
             validation_split: fraction of the end of the arrays to validate on.
             validation_data: (x, y), (x, y, sample_weight) or an iterator of batches.

@@ -68,8 +68,23 @@ def test_a_model_that_is_not_built():
 
 def test_a_narrow_table():
     text = model_summary(chain(), line_length=55)
-    assert max(map(len, text.splitlines()[1:8])) <= 55 + 2
+    assert max(map(len, text.splitlines()[1:8])) <= 55
     assert "..." in text
+
+
+def test_eighty_columns_hold_long_names_and_their_marks():
+    x = Input((8, 8, 3), name="a_name_that_is_as_long_as_many_are_in_real_networks")
+    long = Conv2D(3, 1, name="another_of_those_names_that_are_rather_long", trainable=False)(x)
+    text = model_summary(Model(x, Add()([x, long])))
+    lines = text.splitlines()
+    assert max(map(len, lines)) == 80
+    assert any(line.startswith("another") and "...long [frozen]  " in line for line in lines)
+    assert max(map(len, model_summary(chain()).splitlines())) <= 80
+
+
+def test_names_that_tell_the_type_stand_alone():
+    text = model_summary(Sequential([Input((8, 8, 3)), Conv2D(2, 3), MaxPooling2D(name="p")]))
+    assert "conv2d" in text and "(Conv2D)" not in text and "p (MaxPooling2D)" in text
 
 
 def test_summary_prints(capsys):
