@@ -194,10 +194,9 @@ def hdf5_text(change: Change) -> Change:
         buffer = io.BytesIO(case.data)
         with h5py.File(buffer, "r+") as file:
             key = case.one_of(("model_config", "training_config"))
-            text = change(case, file.attrs[key].decode())
+            text = change(case, str(file.attrs[key]))
             data = text.encode("utf-8", "surrogatepass").replace(b"\0", b"0")
-            # attributes have at most 64 KB, but for texts of any length
-            file.attrs.create(key, data[:60_000])
+            file.attrs[key] = data[:10_000_000] if data else b"{"
         return buffer.getvalue()
 
     return changed

@@ -26,7 +26,8 @@ class Case:
         function: of the tensor x and of the weights by name, in PyTorch.
         text: the layer's arguments.
         training: the mode.
-        ill: why the gradient for x is a small difference of large numbers; "" where it is not.
+        ill: why the gradients for x and gamma are small differences of large numbers; "" where
+            they are not.
         terms: how large these numbers are, per unit of the largest output gradient.
         kink: whether rounding may move a number across a bend of the layer's function, where its
             gradient jumps; float32 is not compared then.

@@ -78,7 +78,7 @@ def all_kinds(forms: dict[str, Form]) -> list[Kind]:
     add("folder", "pipes and links", contents.odd_folders, True)
     for form in forms:
         if form != "cifar.tar.gz":  # which is only ever one that was downloaded
-            add(form, "no file", damage.no_file, False, 1)
+            add(form, "no file", damage.no_file, form == "folder", 1)
     return kinds
 
 
