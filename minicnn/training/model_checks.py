@@ -1,6 +1,8 @@
-"""What a model has to be before it trains."""
+"""What a model has to be before it trains, and what its loss has to be when it has."""
 
-from typing import TYPE_CHECKING
+import math
+import warnings
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minicnn.training.trainer import Trainer
@@ -23,3 +25,21 @@ def require_one_output(model: "Trainer") -> None:
             f"{model.described} has {len(model.output_shape)} outputs; a loss takes one: train "
             f"Model(inputs, one_output), which shares its layers, and use the others with predict"
         )
+
+
+def warn_of_lost_training(epoch: int, logs: dict[str, Any], before: dict[str, Any]) -> None:
+    """Warn if the loss is no longer a finite number: every later epoch would be in vain.
+
+    Args:
+        epoch: counted from 0.
+        logs: figures of this epoch.
+        before: those of the epoch before; if its loss was lost already, there is no warning.
+    """
+    if math.isfinite(logs["loss"]) or not math.isfinite(before.get("loss", 0.0)):
+        return
+    warnings.warn(
+        f"the loss of epoch {epoch + 1} is {logs['loss']}, and training does not recover from "
+        f"that; a lower learning rate, clipnorm=1.0 in the optimizer, or scaled data may help, and "
+        f"minicnn.callbacks.TerminateOnNaN() ends training at once",
+        stacklevel=3,
+    )

@@ -34,7 +34,11 @@ from minicnn.training.batches import (
 from minicnn.training.capture import CapturedStep, graphs_are_possible
 from minicnn.training.data_checks import check_input_shapes, check_integer
 from minicnn.training.device_data import Outputs, keep_on_device
-from minicnn.training.model_checks import require_compiled, require_one_output
+from minicnn.training.model_checks import (
+    require_compiled,
+    require_one_output,
+    warn_of_lost_training,
+)
 from minicnn.training.step import predict_step, test_step, train_step
 from minicnn.typing import Array
 
@@ -198,8 +202,10 @@ class Trainer(Layer):
                         progress.update(batch_length(batch[0]), self._logs)
                         if self.stop_training:
                             break
-                    logs = self._logs()
+                    before, logs = logs, self._logs()
                     progress.end_steps()
+                    if not self.stop_training:
+                        warn_of_lost_training(epoch, logs, before)
                     if validation is not None and (epoch + 1) % validation_freq == 0:
                         results = self._evaluate(validation, watchers)
                         logs.update({f"val_{name}": value for name, value in results.items()})

@@ -1,18 +1,22 @@
 """What training says of bad input, and that an error leaves everything as it was."""
 
+import re
+import warnings
+
 import numpy as np
 import pytest
 from small_problem import X, Y, network
 from threadpoolctl import threadpool_info
 
 from minicnn import Input, Sequential
-from minicnn.callbacks import Callback, LambdaCallback
+from minicnn.callbacks import Callback, LambdaCallback, TerminateOnNaN
 from minicnn.layers import (
     BatchNormalization,
     Conv2D,
     Dense,
     Layer,
 )
+from minicnn.optimizers import SGD
 from minicnn.utils import to_categorical
 
 
@@ -219,3 +223,21 @@ def test_layers_that_a_callback_takes_off():
 def take_all_off(model):
     while model.layers:
         model.pop()
+
+
+@pytest.mark.parametrize(("rate", "warned"), [(1e38, 1), (0.01, 0)])
+def test_a_lost_training_is_told_once(rate, warned):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        history = network(optimizer=SGD(rate)).fit(X, Y, epochs=3, verbose=0).history
+    texts = [str(w.message) for w in caught if w.category is UserWarning]
+    assert np.isfinite(history["loss"]).all() == (not warned)
+    assert len(texts) == warned
+    assert all(
+        re.match("the loss of epoch 1 is (nan|inf), and training does not recover from", text)
+        for text in texts
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        network(optimizer=SGD(rate)).fit(X, Y, epochs=3, verbose=0, callbacks=TerminateOnNaN())
+    assert not any("does not recover" in str(w.message) for w in caught)
