@@ -1,13 +1,16 @@
 """Pictures of data, training and mistakes, drawn with matplotlib.
 
 Every function returns the `matplotlib.figure.Figure`, and writes it to `path` if one is given; the
-suffix chooses the format (.png, .pdf, .svg). No window is opened and pyplot's state is not touched.
+suffix chooses the format (.png, .pdf, .svg). No window is opened and pyplot's state is not touched;
+a notebook shows a figure that is the last value of a cell.
 Images are (N, height, width, channels), uint8 or floats; with 1 channel they are grey.
 """
 
+import io
 import math
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 BLUE, VERMILION = "#0072B2", "#D55E00"
 GREY = "#555555"
 _DPI = 144
+_AROUND: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.12}
 
 Path = str | os.PathLike[str]
 
@@ -211,7 +215,15 @@ def new_figure(width: float, height: float, title: str | None) -> "Figure":
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
     if title:
         figure.suptitle(title, fontsize=12)
+    # IPython shows figures of pyplot only, and others by this method
+    figure._repr_png_ = partial(_as_png, figure)  # type: ignore[attr-defined]
     return figure
+
+
+def _as_png(figure: "Figure") -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", **_AROUND)
+    return file.getvalue()
 
 
 def _image_grid(
@@ -264,5 +276,5 @@ def finished(figure: "Figure", path: Path | None) -> "Figure":
                 f"known suffixes: {', '.join(sorted(known))}"
             )
         with atomic_write(path) as temporary:
-            figure.savefig(temporary, format=suffix, bbox_inches="tight", pad_inches=0.12)
+            figure.savefig(temporary, format=suffix, **_AROUND)
     return figure

@@ -1,6 +1,8 @@
 """Plots are drawn whole, without a window, and written whole."""
 
+import copy
 import os
+import pickle
 import sys
 
 import numpy as np
@@ -28,6 +30,14 @@ def test_samples(tmp_path):
     assert len(figure.axes) == 32
     assert [a.get_title() for a in figure.axes] == [NAMES[i] for i in LABELS[:32, 0]]
     assert nothing_clipped(tmp_path / "a" / "s.png")
+
+
+def test_a_notebook_shows_a_figure(tmp_path):
+    figure = plots.plot_curves(HISTORY, tmp_path / "curves.png")
+    assert figure._repr_png_() == (tmp_path / "curves.png").read_bytes()
+    for other in copy.deepcopy(figure), pickle.loads(pickle.dumps(figure)):
+        other.suptitle("another")
+        assert other._repr_png_() != figure._repr_png_()
 
 
 def test_curves(tmp_path):
