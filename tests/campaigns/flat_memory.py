@@ -1,4 +1,4 @@
-"""What a long-lived process does again and again leaves nothing behind: memory, open files, threads.
+"""What a long-lived process does again and again leaves no memory, open files or threads behind.
 
     python tests/campaigns/flat_memory.py --steps 10000 --json FILE
 

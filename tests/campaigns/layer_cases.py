@@ -1,7 +1,7 @@
 """Random configurations of layers, each beside the same function in PyTorch."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ class Case:
     ill: str = ""
     terms: float = 0.0
     kink: bool = False
-    weight_scale: float = field(default=1.0)
+    weight_scale: float = 1.0
 
 
 def _integers(rng, low, high, size=None):
@@ -271,12 +271,13 @@ ACTIVATIONS = {
     "softsign": F.softsign,
     "linear": lambda x: x * 1,
 }
-_SATURATED = {"sigmoid", "tanh", "softmax"}  # slopes that are differences of numbers up to 1
+# Their slopes are computed from y, as differences of numbers about 1
+_SATURATED = {"sigmoid", "tanh", "softmax", "elu", "selu"}
 
 
 def _activation(rng):
     name = _pick(rng, *ACTIVATIONS)
-    ill = {"ill": "saturated", "terms": 1.0} if name in _SATURATED else {}
+    ill = {"ill": "saturated", "terms": 2.0} if name in _SATURATED else {}
     return Case(
         "Activation", lambda **kw: layers.Activation(name, **kw),
         _images(rng, _any_shape(rng)), ACTIVATIONS[name], name, **ill,

@@ -13,6 +13,7 @@ import faulthandler
 import hashlib
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -26,7 +27,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from campaigns.reporting import arguments, finish
 from children import blas_threads
 from small_problem import CLASSES, problem
-from threadpoolctl import threadpool_limits
 
 from minicnn import Input, Model, Sequential, layers, optimizers, set_num_threads
 from minicnn.initializers import GlorotUniform
@@ -34,6 +34,7 @@ from minicnn.losses import Loss
 from minicnn.parallel import counts
 
 X, Y = problem(96)
+MANY = np.concatenate([X] * 8)  # for predictions, which would be over before others begin
 ONE_HOT = np.eye(CLASSES, dtype="float32")[Y]
 ROUND_TIMEOUT = 120.0  # seconds; a round takes about one
 COLUMNS = ("run", "times", "of them in a child", "other bits", "exceptions", "not ended")
@@ -133,7 +134,7 @@ class Run:
     def __call__(self):
         size = self.batch_size
         if self.shared is not None:
-            return bits([self.shared.predict(X, batch_size=size, verbose=0)])
+            return bits([self.shared.predict(MANY, batch_size=size, verbose=0)])
         model = MODELS[self.name](self.seed)
         model.fit(X, ONE_HOT, batch_size=size, epochs=2, shuffle=False, verbose=0)
         evaluated = model.evaluate(X, ONE_HOT, batch_size=size, verbose=0)
@@ -141,7 +142,7 @@ class Run:
 
 
 def all_runs():
-    """Every model fitted and asked, with two seeds and batch sizes."""
+    """Every model, fitted and asked, with two seeds and batch sizes."""
     return [
         Run(name, what, seed, batch_size)
         for name in MODELS
@@ -151,28 +152,29 @@ def all_runs():
 
 
 def in_a_fork(run, timeout):
-    """What `run` gives in a forked child; TimeoutError where it gives nothing in time."""
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(theirs, run))
-    process.start()
+    """What `run` gives in a forked child; TimeoutError where it gives nothing in time.
+
+    Not by `multiprocessing.Process`: one that starts looks after all others of the process, also
+    after those for which another thread is just waiting, who then misses the end of its own.
+    """
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    child = os.fork()
+    if child == 0:
+        try:
+            theirs.send(run())
+        except BaseException as error:
+            theirs.send(f"{type(error).__name__}: {error}")
+        finally:
+            os._exit(0)
     theirs.close()
     try:
         if not ours.poll(timeout):
             raise TimeoutError(f"a forked child did not end within {timeout:.0f} s")
         return ours.recv()
     finally:
-        process.kill()
-        process.join()
-        process.close()
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
         ours.close()
-
-
-def _send(pipe, run):
-    try:
-        pipe.send(run())
-    except BaseException as error:
-        pipe.send(f"{type(error).__name__}: {error}")
 
 
 class Campaign:
@@ -181,17 +183,31 @@ class Campaign:
     Args:
         seed: of what is drawn.
         runs: to draw from; default: `all_runs`.
+        timeout: seconds for all of them, one after the other.
     """
 
-    def __init__(self, seed=0, runs=None):
+    def __init__(self, seed=0, runs=None, timeout=ROUND_TIMEOUT):
         self.rng = np.random.default_rng(seed)
         self.runs = all_runs() if runs is None else runs
-        self.alone = [run() for run in self.runs]
         self.counts = {run.label: Counter() for run in self.runs}
         self.findings = []
         self.hung = False
-        self.most = 0  # threads in a round
+        self.rounds = self.most = 0  # how many, and the threads in the largest
+        self.threads = []  # of the latest one
         self._lock = threading.Lock()
+        self.alone = []
+        self._run_alone(timeout)
+
+    def _run_alone(self, timeout):
+        """What each run gives beside no other."""
+        alone = threading.Thread(
+            target=lambda: self.alone.extend(run() for run in self.runs), daemon=True
+        )
+        alone.start()
+        alone.join(timeout)
+        if len(self.alone) < len(self.runs):
+            self.hung = True
+            self.find(self.runs[len(self.alone)], "not ended", "did not end alone, or failed")
 
     def find(self, run, column, text):
         with self._lock:
@@ -200,8 +216,9 @@ class Campaign:
                 "run": run.label, "seed": run.seed, "batch size": run.batch_size, "finding": text,
             })  # fmt: skip
 
-    def work(self, chosen, timeout):
+    def work(self, chosen, timeout, start):
         """In a thread: (number of a run, in a child) one after the other."""
+        start.wait(timeout)
         for number, child in chosen:
             run = self.runs[number]
             try:
@@ -213,25 +230,34 @@ class Campaign:
             else:
                 if found != self.alone[number]:
                     where = "in a forked child" if child else "in a thread"
-                    self.find(run, "other bits", f"other bits {where}: {found[:200]}")
+                    self.find(run, "other bits", f"other bits {where}: {found}")
             with self._lock:
                 self.counts[run.label]["times"] += 1
                 self.counts[run.label]["of them in a child"] += child
 
     def round(self, most_runs, timeout=ROUND_TIMEOUT):
-        """One round; how many runs it had."""
-        threads, left = [], most_runs
-        for _ in range(min(most_runs, self.rng.integers(2, 17))):
-            many = min(left, int(self.rng.integers(1, 3)))
+        """One round; how many runs it had. Every third has predictions only: they take a short
+        time, so that the last to leave is often one that came while others were there."""
+        numbers = [
+            i
+            for i, run in enumerate(self.runs)
+            if self.rounds % 3 or run.label.startswith("predict") or len(self.runs) == 1
+        ]
+        self.rounds += 1
+        left, work = most_runs, []
+        for _ in range(self.rng.integers(2, 17)):
             chosen = [
-                (int(self.rng.integers(len(self.runs))), bool(self.rng.random() < 0.15))
-                for _ in range(many)
+                (int(self.rng.choice(numbers)), bool(self.rng.random() < 0.15))
+                for _ in range(min(left, self.rng.integers(1, 3)))
             ]
-            left -= many
-            if chosen:
-                threads.append(threading.Thread(
-                    target=self.work, args=(chosen, timeout / 2), daemon=True
-                ))  # fmt: skip
+            left -= len(chosen)
+            work += [chosen] if chosen else []
+        start = threading.Barrier(len(work))
+        threads = [
+            threading.Thread(target=self.work, args=(chosen, timeout / 2, start), daemon=True)
+            for chosen in work
+        ]
+        self.threads = threads
         self.most = max(self.most, len(threads))
         before = blas_threads()
         for thread in threads:
@@ -266,11 +292,10 @@ def campaign(runs, seed=0, drawn_from=None, timeout=ROUND_TIMEOUT):
     work, counts.MIN_WORK_PER_SHARD = counts.MIN_WORK_PER_SHARD, 1  # small models are cut, too
     set_num_threads(2)
     try:
-        with threadpool_limits(2, "blas"):
-            done = Campaign(seed, drawn_from)
-            left = runs
-            while left > 0 and not done.hung:
-                left -= done.round(left, timeout)
+        done = Campaign(seed, drawn_from, timeout)
+        left = runs
+        while left > 0 and not done.hung:
+            left -= done.round(left, timeout)
         return done
     finally:
         set_num_threads(None)

@@ -10,7 +10,9 @@ from minicnn.layers import Dense, Flatten
 
 @pytest.mark.parametrize(("dtype", "fits"), [("float32", 3e38), ("float64", 1e300)])
 def test_the_limit_is_that_of_the_model(dtype, fits):
-    model = Sequential([Flatten(dtype=dtype), Dense(1, dtype=dtype)], dtype=dtype)
+    model = Sequential(
+        [Flatten(dtype=dtype), Dense(1, kernel_initializer="zeros", dtype=dtype)], dtype=dtype
+    )
     model.compile("sgd", "mse")
     x = np.zeros((2, 3))
     x[1] = fits
