@@ -14,8 +14,10 @@ def read(path):
 
 def write(path, header, text, data, checksum=False):
     """The file anew; without its checksum, as older files are."""
+    text = text if isinstance(text, str) else json.dumps(text)
     if not checksum:
         header["__metadata__"].pop("minicnn_crc32", None)
-    header["__metadata__"]["minicnn"] = text if isinstance(text, str) else json.dumps(text)
+        text = text.replace(', "checked": true', "")
+    header["__metadata__"]["minicnn"] = text
     encoded = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + data)

@@ -93,6 +93,8 @@ def _load(
     source = path if isinstance(path, io.BytesIO) else _bytes_of(Path(path))
     try:
         with Image.open(source) as opened:
+            if opened.format == "EPS":  # Pillow would have Ghostscript run it
+                raise ValueError("it is PostScript, which is a program; convert it to PNG first")
             _limit_pixels(opened, size)
             wide = opened.mode in ("I", "F") or opened.mode.startswith("I;16")
             if wide and (eight_bits or color_mode != "grayscale"):

@@ -26,6 +26,7 @@ from minicnn.saving.keras_archive import VERSION, check_version
 from minicnn.saving.keras_order import keras_layers, ordered_weights
 from minicnn.saving.keras_reading import ConfigReader
 from minicnn.saving.keras_state import (
+    group_at,
     host,
     item,
     load_optimizer_variables,
@@ -105,11 +106,11 @@ def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> M
             if item(file, "model_weights") is None:
                 raise ValueError("the group model_weights is missing")
             for layer in keras_layers(model):
-                _load_layer(item(file, f"model_weights/{layer.name}"), layer)
+                _load_layer(group_at(file, f"model_weights/{layer.name}"), layer)
         training = _json(file, "training_config")
         if compile and training is not None:
             reader.compile(model, training)
-            for group in (item(file, _OPTIMIZER), item(file, _OWN_OPTIMIZER)):
+            for group in (group_at(file, _OPTIMIZER), group_at(file, _OWN_OPTIMIZER)):
                 if group is not None:
                     names = _names(group, "weight_names", len(optimizer_variables(model)))
                     load_optimizer_variables(model, group, names)

@@ -68,12 +68,13 @@ def item(file: Any, name: str) -> Any:
         name: the path in it.
 
     Raises:
-        ValueError: there is a link on the way.
+        ValueError: there is a link on the way, or an array.
     """
     h5py = require_h5py()
     here = file
     for part in name.strip("/").split("/"):
-        link = here.get(part, getlink=True) if isinstance(here, h5py.Group) else None
+        _require_group(here)
+        link = here.get(part, getlink=True)
         if link is None:
             return None
         if not isinstance(link, h5py.HardLink):
@@ -82,10 +83,23 @@ def item(file: Any, name: str) -> Any:
     return here
 
 
+def group_at(file: Any, name: str) -> Any:
+    """The group `name` in the HDF5 `file`, as in `item`; an array in its place is a ValueError."""
+    found = item(file, name)
+    if found is not None:
+        _require_group(found)
+    return found
+
+
 def group_size(file: Any, name: str) -> int:
     """How many members the group `name` in the HDF5 `file` has; 0 if there is none."""
-    found = item(file, name)
-    return len(found) if isinstance(found, require_h5py().Group) else 0
+    found = group_at(file, name)
+    return 0 if found is None else len(found)
+
+
+def _require_group(found: Any) -> None:
+    if not isinstance(found, require_h5py().Group):
+        raise ValueError(f"{found.name!r} in it is an array, where a group of arrays belongs")
 
 
 def read_array(file: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -62,16 +62,23 @@ def from_json(text: str | bytes, name: str) -> dict[str, Any]:
 
     Raises:
         ValueError: it is too long, no JSON, or no object.
+        TypeError: a "name" in it is no text.
     """
     if len(text) > MOST_TEXT:
         raise ValueError(f"{name} has {len(text):,} characters; at most {MOST_TEXT:,} are read")
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_hook=_with_a_name)
     except ValueError as error:
         raise ValueError(f"{name} is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{name} holds a {type(value).__name__}, not an object")
     return value
+
+
+def _with_a_name(part: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(part.get("name"), (str, type(None))):
+        raise TypeError(f"a name is a text, not a {type(part['name']).__name__}")
+    return part
 
 
 def to_json(value: dict[str, Any]) -> str:

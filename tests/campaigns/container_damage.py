@@ -135,11 +135,13 @@ def hdf5_links(case: Case) -> bytes:
                 )
             case 2:
                 file.move(name, "/moved")
-                file[name] = h5py.SoftLink(case.one_of(("/moved", name, "/", "nowhere", "/a" * 999)))
+                file[name] = h5py.SoftLink(
+                    case.one_of(("/moved", name, "/", "nowhere", "/a" * 999))
+                )
             case 3:
-                del file[name]
-                group = file.require_group(name)
-                group["loop"] = file["/"]
+                if name in _arrays(file):
+                    del file[name]
+                file.require_group(name)["loop"] = file["/"]
             case 4:
                 del file[name]
                 layout = h5py.VirtualLayout((4,), "f4")
@@ -164,7 +166,9 @@ def hdf5_arrays(case: Case) -> bytes:
         name = case.one_of(_arrays(file))
         old = file[name][()]
         del file[name]
-        shape = case.one_of((old.shape, (2**62,), (2**31, 2**31), (10**9,), (0,), (), (1, *old.shape)))
+        shape = case.one_of(
+            (old.shape, (2**62,), (2**31, 2**31), (10**9,), (0,), (), (1, *old.shape))
+        )
         match case.below(6):
             case 0:
                 kind = case.one_of(("f8", "f2", "i4", "u1", "c8", ">f4", "S5", "?"))
@@ -172,7 +176,7 @@ def hdf5_arrays(case: Case) -> bytes:
             case 1:
                 file[name] = np.array(["os.system"], object).astype(h5py.string_dtype())
             case 2:
-                chunks = tuple(min(s, 1000) or 1 for s in shape) or None
+                chunks = tuple(min(s, 1000) for s in shape) if all(shape) and shape else None
                 file.create_dataset(name, shape, "f4", chunks=chunks, fillvalue=case.one_of((0, 1)))
             case 3:
                 kind = np.dtype([("a", "f4"), ("b", h5py.ref_dtype)])

@@ -140,7 +140,9 @@ def places(value: Any) -> list[tuple[Any, Any]]:
     left = [value]
     while left:
         part = left.pop()
-        keys = part if isinstance(part, dict) else range(len(part)) if isinstance(part, list) else ()
+        keys = (
+            part if isinstance(part, dict) else range(len(part)) if isinstance(part, list) else ()
+        )
         for key in keys:
             found.append((part, key))
             left.append(part[key])
@@ -151,11 +153,13 @@ def other_values(case: Case, text: str) -> str:
     """One to three values of a JSON text replaced, left out, or exchanged."""
     value = json.loads(text)
     for _ in range(1 + case.below(3)):
-        container, key = case.one_of(places(value) or [({0: 0}, 0)])
+        if not places(value):
+            break
+        container, key = case.one_of(places(value))
         match case.below(6):
             case 0:
                 del container[key]
-            case 1:
+            case 1:  # the same value at two places
                 other, name = case.one_of(places(value))
                 container[key] = json.loads(json.dumps(other[name]))
             case 2 if isinstance(container[key], int) and not isinstance(container[key], bool):
@@ -178,7 +182,9 @@ def odd_json(case: Case, text: str) -> str:
             return '{"a":' * depth + "1" + "}" * depth
         case 2:
             container[key] = "@@"
-            nested = case.one_of(("[" * depth + "]" * depth, '{"config":' * depth + "1" + "}" * depth))
+            nested = case.one_of(
+                ("[" * depth + "]" * depth, '{"config":' * depth + "1" + "}" * depth)
+            )
             return json.dumps(value).replace('"@@"', nested, 1)
         case 3:
             container[key] = "@@"

@@ -1,7 +1,7 @@
 """The kinds of files that the library reads: an undamaged one of each, and how it is read.
 
-What a reader returns is a list of plain values and arrays, all that came out of the file; two of
-these are compared by `fingerprint`.
+What a reader returns is a list of models, arrays and plain values, all that came out of the file;
+two of these are compared by `fingerprint`.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from minicnn.datasets import cifar10
 from minicnn.datasets.fetch import extract_members
 from minicnn.datasets.folder import image_dataset_from_directory
 from minicnn.layers import BatchNormalization, Conv2D, Dense, Flatten, Input
-from minicnn.models import Sequential, load_model
+from minicnn.models import Model, Sequential, load_model
 from minicnn.optimizers import Adam
 from minicnn.preprocessing.image import ImageDataGenerator, img_to_array, load_img
 from minicnn.registry import serialize
@@ -76,7 +76,7 @@ class Form:
 def fingerprint(values: list[Any]) -> str:
     """A text that differs if anything in the `values` of a reader does."""
     digest = hashlib.sha256()
-    for value in values:
+    for value in (part for v in values for part in (_parts(v) if isinstance(v, Model) else [v])):
         if isinstance(value, np.ndarray):
             digest.update(f"{value.dtype} {value.shape}".encode())
             digest.update(np.ascontiguousarray(value).tobytes())
@@ -119,12 +119,19 @@ def network() -> Sequential:
 
 
 def _whole(path: Path) -> list[Any]:
-    model = load_model(path)
+    return [load_model(path)]
+
+
+def _parts(model: Model) -> list[Any]:
     values: list[Any] = [serialize(model), *map(to_numpy, model.get_weights())]
     if model.loss is not None:
         keys = model.weight_keys()
         state = sorted(model.optimizer.state_arrays(keys).items())
-        values += [serialize(model.optimizer), serialize(model.loss), list(model.metric_identifiers)]
+        values += [
+            serialize(model.optimizer),
+            serialize(model.loss),
+            list(model.metric_identifiers),
+        ]
         values += [part for name, value in state for part in (name, np.asarray(value))]
     return values
 
@@ -245,9 +252,7 @@ def _cifar() -> list[Form]:
     for name, ending, make in (("binary", ".bin", _binary_batch), ("python", "", _python_batch)):
         files = {batch + ending: make(i) for i, batch in enumerate(_BATCHES)}
         data = files.pop(_DAMAGED + ending)
-        forms.append(
-            Form(f"cifar {name}", _DAMAGED + ending, data, _read_cifar, 128, beside=files)
-        )
+        forms.append(Form(f"cifar {name}", _DAMAGED + ending, data, _read_cifar, 128, beside=files))
     return forms
 
 
@@ -263,7 +268,11 @@ def _read_folder(path: Path) -> list[Any]:
         path.parent.parent, image_size=(8, 8), shuffle=False, follow_links=True, verbose=False
     )
     iterator = ImageDataGenerator().flow_from_directory(
-        path.parent.parent, target_size=(8, 8), shuffle=False, follow_links=True, class_mode="sparse"
+        path.parent.parent,
+        target_size=(8, 8),
+        shuffle=False,
+        follow_links=True,
+        class_mode="sparse",
     )
     return [a for batch in (next(iter(folder)), next(iterator)) for a in batch]
 

@@ -9,9 +9,9 @@ command that repeats it, and the exit code is 1. Linux only.
 """
 
 import argparse
+import contextlib
 import json
 import os
-import platform
 import re
 import sys
 import tempfile
@@ -26,7 +26,11 @@ from campaigns import container_damage as containers  # noqa: E402
 from campaigns import content_damage as contents  # noqa: E402
 from campaigns import damage  # noqa: E402
 from campaigns.file_forms import IMAGES, Form, fingerprint, make_forms  # noqa: E402
+from campaigns.reporting import finish  # noqa: E402
 from campaigns.watched_children import FINDINGS, FINE, Kind, damaged, outcome_of  # noqa: E402
+
+COMMAND = "python tests/campaigns/mutated_files.py"
+COLUMNS = ("kind", "files", *FINE, "findings")
 
 _BYTES = {
     "bits": damage.flipped, "bits of the head": damage.flipped_head, "cut off": damage.cut,
@@ -58,7 +62,7 @@ def all_kinds(forms: dict[str, Form]) -> list[Kind]:
         add("keras", what, containers.in_zip(inside, "config.json", "metadata.json"), True, 8)
         add("h5", what, containers.hdf5_text(change), True, 8)
     for form in ("safetensors", "w.safetensors"):
-        add(form, "list of arrays", containers.safetensors_header, True)
+        add(form, "list of arrays", containers.safetensors_header, False)
     add("keras", "zip", containers.zip_members, False, 8)
     for change in containers.IN_HDF5:
         inside = containers.in_zip(change, "model.weights.h5")
@@ -109,7 +113,8 @@ def run(pairs: list[tuple[Kind, int]], forms: dict[str, Form], seed: int, worker
             place.mkdir(parents=True)
             path = form.place(place, 0)
             path.write_bytes(form.data)
-            right[form.name] = fingerprint(form.read(path))
+            with contextlib.redirect_stdout(None):
+                right[form.name] = fingerprint(form.read(path))
         children = []
         for i in range(workers):
             child = os.fork()
@@ -140,51 +145,36 @@ def _work(
     place.with_suffix(".json").write_text(json.dumps(results))
 
 
-def table(results: list) -> str:
-    """The `results` of `run` as a table, a line per kind of damage."""
+def rows(results: list) -> list[list]:
+    """The `results` of `run`, a row of the table per kind of damage, and one for all."""
     counts: dict[str, Counter] = {}
     for name, _, outcome, _ in results:
         for line in (name, "all"):
             counts.setdefault(line, Counter())[outcome if outcome in FINE else "findings"] += 1
     counts["all"] = counts.pop("all", Counter())
-    columns = (*FINE, "findings")
-    lines = [f"| kind | files | {' | '.join(columns)} |", "|---" * (2 + len(columns)) + "|"]
-    for name, found in counts.items():
-        cells = [f"{found.total():,}", *(f"{found[c]:,}" for c in columns)]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return [
+        [name, sum(found.values()), *(found[c] for c in COLUMNS[2:])]
+        for name, found in counts.items()
+    ]
 
 
-def listed(results: list, seed: int) -> str:
+def listed(results: list, seed: int) -> list[dict]:
     """Each finding of `results` once, with what repeats it for this `seed`."""
     alike: dict[tuple[str, str, str], list] = {}
     for name, number, outcome, known in results:
         if outcome not in FINE:
             text = re.sub(r"\d+|'[^']*'", "#", known)[:80]
             alike.setdefault((name, outcome, text), []).append((number, known))
-    lines = []
-    for (name, outcome, _), found in alike.items():
-        number, known = found[0]
-        lines += [
-            f"{outcome} ({FINDINGS[outcome]}), {len(found)} times: {name}",
-            f"    {known}",
-            f"    python tests/campaigns/mutated_files.py --seed {seed} --only {name!r} {number}",
-        ]
-    return "\n".join(lines)
-
-
-def versions() -> str:
-    """What took part."""
-    import h5py
-    import numpy
-    import PIL
-    import safetensors
-
-    return (
-        f"Python {platform.python_version()}, NumPy {numpy.__version__}, h5py {h5py.__version__} "
-        f"(HDF5 {h5py.version.hdf5_version}), safetensors {safetensors.__version__}, "
-        f"Pillow {PIL.__version__}"
-    )
+    return [
+        {
+            "outcome": f"{outcome} ({FINDINGS[outcome]})",
+            "kind": name,
+            "times": len(found),
+            "known": found[0][1],
+            "to repeat": f"{COMMAND} --seed {seed} --only {name!r} {found[0][0]}",
+        }
+        for (name, outcome, _), found in alike.items()
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -218,18 +208,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 given.keep.mkdir(parents=True, exist_ok=True)
                 print(damaged(kind, forms[kind.form], int(number), given.seed, given.keep))
         results = run(pairs, forms, given.seed, min(given.workers, len(pairs)))
-    print(versions())
-    print(f"{len(results):,} files, seed {given.seed}, {time.monotonic() - start:.0f} s\n")
-    print(table(results))
+    print(f"{len(results):,} files in {time.monotonic() - start:.0f} s")
     if given.only:
         print(*results[0], sep="\n")
-    if given.json:
-        whole = {"seed": given.seed, "versions": versions(), "results": results}
-        given.json.write_text(json.dumps(whole, indent=0))
-    findings = listed(results, given.seed)
-    if findings:
-        print(f"\n{findings}")
-    return 1 if findings else 0
+    return finish(
+        COLUMNS, rows(results), listed(results, given.seed), given.json,
+        ("h5py", "safetensors", "pillow"), seed=given.seed, results=results,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

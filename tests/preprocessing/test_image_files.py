@@ -154,6 +154,14 @@ def test_whatever_is_wrong_names_the_file(tmp_path, content):
         load_img(io.BytesIO(content))
 
 
+def test_postscript_is_not_run(tmp_path, monkeypatch):
+    path = tmp_path / "x.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    monkeypatch.setattr(Image.Image, "convert", lambda *a, **k: pytest.fail("it was run"))
+    with pytest.raises(ValueError, match="x.png cannot be .* it is PostScript, which is a program"):
+        load_img(path)
+
+
 @pytest.mark.parametrize(
     "error", [MemoryError(), OverflowError("too large"), struct.error("unpack"), SyntaxError("x")]
 )
@@ -213,6 +221,9 @@ def test_pipes_are_no_images_and_broken_links_are_told(tmp_path):
     (tmp_path / "a" / "folder.png").mkdir()
     (tmp_path / "a" / "link.png").symlink_to("x.png")
     assert files.list_images(tmp_path) == [image.with_name("link.png"), image]
+    for name in ("pipe.png", "link-to-pipe.png", "null.png"):
+        with pytest.raises(OSError, match=f"{name}' is a device or a pipe; give an image file"):
+            load_img(tmp_path / "a" / name)
     (tmp_path / "a" / "broken.png").symlink_to("absent.png")
     with pytest.raises(FileNotFoundError, match="broken.png"):
         next(ImageDataGenerator().flow_from_directory(tmp_path))

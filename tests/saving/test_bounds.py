@@ -276,3 +276,25 @@ def test_names_that_hdf5_would_not_find_again(tmp_path):
     np.testing.assert_array_equal(
         load_model(tmp_path / "m.h5").get_weights()[0], model.get_weights()[0]
     )
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.keras", "w.weights.h5"])
+def test_an_array_where_a_group_belongs(name, tmp_path):
+    path, inside = tmp_path / name, tmp_path / "inside.h5"
+    model = network()
+    model.train_on_batch(np.ones((2, 8)), np.ones((2, 4)))
+    (model.save_weights if "weights" in name else model.save)(path)
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            inside.write_bytes(archive.read("model.weights.h5"))
+    else:
+        inside = path
+    with h5py.File(inside, "r+") as file:
+        place = {"m.h5": "minicnn_optimizer_weights", "m.keras": "optimizer"}.get(name, "layers")
+        del file[place]
+        file[place] = np.ones(4)
+    if path.suffix == ".keras":
+        rezipped(path, model=inside.read_bytes())
+    text = f"'/{place}' in it is an array, where a group of arrays belongs"
+    with pytest.raises(ValueError, match=f"{name}': {text}"):
+        model.load_weights(path) if "weights" in name else load_model(path)

@@ -51,6 +51,9 @@ WRONG = {
     ),
     "filters must be": lambda t: t["model"]["config"]["layers"][1]["config"].update(filters=-1),
     "not as minicnn writes it .KeyError: 'loss'": lambda t: t["compile"].pop("loss"),
+    "as minicnn writes it .TypeError: a name is a text, not a list": (
+        lambda t: t["compile"]["loss"]["config"].update(name=[])
+    ),
     "entry of its metadata is damaged": lambda t: t.update(weights=[[1]] * 10),
 }
 
@@ -142,6 +145,13 @@ def test_every_flipped_bit_of_the_arrays_is_found(path):
 def test_the_description_is_under_the_checksum(path):
     header, text, data = read(path)
     text["model"]["config"]["layers"][2]["config"]["epsilon"] = 0.5
+    write(path, header, text, data, checksum=True)
+    refused(path, "the checksum differs")
+
+
+def test_a_checksum_that_is_not_found_is_missed(path):
+    header, text, data = read(path)
+    header["__metadata__"]["linicnn_crc32"] = header["__metadata__"].pop("minicnn_crc32")
     write(path, header, text, data, checksum=True)
     refused(path, "the checksum differs")
 

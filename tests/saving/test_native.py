@@ -285,6 +285,7 @@ def rewritten(path, change):
     metadata = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
     header = json.loads(metadata["minicnn"])
     change(header, arrays)
+    header.pop("checked")
     save_file(arrays, path, metadata={"minicnn": json.dumps(header)})
 
 
