@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from across_images import Centre, Mixed
 
 from minicnn import Input, Sequential, gradcheck
 from minicnn.backend import array_module
@@ -28,14 +29,6 @@ KEEP = (
     r"itself\. .* hand what backward needs to ctx\.save\(\.\.\.\) in forward and read ctx\.saved "
     r"in backward"
 )
-
-
-class Centre(Layer):
-    def forward(self, x, ctx):
-        return x - x.mean(0)
-
-    def backward(self, dy, ctx):
-        return dy - dy.mean(0)
 
 
 class ByLargest(Layer):
@@ -70,21 +63,6 @@ class ByNumber(Layer):
 
     def backward(self, dy, ctx):
         return dy / len(dy)
-
-
-class Mixed(Layer):
-    """Random, and across images."""
-
-    def forward(self, x, ctx):
-        order = ctx.rng.permutation(len(x))
-        ctx.save(order)
-        return x + 0.5 * x[order]
-
-    def backward(self, dy, ctx):
-        (order,) = ctx.saved
-        dx = dy.copy()
-        dx[order] += 0.5 * dy
-        return dx
 
 
 class Second(Layer):

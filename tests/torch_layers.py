@@ -59,3 +59,25 @@ def torch_average_pool(x, window):
             images = pad_same(images, window.size, window.strides)
         sums.append(F.avg_pool2d(images, window.size, window.strides))
     return channels_last(sums[0] / sums[1])
+
+
+def torch_activations():
+    """{name in minicnn: function of PyTorch}, with the same slopes and constants."""
+    import torch
+    from torch.nn import functional as F
+
+    return {
+        "relu": torch.relu,
+        "relu6": F.relu6,
+        "leaky_relu": lambda x: F.leaky_relu(x, 0.2),
+        "elu": F.elu,
+        "selu": F.selu,
+        "gelu": F.gelu,
+        "sigmoid": torch.sigmoid,
+        "tanh": torch.tanh,
+        "softmax": lambda x: torch.softmax(x, -1),
+        "silu": F.silu,
+        "softplus": F.softplus,
+        "softsign": F.softsign,
+        "linear": lambda x: x * 1,
+    }

@@ -59,13 +59,15 @@ class GroupNormalization(NormalizationLayer):
         gamma_regularizer: Any = None,
         **kwargs: Any,
     ):
-        super().__init__(epsilon=epsilon, center=center, scale=scale, **kwargs)
-        arguments.set_weight_arguments(
-            self,
+        super().__init__(
+            epsilon=epsilon,
+            center=center,
+            scale=scale,
             beta_initializer=beta_initializer,
             gamma_initializer=gamma_initializer,
             beta_regularizer=beta_regularizer,
             gamma_regularizer=gamma_regularizer,
+            **kwargs,
         )
         self.groups = groups if groups == -1 else arguments.positive_int(self, "groups", groups)
         self.axis = axis

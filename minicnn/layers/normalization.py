@@ -19,12 +19,13 @@ from minicnn.typing import Array, Shape
 class NormalizationLayer(Layer):
     """What the normalizations share, the scale and shift at their end: y = gamma xhat + beta.
 
-    A subclass makes xhat, of mean 0 and variance 1, and sets the last four attributes below in
-    its constructor, by `arguments.set_weight_arguments`.
+    A subclass makes xhat, of mean 0 and variance 1.
 
     Args:
         epsilon: added to the variance.
         center, scale: whether there is a beta, a gamma.
+        beta_initializer, gamma_initializer: how the weights begin, names or objects.
+        beta_regularizer, gamma_regularizer: penalties, names or objects, or None.
         kwargs: see `Layer`.
 
     Attributes:
@@ -39,11 +40,29 @@ class NormalizationLayer(Layer):
     beta_regularizer: Regularizer | None
     gamma_regularizer: Regularizer | None
 
-    def __init__(self, *, epsilon: float, center: bool, scale: bool, **kwargs: Any):
+    def __init__(
+        self,
+        *,
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta_initializer: Any,
+        gamma_initializer: Any,
+        beta_regularizer: Any,
+        gamma_regularizer: Any,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.epsilon = arguments.finite_numbers(self, "epsilon", epsilon, least=0)
         self.center = center
         self.scale = scale
+        arguments.set_weight_arguments(
+            self,
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+        )
 
     def require_channels(self, input_shape: Shape, channels: int) -> Shape:
         """The `input_shape`, where it ends in the `channels` that the layer was built for.
@@ -154,15 +173,20 @@ class BatchNormalization(NormalizationLayer):
         gamma_regularizer: Any = None,
         **kwargs: Any,
     ):
-        super().__init__(epsilon=epsilon, center=center, scale=scale, **kwargs)
-        arguments.set_weight_arguments(
-            self,
+        super().__init__(
+            epsilon=epsilon,
+            center=center,
+            scale=scale,
             beta_initializer=beta_initializer,
             gamma_initializer=gamma_initializer,
-            moving_mean_initializer=moving_mean_initializer,
-            moving_variance_initializer=moving_variance_initializer,
             beta_regularizer=beta_regularizer,
             gamma_regularizer=gamma_regularizer,
+            **kwargs,
+        )
+        arguments.set_weight_arguments(
+            self,
+            moving_mean_initializer=moving_mean_initializer,
+            moving_variance_initializer=moving_variance_initializer,
         )
         self.axis = axis[0] if isinstance(axis, Sequence) and len(axis) == 1 else axis
         self.momentum = arguments.fraction(self, "momentum", momentum, below_one=False)
@@ -263,13 +287,15 @@ class LayerNormalization(NormalizationLayer):
         gamma_regularizer: Any = None,
         **kwargs: Any,
     ):
-        super().__init__(epsilon=epsilon, center=center, scale=scale, **kwargs)
-        arguments.set_weight_arguments(
-            self,
+        super().__init__(
+            epsilon=epsilon,
+            center=center,
+            scale=scale,
             beta_initializer=beta_initializer,
             gamma_initializer=gamma_initializer,
             beta_regularizer=beta_regularizer,
             gamma_regularizer=gamma_regularizer,
+            **kwargs,
         )
         self.axis = list(axis) if isinstance(axis, Sequence) else axis
 

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn import functional as F
-from torch_layers import torch_average_pool, torch_conv, torch_depthwise, torch_max_pool
+from torch_layers import (
+    torch_activations,
+    torch_average_pool,
+    torch_conv,
+    torch_depthwise,
+    torch_max_pool,
+)
 
 from minicnn import layers
 from minicnn.kernels.windows import Convolution, Window
@@ -256,21 +262,7 @@ def _dense(rng):
     )  # fmt: skip
 
 
-ACTIVATIONS = {
-    "relu": torch.relu,
-    "relu6": F.relu6,
-    "leaky_relu": lambda x: F.leaky_relu(x, 0.2),
-    "elu": F.elu,
-    "selu": F.selu,
-    "gelu": F.gelu,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "softmax": lambda x: torch.softmax(x, -1),
-    "silu": F.silu,
-    "softplus": _softplus,
-    "softsign": F.softsign,
-    "linear": lambda x: x * 1,
-}
+ACTIVATIONS = torch_activations() | {"softplus": _softplus}
 # Their slopes are computed from y, as differences of numbers about 1
 _SATURATED = {"sigmoid", "tanh", "softmax", "elu", "selu"}
 

@@ -1,5 +1,6 @@
 """Layers that look across images get the whole batch, on however many threads a model runs."""
 
+import across_images
 import numpy as np
 import pytest
 from naive_graph import NaivePass
@@ -39,14 +40,8 @@ class OfTheBatch(Layer):
         return input_shape
 
 
-class Centre(OfTheBatch):
-    """y = x - mean(x) over the images."""
-
-    def forward(self, x, ctx):
-        return x - x.mean(0)
-
-    def backward(self, dy, ctx):
-        return dy - dy.mean(0)
+class Centre(across_images.Centre, OfTheBatch):
+    pass
 
 
 class Scaled(OfTheBatch):
@@ -198,19 +193,8 @@ def test_a_network_learns_the_same_on_any_number_of_threads(float64, monkeypatch
             np.testing.assert_allclose(one, first, rtol=1e-9, atol=1e-11)
 
 
-class Mixed(OfTheBatch):
-    """Each image with another one, which the generator of the pass chooses."""
-
-    def forward(self, x, ctx):
-        order = ctx.rng.permutation(len(x))
-        ctx.save(order)
-        return x + 0.5 * x[order]
-
-    def backward(self, dy, ctx):
-        (order,) = ctx.saved
-        dx = dy.copy()
-        dx[order] += 0.5 * dy
-        return dx
+class Mixed(across_images.Mixed, OfTheBatch):
+    pass
 
 
 def test_random_numbers_are_those_of_the_first_shard(float64):

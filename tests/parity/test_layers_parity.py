@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from layer_calls import run, set_weights
 from strategies import array_shapes, convolutions, numbers, pools
-from torch_layers import torch_average_pool, torch_conv, torch_depthwise, torch_max_pool
+from torch_layers import (
+    torch_activations,
+    torch_average_pool,
+    torch_conv,
+    torch_depthwise,
+    torch_max_pool,
+)
 
 from minicnn import layers
 
@@ -158,21 +164,7 @@ def test_dense(shape, units, use_bias):
     )
 
 
-ACTIVATIONS = {
-    "relu": torch.relu,
-    "relu6": F.relu6,
-    "leaky_relu": lambda x: F.leaky_relu(x, 0.2),
-    "elu": F.elu,
-    "selu": F.selu,
-    "gelu": F.gelu,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "softmax": lambda x: torch.softmax(x, -1),
-    "silu": F.silu,
-    "softplus": F.softplus,
-    "softsign": F.softsign,
-    "linear": lambda x: x * 1,
-}
+ACTIVATIONS = torch_activations()
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
