@@ -189,11 +189,16 @@ def random_generator(seed: Any) -> Any:
     It is NumPy's or CuPy's own, but on an NVIDIA GPU `kernels.cuda.random.CounterGenerator`.
 
     Args:
-        seed: an integer or several, as `numpy.random.SeedSequence` takes them.
+        seed: an integer or several, as `numpy.random.SeedSequence` takes them, or one of these.
     """
-    if _cuda_generator is not None and cuda_is_active():
+    if _cuda_generator is not None and draws_by_counter():
         return _cuda_generator(seed)
     return _active.module.random.default_rng(seed)
+
+
+def draws_by_counter() -> bool:
+    """Whether `random_generator` gives a `CounterGenerator`."""
+    return _cuda_generator is not None and cuda_is_active()
 
 
 def synchronize() -> None:

@@ -63,11 +63,11 @@ class ProgressBar:
         if backend.get_backend() != "numpy":
             self.interval = self.device_interval
 
-    def begin_epoch(self, epoch: int = 0) -> None:
-        """Start epoch number `epoch`, counted from 0."""
+    def begin_epoch(self, epoch: int = 0, done: int = 0) -> None:
+        """Start epoch number `epoch`, counted from 0, of which `done` batches were run before."""
         self.close()
         self._heading = self.title or f"Epoch {epoch + 1}/{self.epochs}"
-        self._batches = self._images = 0
+        self._batches, self._images = done, 0
         self._started = self._stepped = self._shown = time.monotonic()
         if self.style == "bar":
             self._bar = tqdm(

@@ -1,13 +1,14 @@
 """The one place randomness is seeded from.
 
-Initial weights, shuffles and every generator handed to dropout or augmentation descend from one
-host generator, so `set_random_seed(0)` at the top of a script fixes the whole run.
+Initial weights come from one host generator; the order of the data, and what dropout and
+augmentation draw in training, from a `Stream` per model, by their place in it. Both start from one
+seed, so `set_random_seed(0)` at the top of a script fixes the whole run.
 """
 
 import random
 from collections.abc import Iterable
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,28 @@ from minicnn import backend
 from minicnn.kernels.cuda.random import CounterGenerator
 
 _generator = np.random.default_rng()
+_seed: int | None = None
+_entropy: int = np.random.SeedSequence().entropy  # type: ignore[assignment]
+_streams = 0
+
+
+class Stream(NamedTuple):
+    """What the random numbers of a model's training start from.
+
+    Attributes:
+        seed: what `set_random_seed` was given; None where it was not called.
+        entropy: the seed, or something that the system drew.
+        number: of the models that were trained since, this is the how-manieth, counted from 0.
+    """
+
+    seed: int | None
+    entropy: int
+    number: int
+
+    def sequence(self, *place: int) -> np.random.SeedSequence:
+        """What a generator for a `place` within the stream is seeded with. Each place, of the same
+        number of integers from 0 on, has numbers of its own."""
+        return np.random.SeedSequence(self.entropy, spawn_key=(self.number, *place))
 
 
 def set_random_seed(seed: int) -> None:
@@ -26,10 +49,12 @@ def set_random_seed(seed: int) -> None:
     Raises:
         ValueError: another seed.
     """
-    global _generator
+    global _generator, _seed, _entropy, _streams
     if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
         raise ValueError(f"a seed is an integer from 0 to 2**32 - 1, not {seed!r}")
     _generator = np.random.default_rng(int(seed))
+    _seed = _entropy = int(seed)
+    _streams = 0
     np.random.seed(int(seed))
     random.seed(int(seed))
 
@@ -44,9 +69,62 @@ def device_generator() -> Any:
     return backend.random_generator(int(_generator.integers(2**63)))
 
 
+def new_stream() -> Stream:
+    """The stream of one more model."""
+    global _streams
+    _streams += 1
+    return Stream(_seed, _entropy, _streams - 1)
+
+
+def generator_at(stream: Stream | int, epoch: int, step: int, rank: int) -> Any:
+    """A generator on the active backend for one shard of one training step.
+
+    On an NVIDIA GPU it serves the shard's later steps too, see `next_pass`.
+
+    Args:
+        stream: of the model; or the seed that a layer was given.
+        epoch: the number of the pass over the data, from 0.
+        step: within it.
+        rank: of the shard.
+    """
+    if not isinstance(stream, Stream):
+        stream = Stream(stream, stream, 0)
+    if backend.draws_by_counter():
+        generator: CounterGenerator = backend.random_generator(stream.sequence(1, rank))
+        generator.go_to(epoch, step)
+        return generator
+    return backend.random_generator(stream.sequence(1, epoch, step, rank))
+
+
+def order_at(stream: Stream, epoch: int, samples: int) -> np.ndarray:
+    """The order in which a pass over the data takes the samples: a permutation of 0 .. samples - 1.
+
+    Args:
+        stream: of the model.
+        epoch: the number of the pass, from 0.
+        samples: how many there are.
+    """
+    return np.random.default_rng(stream.sequence(0, epoch, 0, 0)).permutation(samples)
+
+
+def counts_passes(generator: Any) -> bool:
+    """Whether a `generator` serves one training step after the other, see `next_pass`."""
+    return isinstance(generator, CounterGenerator)
+
+
 def next_pass(generators: Iterable[Any]) -> None:
     """Begin a training step: those `generators` that number their passes go on to the next one,
     the others have nothing to do."""
-    for generator in generators:
-        if isinstance(generator, CounterGenerator):
-            generator.next_pass()
+    for generator in filter(counts_passes, generators):
+        generator.next_pass()
+
+
+def go_to(generators: Iterable[Any], epoch: int, step: int) -> None:
+    """The same, but from anywhere to the numbers of a given training step.
+
+    Args:
+        generators: any.
+        epoch, step: see `generator_at`.
+    """
+    for generator in filter(counts_passes, generators):
+        generator.go_to(epoch, step)

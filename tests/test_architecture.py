@@ -27,7 +27,7 @@ FLOORS = (
     ("typing", "_version", "registry"),
     ("backend",),
     ("dtypes", "files", "parallel"),
-    ("kernels", "dtype_policies"),
+    ("kernels", "dtype_policies", "arrays_file"),
     ("random",),
     ("activations", "initializers", "losses", "regularizers"),
     ("optimizers",),

@@ -1,5 +1,6 @@
 """Callbacks: what happens besides, while a model trains."""
 
+from minicnn.callbacks.backup import BackupAndRestore
 from minicnn.callbacks.base import Callback
 from minicnn.callbacks.checkpoint import ModelCheckpoint
 from minicnn.callbacks.csv_logger import CSVLogger
@@ -12,6 +13,7 @@ from minicnn.callbacks.list import CallbackList
 from minicnn.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
+    "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "CallbackList",

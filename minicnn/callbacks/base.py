@@ -1,7 +1,10 @@
 """The hooks that fit, evaluate and predict call, and who listens to them."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
+
+from minicnn.arrays_file import is_plain
 
 Logs = Mapping[str, Any]
 
@@ -29,6 +32,27 @@ class Callback:
     def set_model(self, model: Any) -> None:
         """Called before the first hook, with what becomes the attribute `model`."""
         self.model = model
+
+    def state(self) -> dict[str, Any]:
+        """What training has made of the callback, for a run that goes on elsewhere: see
+        `BackupAndRestore`.
+
+        These are the attributes that are numbers, texts, arrays, or lists, tuples and dictionaries
+        of them, without the arguments of the constructor. A callback that keeps anything else, or
+        something outside itself, overrides this and `restore`.
+        """
+        inits = [vars(cls)["__init__"] for cls in type(self).__mro__ if "__init__" in vars(cls)]
+        given = {name for init in inits[:-1] for name in inspect.signature(init).parameters}
+        own = vars(self).items()
+        return {k: v for k, v in own if k not in given | {"model", "params"} and is_plain(v)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned, after `on_train_begin`.
+
+        Args:
+            state: that.
+        """
+        vars(self).update(state)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Before the first epoch."""

@@ -54,6 +54,18 @@ class CSVLogger(Callback):
             if not path.read_bytes().endswith(b"\n"):  # a line that was cut off stays alone
                 self._write("\r\n")
 
+    def state(self) -> dict[str, Any]:
+        """The whole table, so that lines of epochs that are run again do not stand in it twice."""
+        path = Path(self.filename)
+        table = path.read_bytes().decode(errors="surrogateescape") if path.is_file() else ""
+        return {"table": table, "columns": self._columns}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._columns = state["columns"]
+        if self._file is not None:
+            self._file.truncate(0)
+            self._write(state["table"])
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._file is None:
             return
@@ -73,7 +85,7 @@ class CSVLogger(Callback):
     def _write(self, text: str) -> None:
         """Add whole lines: all of them or, after an error, none."""
         assert self._file is not None
-        data, before = text.encode(), self._file.seek(0, os.SEEK_END)
+        data, before = text.encode(errors="surrogateescape"), self._file.seek(0, os.SEEK_END)
         try:
             written = 0
             while written < len(data):

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from minicnn.callbacks.backup import BackupAndRestore
 from minicnn.callbacks.base import Callback
 from minicnn.callbacks.history import History
 
 
 class CallbackList:
-    """Callbacks called one after the other, in the order given.
+    """Callbacks called one after the other, in the order given; a `BackupAndRestore` comes last,
+    since it keeps what the others have come to.
 
     Args:
         callbacks: a callback, several, another list, or None.
@@ -41,7 +43,8 @@ class CallbackList:
         self.history = next((c for c in self.callbacks if isinstance(c, History)), None)
         if add_history and self.history is None:
             self.history = History()
-            self.callbacks.append(self.history)  # last: it records what the others add to the logs
+            self.callbacks.append(self.history)  # behind what the others add to the logs
+        self.callbacks.sort(key=lambda callback: isinstance(callback, BackupAndRestore))
         for callback in self.callbacks:
             callback.set_params(params)
             callback.set_model(model)

@@ -61,6 +61,18 @@ class ImageFolder:
         for start in range(0, n, self.batch_size):
             yield self._batch(order[start : start + self.batch_size])
 
+    def state(self) -> dict[str, Any]:
+        """What the order of the next epoch follows from, for `restore`."""
+        return {"random": self._rng.bit_generator.state}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Let the next epoch be another one.
+
+        Args:
+            state: what `state` returned before it.
+        """
+        self._rng.bit_generator.state = state["random"]
+
     def _batch(self, indices: np.ndarray) -> Batch:
         paths = [self.file_paths[i] for i in indices]
         x = files.read_batch(

@@ -55,6 +55,11 @@ def set_shards(shards: int | None) -> None:
     _choose("shards", shards)
 
 
+def number_of_shards() -> int:
+    """Into how many shards a large batch is cut, see `shard_count`."""
+    return shard_count(1 << 30, 1 << 30)
+
+
 def shard_count(images: int, work: int) -> int:
     """How many shards a batch is cut into; 1 on a GPU.
 

@@ -109,6 +109,23 @@ class Iterator:
         with self._lock:
             self.batch_index, self._order = 0, None
 
+    def state(self) -> dict[str, Any]:
+        """The place in the batches and in the random numbers, for `restore`."""
+        with self._lock:
+            return {
+                "batch_index": self.batch_index, "total_batches_seen": self.total_batches_seen,
+                "_root": self._root, "_order": self._order,
+            }  # fmt: skip
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go to another place.
+
+        Args:
+            state: what `state` returned there.
+        """
+        with self._lock:
+            vars(self).update(state)
+
     def _next_rng(self) -> np.random.Generator:
         rng = np.random.default_rng([self._root, self.total_batches_seen])
         self.total_batches_seen += 1

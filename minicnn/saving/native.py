@@ -11,17 +11,14 @@ and "minicnn_crc32", the checksum of that text and of all arrays; older files ha
 Any reader of safetensors can read the weights. Nothing in the file is ever executed.
 """
 
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
+from minicnn.arrays_file import Arrays, read_arrays, write_arrays
 from minicnn.backend import to_numpy
-from minicnn.files import atomic_write
 from minicnn.layers.base import Layer
 from minicnn.layers.deferred import values_follow
 from minicnn.layers.weight import Weight
@@ -36,10 +33,7 @@ from minicnn.saving.reading import from_json, most_bytes, to_json
 
 VERSION = 1
 
-_TEXT, _CHECKSUM = "minicnn", "minicnn_crc32"
 _WEIGHTS, _OPTIMIZER = "weights/", "optimizer/"
-
-Arrays = dict[str, np.ndarray]
 
 
 def save(model: Model, path: Path) -> None:
@@ -181,51 +175,22 @@ def _weights(keys: dict[Weight, str]) -> Arrays:
 
 
 def _write(arrays: Arrays, header: dict[str, Any], path: Path) -> None:
-    text = to_json(header | {"checked": True})
-    metadata = {_TEXT: text, _CHECKSUM: _checksum(text, arrays)}
-    with atomic_write(path) as temporary:
-        try:
-            save_file(arrays, temporary, metadata=metadata)
-        except SafetensorError as error:  # a full disk
-            raise OSError(str(error)) from error
-
-
-def _checksum(text: str, arrays: Arrays) -> str:
-    crc = zlib.crc32(text.encode())
-    for name, array in sorted(arrays.items()):
-        crc = zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode(), crc)
-        crc = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, crc)
-    return f"{crc:08x}"
+    write_arrays(path, to_json(header | {"checked": True}), arrays)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Arrays]:
-    try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"{path.stat().st_size:,} bytes that are not a safetensors file or are cut short: "
-            f"{error}"
-        ) from error
-    if _TEXT not in metadata:
-        raise ValueError(
-            f"a safetensors file, but not one that minicnn wrote (it has no {_TEXT!r} entry in its "
-            f"metadata)"
-        )
-    header = from_json(metadata[_TEXT], f"the {_TEXT!r} entry of its metadata")
+    text, arrays, whole = read_arrays(path)
+    entry = "the 'minicnn' entry of its metadata"
+    header = from_json(text, entry)
     version, names = header.get("version"), header.get("weights", [])
     if not isinstance(version, int) or not all(isinstance(name, str) for name in names):
-        raise ValueError(
-            f"the {_TEXT!r} entry of its metadata is damaged: its version is {version!r:.50}"
-        )
+        raise ValueError(f"{entry} is damaged: its version is {version!r:.50}")
     if version > VERSION:
         raise ValueError(
             f"it has format version {version}; this minicnn reads up to {VERSION}: upgrade minicnn "
             f"to load it"
         )
-    kept, checksum = metadata.get(_CHECKSUM), _checksum(metadata[_TEXT], arrays)
-    if kept != checksum and (kept is not None or header.get("checked")):
+    if whole is False or (whole is None and header.get("checked")):
         raise ValueError(
             "it is damaged: its arrays or its description are not those that were written (the "
             "checksum differs)"

@@ -41,6 +41,7 @@ class ArrayBatches:
     Attributes:
         xs, y, sample_weight: the arrays that batches are taken from.
         samples: images in all.
+        numbers: the `TrainingNumbers` that orders come from; None for the library's generator.
 
     Raises:
         ValueError: no data, different lengths, a batch size below 1, NaN, infinity, or numbers that
@@ -69,20 +70,21 @@ class ArrayBatches:
         check_whole(self.xs, self.y, self.sample_weight, dtype or backend.floatx())
         whole = -(-self.samples // self.batch_size)
         self.steps = whole if steps is None else min(whole, steps)
+        self.numbers: Any = None
         self._asked = steps
         self._resumes = resumes
         self._warned = False
         self._start = 0  # the first image of the next batch
+        self._done = 0  # batches that the next pass has had already
+        self._epoch = 0  # that the order is of
         self._orders: dict[Any, Array] = {}  # the host's, and a copy where arrays lie on a device
 
     def __iter__(self) -> Iterator[Batch]:
-        if not self._resumes or self._start >= self.samples:
+        count, self._done = self._done, 0
+        if count == 0 and (not self._resumes or self._start >= self.samples):
             self._start = 0
-        if self.shuffle and self._start == 0:
-            order = random.host_generator().permutation(self.samples)
-            arrays = [a for a in (*self.xs, self.y, self.sample_weight) if a is not None]
-            modules = {backend.array_module(a) for a in arrays}
-            self._orders = {xp: xp.asarray(order) for xp in modules}
+        if self.shuffle and (self._start == 0 or not self._orders):
+            self._put_in_order()
 
         def batch_of(array: Array | None) -> Array | None:
             if array is None:
@@ -91,14 +93,38 @@ class ArrayBatches:
                 return array[start:stop]
             return array[self._orders[backend.array_module(array)][start:stop]]
 
-        count = 0
-        for start in range(self._start, self.samples, self.batch_size)[: self.steps]:
+        for start in range(self._start, self.samples, self.batch_size)[: self.steps - count]:
             self._start = stop = min(start + self.batch_size, self.samples)
             xs = [batch_of(a) for a in self.xs]
             yield xs, batch_of(self.y), batch_of(self.sample_weight)
             count += 1
         if self._asked is not None and not self._warned:
             self._warned = _warn_if_short(count, self._asked)
+
+    def position(self) -> dict[str, Any]:
+        """The place that the last batch was taken from, for `go_to`."""
+        return {"start": self._start, "epoch": self._epoch}
+
+    def go_to(self, position: dict[str, Any], done: int) -> None:
+        """Let the next pass go on elsewhere.
+
+        Args:
+            position: of which `position` told.
+            done: how many of its batches the pass has had by then; 0 for a new one.
+        """
+        self._start, self._epoch, self._done = position["start"], position["epoch"], done
+        self._orders = {}
+
+    def _put_in_order(self) -> None:
+        if self.numbers is None:
+            order = random.host_generator().permutation(self.samples)
+        else:
+            if self._start == 0:
+                self._epoch = self.numbers.epoch
+            order = self.numbers.order(self._epoch, self.samples)
+        arrays = [a for a in (*self.xs, self.y, self.sample_weight) if a is not None]
+        modules = {backend.array_module(a) for a in arrays}
+        self._orders = {xp: xp.asarray(order) for xp in modules}
 
     def weigh_classes(
         self, class_weight: dict[int, float] | None, dtype: Any, classes: int | None = None
@@ -165,10 +191,14 @@ class IteratorBatches:
         self._goes_round = resumes and self._is_iterator and self._by_number
         self._warned = False
         self._running: Iterator[Any] | None = None
+        self._done = 0  # batches that the next pass has had already
+        self._taken = 0  # of the source's pass that runs, or ran last
+        self._passes_ended = 0
+        self._before: Any = None  # the state of the source when that pass began
 
     def __iter__(self) -> Iterator[Batch]:
-        count = 0
-        for item in self._items():
+        count, self._done = self._done, 0
+        for item in self._items(count):
             count += 1
             xs, y, sample_weight = _as_batch(item, self.dtype)
             if self.on_batch is not None:
@@ -186,14 +216,13 @@ class IteratorBatches:
         if not (self._is_iterator and self._by_number):  # whose passes are not ours
             self._end_of_pass()
 
-    def _items(self) -> Iterator[Any]:
-        """What the source gives in one pass."""
+    def _items(self, count: int) -> Iterator[Any]:
+        """What the source gives in one pass that has had `count` batches."""
         iterator, resumed = self._running, self._running is not None
         self._running = None
-        count = 0
         while self.steps is None or count < self.steps:
             if iterator is None:
-                iterator = self._numbered() if self._by_number else iter(self.source)
+                iterator = self._from_source()
             try:
                 item = next(iterator)
             except StopIteration:
@@ -202,23 +231,66 @@ class IteratorBatches:
                 iterator, resumed = None, False  # the last pass had stopped just at the end
                 continue
             count += 1
+            self._taken += 1
             if self._resumes:
                 self._running = iterator
             yield item
 
-    def _numbered(self) -> Iterator[Any]:
+    def _from_source(self, taken: int = 0) -> Iterator[Any]:
+        """A pass of the source, from the batch on before which it has given `taken`."""
+        if self._by_number or not self._is_iterator:  # which has one pass only
+            self._taken = 0
+        self._taken += taken
+        self._before = self._state()
+        if self._by_number:
+            return self._numbered(taken)
+        iterator = iter(self.source)
+        for _ in range(taken):
+            next(iterator, None)
+        return iterator
+
+    def _numbered(self, first: int = 0) -> Iterator[Any]:
         while length := len(self.source):  # type: ignore[arg-type]
-            for index in range(length):
+            for index in range(first % length, length):
                 item = self.source[index]  # type: ignore[index]
                 if self._is_iterator and index == length - 1:
                     self._end_of_pass()
                 yield item
             if not self._goes_round:
                 return
+            first = 0
 
     def _end_of_pass(self) -> None:
+        self._passes_ended += 1
         if hasattr(self.source, "on_epoch_end"):
             self.source.on_epoch_end()
+
+    def _state(self) -> Any:
+        return self.source.state() if hasattr(self.source, "state") else None
+
+    def position(self) -> dict[str, Any]:
+        """The place behind the last batch, for `go_to`."""
+        return {
+            "taken": self._taken, "runs": self._running is not None,
+            "passes_ended": self._passes_ended, "state": self._state(), "before": self._before,
+        }  # fmt: skip
+
+    def go_to(self, position: dict[str, Any], done: int) -> None:
+        """As that of `ArrayBatches`, with a source that has given nothing yet.
+
+        Args:
+            position, done: as there.
+        """
+        self._done, self._passes_ended = done, position["passes_ended"]
+        in_a_pass = done > 0 or position["runs"]
+        if hasattr(self.source, "restore"):
+            from_start = in_a_pass and not self._by_number
+            self.source.restore(position["before" if from_start else "state"])
+        elif hasattr(self.source, "on_epoch_end"):
+            for _ in range(self._passes_ended):
+                self.source.on_epoch_end()
+        if in_a_pass:
+            self._running = self._from_source(position["taken"])
 
     def weigh_classes(
         self, class_weight: dict[int, float] | None, dtype: Any, classes: int | None = None

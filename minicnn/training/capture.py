@@ -37,6 +37,7 @@ from minicnn.training.captured_state import (
     kept_arrays,
     kept_sums,
 )
+from minicnn.training.numbers import TrainingNumbers
 from minicnn.typing import Array
 
 EAGER_RUNS = 2  # in a row: the first compile kernels, make slots and arenas, fill caches
@@ -157,6 +158,7 @@ class _CapturedGraph:
         self.like = like
         self._xp = backend.current_module()
         self._optimizer = model.optimizer
+        self._numbers = TrainingNumbers.of(model)
         self._metrics = model.metrics
         self._batch = tuple(_copied(part) for part in batch)
         self._kept = [*kept_arrays(model, components), *kept_sums(sums)]
@@ -167,7 +169,7 @@ class _CapturedGraph:
         # what steps have freed would be missing in the pool of the graph
         self._xp.get_default_memory_pool().free_all_blocks()
         before = [dict(metric._sums) for metric in self._metrics]
-        steps = self._optimizer.iterations
+        steps = self._optimizer.iterations, self._numbers.step
         try:
             self._graph = self._captured(lambda: step(*self._batch))
             self._check(before)
@@ -178,7 +180,7 @@ class _CapturedGraph:
         finally:
             for metric, sums_before in zip(self._metrics, before, strict=True):
                 metric._sums = sums_before
-            self._optimizer.iterations = steps
+            self._optimizer.iterations, self._numbers.step = steps
             self._watched.restore()
             for kept in self._kept:
                 kept.put_back()
@@ -237,6 +239,7 @@ class _CapturedGraph:
         self._optimizer.set_rates()
         self._graph.launch()
         self._optimizer.iterations += 1
+        self._numbers.step += 1
         for metric, counts in self._counts:
             for key, count in counts.items():
                 metric._sums[key] = metric._sums.get(key, 0) + count

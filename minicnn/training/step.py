@@ -16,6 +16,7 @@ from minicnn.parallel.memory import keep_freed_memory
 from minicnn.parallel.slices import even_slices
 from minicnn.regularizers import Regularizer
 from minicnn.training.batches import batch_length
+from minicnn.training.numbers import TrainingNumbers
 from minicnn.typing import Array
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def train_step(
     """
     keep_freed_memory()
     slices = even_slices(batch_length(xs), shards_of(model, xs, training=True))
-    generators = model._generators_for(len(slices))
+    generators = TrainingNumbers.of(model).next_step(model, len(slices))
     wants_logits, scale = takes_logits(model), model.optimizer.loss_scale
 
     def on_shard(comm: Communicator) -> Shard:

@@ -9,11 +9,10 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from minicnn import activations, backend, losses, optimizers, random
+from minicnn import activations, backend, losses, optimizers
 from minicnn.callbacks import Callback, CallbackList, History, LazyLogs
 from minicnn.dtypes import dtype_of, widened
-from minicnn.layers.base import Layer, with_inner_layers
-from minicnn.layers.seeded import SeededLayer
+from minicnn.layers.base import Layer
 from minicnn.metrics import Mean, Metric
 from minicnn.metrics import get as get_metric
 from minicnn.metrics import resolve as resolve_metric
@@ -39,6 +38,8 @@ from minicnn.training.model_checks import (
     require_one_output,
     warn_of_lost_training,
 )
+from minicnn.training.numbers import TrainingNumbers
+from minicnn.training.resumption import Run
 from minicnn.training.step import predict_step, test_step, train_step
 from minicnn.typing import Array
 
@@ -64,6 +65,8 @@ class Trainer(Layer):
     metric_identifiers: Sequence[Any] = ()
     stop_training = False
     _metrics: list[Metric] | None = None
+    _targets_shape: tuple[int, ...] | None = None  # that the metrics were made for
+    _numbers: TrainingNumbers | None = None
     _generators: list[Any] = []
 
     def compile(
@@ -182,19 +185,16 @@ class Trainer(Layer):
         )  # fmt: skip
         progress = ProgressBar(verbose, epochs, batches.steps)
         self.stop_training = False
-        self._generators = []  # `set_random_seed` before this fit governs it too
-        logs: dict[str, Any] = {}
+        run = Run(self, batches, validation, watchers, initial_epoch)
         train: Callable[..., None] = partial(train_step, self)
         with one_blas_thread(), ExitStack() as capture:
             if graphs_are_possible():  # only on a GPU
                 train = capture.enter_context(CapturedStep(self, train))
             watchers.on_train_begin()
             try:
-                for epoch in range(initial_epoch, epochs):
-                    watchers.on_epoch_begin(epoch)
-                    progress.begin_epoch(epoch)
-                    self.reset_metrics()
-                    for step, batch in enumerate(batches):
+                for epoch in run.epochs(epochs):
+                    progress.begin_epoch(epoch, run.step)
+                    for step, batch in enumerate(batches, run.step):
                         watchers.on_train_batch_begin(step)
                         with out_of_memory.explained(batch_length(batch[0])):
                             train(*self._prepare(batch))
@@ -202,21 +202,19 @@ class Trainer(Layer):
                         progress.update(batch_length(batch[0]), self._logs)
                         if self.stop_training:
                             break
-                    before, logs = logs, self._logs()
+                    before, run.logs = run.logs, self._logs()
                     progress.end_steps()
                     if not self.stop_training:
-                        warn_of_lost_training(epoch, logs, before)
+                        warn_of_lost_training(epoch, run.logs, before)
                     if validation is not None and (epoch + 1) % validation_freq == 0:
                         results = self._evaluate(validation, watchers)
-                        logs.update({f"val_{name}": value for name, value in results.items()})
-                    progress.end_epoch(logs)
-                    watchers.on_epoch_end(epoch, logs)
-                    if self.stop_training:
-                        break
+                        run.logs.update({f"val_{name}": v for name, v in results.items()})
+                    progress.end_epoch(run.logs)
+                    watchers.on_epoch_end(epoch, run.logs)
             finally:
                 capture.close()
                 progress.close()
-            watchers.on_train_end(logs)
+            watchers.on_train_end(run.logs)
         return watchers.history  # type: ignore[return-value]
 
     def evaluate(
@@ -361,21 +359,6 @@ class Trainer(Layer):
 
     # What a training step asks of the model
 
-    def _generators_for(self, shards: int) -> list[Any]:
-        """A random generator per shard, for the next training step. They go on from step to step,
-        and so do those that layers have of their own.
-
-        Args:
-            shards: of the batch.
-        """
-        while len(self._generators) < shards:
-            self._generators = [*self._generators, random.device_generator()]
-        random.next_pass(self._generators[:shards])
-        for layer in with_inner_layers(self):
-            if isinstance(layer, SeededLayer):
-                layer.next_pass()
-        return self._generators[:shards]
-
     def _record(self, loss: Array, y: Array, y_pred: Array, on_logits: bool) -> None:
         """Take a batch into the running figures.
 
@@ -474,6 +457,7 @@ class Trainer(Layer):
             self._make_metrics(y)
 
     def _make_metrics(self, y: Array) -> None:
+        self._targets_shape = backend.shape_of(y)
         self._metrics = [
             resolve_metric(identifier, y.shape, self.output_shape, self.loss)
             for identifier in self.metric_identifiers

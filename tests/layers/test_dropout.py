@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from layer_calls import run
 from strategies import array_shapes, numbers
 
-from minicnn import backend
+from minicnn import Input, Sequential, backend
 from minicnn.gradcheck import gradcheck
 from minicnn.layers import Dropout
 from minicnn.layers.context import Context
+from minicnn.training.numbers import TrainingNumbers
 
 generic_and_in_cuda = pytest.mark.parametrize(
     "kernels",
@@ -112,24 +113,26 @@ def test_a_seed_of_its_own(kernels):
     """The same masks whatever the generator of the pass; others from call to call and from
     training step to training step."""
     x = np.ones((4, 50), "float32")
+    model = Sequential([Input((50,))])
 
-    def masks(layer, seed):
+    def masks(layer, seed, places):
         drawn = []
         for _ in range(2):
-            layer.next_pass()
+            places.next_step(model, 1)
+            layer.next_pass(places)
             drawn += [run(layer, x, seed=seed).y for _ in range(2)]
         return np.array(drawn)
 
     with kernels():
-        layer = Dropout(0.5, seed=3)
-        first = masks(layer, 1)
-        np.testing.assert_array_equal(masks(Dropout(0.5, seed=3), 2), first)
+        layer, places = Dropout(0.5, seed=3), TrainingNumbers()
+        first = masks(layer, 1, places)
+        np.testing.assert_array_equal(masks(Dropout(0.5, seed=3), 2, TrainingNumbers()), first)
         with layer.on_the_side():
-            np.testing.assert_array_equal(masks(layer, 1), first)
-        following = masks(layer, 1)
+            np.testing.assert_array_equal(masks(layer, 1, TrainingNumbers()), first)
+        following = masks(layer, 1, places)
         layer.reseed()
-        np.testing.assert_array_equal(masks(layer, 1), first)
-        other = masks(Dropout(0.5, seed=4), 1)
+        np.testing.assert_array_equal(masks(layer, 1, TrainingNumbers()), first)
+        other = masks(Dropout(0.5, seed=4), 1, TrainingNumbers())
     assert len(np.unique([*first, *following, *other], axis=0)) == 12
 
 

@@ -348,7 +348,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         target.write_bytes(b"half")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("minicnn.saving.native.save_file", fails)
+    monkeypatch.setattr("minicnn.arrays_file.save_file", fails)
     with pytest.raises(OSError, match="no space left"):
         network().save(path)
     assert path.read_bytes() == before

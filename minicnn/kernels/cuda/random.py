@@ -24,13 +24,15 @@ class CounterGenerator:
     each replay draws new numbers. Without any `next_pass` the draws go on from call to call.
 
     Args:
-        seed: an integer or several, as `numpy.random.SeedSequence` takes them.
+        seed: an integer or several, as `numpy.random.SeedSequence` takes them, or one of these.
     """
 
     _MOST_NUMBERS = 2**31 - 1  # of one draw: positions in it are 32 bits wide
 
     def __init__(self, seed: Any):
-        key = np.random.SeedSequence(seed).generate_state(2, np.uint32)
+        if not isinstance(seed, np.random.SeedSequence):
+            seed = np.random.SeedSequence(seed)
+        key = seed.generate_state(2, np.uint32)
         self._key: list[int] = key.view(np.int32).tolist()
         self._passes = backend.current_module().zeros(1, "uint64")
         self._draws = 0
@@ -40,6 +42,16 @@ class CounterGenerator:
         (`kernels/cuda/dropout.py`) cannot be made again after this."""
         self._passes += 1
         self._draws = 0
+
+    def go_to(self, epoch: int, step: int) -> None:
+        """Go to the numbers of one training step, from wherever the generator is; in the middle of
+        a step it goes on with the draw that comes next.
+
+        Args:
+            epoch: number of the pass over the data, below 2**32.
+            step: within it, below 2**32.
+        """
+        self._passes.fill((epoch << 32) + step)
 
     def next_draw(self) -> tuple[int, int, Array, int]:
         """What a kernel needs to make the numbers of one more draw, as often as it likes until
