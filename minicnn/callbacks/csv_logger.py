@@ -4,7 +4,7 @@ import csv
 import io
 import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -32,22 +32,17 @@ class CSVLogger(Callback):
         self.filename = os.fspath(filename)
         self.separator = separator
         self.append = append
-        self._file: BinaryIO | None = None
         self._columns: list[str] | None = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        self._close()
         path = Path(self.filename)
         make_folder(path.parent)
-        try:
-            self._file = open(path, "ab" if self.append else "wb", buffering=0)
-        except OSError as error:
-            raise type(error)(
-                f"CSVLogger cannot write {self.filename!r}: {error.strerror}; "
-                "give the name of a file in a folder you may write to"
-            ) from error
         self._columns = None
-        if self.append and path.stat().st_size:
+        if not self.append:
+            self._write("", anew=True)
+            return
+        self._write("")
+        if path.stat().st_size:
             with open(path, newline="", encoding="utf-8") as file:
                 heading = next(csv.reader(file, delimiter=self.separator), [])
             self._columns = heading[1:]
@@ -62,13 +57,9 @@ class CSVLogger(Callback):
 
     def restore(self, state: dict[str, Any]) -> None:
         self._columns = state["columns"]
-        if self._file is not None:
-            self._file.truncate(0)
-            self._write(state["table"])
+        self._write(state["table"], anew=True)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._file is None:
-            return
         logs = logs or {}
         lines = io.StringIO(newline="")
         writer = csv.writer(lines, delimiter=self.separator)
@@ -79,22 +70,21 @@ class CSVLogger(Callback):
         writer.writerow([epoch, *(v if np.ndim(v) == 0 else np.asarray(v).tolist() for v in row)])
         self._write(lines.getvalue())
 
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        self._close()
-
-    def _write(self, text: str) -> None:
-        """Add whole lines: all of them or, after an error, none."""
-        assert self._file is not None
-        data, before = text.encode(errors="surrogateescape"), self._file.seek(0, os.SEEK_END)
+    def _write(self, text: str, anew: bool = False) -> None:
+        """Add whole lines, to an empty table if `anew`: all of them or, after an error, none."""
         try:
-            written = 0
-            while written < len(data):
-                written += self._file.write(data[written:])
+            file = open(self.filename, "wb" if anew else "ab", buffering=0)
         except OSError as error:
-            self._file.truncate(before)
-            raise unwritable(error, self.filename) from error
-
-    def _close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+            raise type(error)(
+                f"CSVLogger cannot write {self.filename!r}: {error.strerror}; "
+                "give the name of a file in a folder you may write to"
+            ) from error
+        with file:
+            data, before = text.encode(errors="surrogateescape"), file.seek(0, os.SEEK_END)
+            try:
+                written = 0
+                while written < len(data):
+                    written += file.write(data[written:])
+            except OSError as error:
+                file.truncate(before)
+                raise unwritable(error, self.filename) from error

@@ -219,10 +219,10 @@ class IteratorBatches:
     def _items(self, count: int) -> Iterator[Any]:
         """What the source gives in one pass that has had `count` batches."""
         iterator, resumed = self._running, self._running is not None
-        self._running = None
         while self.steps is None or count < self.steps:
             if iterator is None:
                 iterator = self._from_source()
+            self._running = iterator if self._resumes else None
             try:
                 item = next(iterator)
             except StopIteration:
@@ -232,8 +232,6 @@ class IteratorBatches:
                 continue
             count += 1
             self._taken += 1
-            if self._resumes:
-                self._running = iterator
             yield item
 
     def _from_source(self, taken: int = 0) -> Iterator[Any]:
@@ -251,7 +249,7 @@ class IteratorBatches:
 
     def _numbered(self, first: int = 0) -> Iterator[Any]:
         while length := len(self.source):  # type: ignore[arg-type]
-            for index in range(first % length, length):
+            for index in range(first % length if self._goes_round else first, length):
                 item = self.source[index]  # type: ignore[index]
                 if self._is_iterator and index == length - 1:
                     self._end_of_pass()
