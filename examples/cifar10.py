@@ -2,11 +2,13 @@
 
     python examples/cifar10.py                          the tutorial network, 10 epochs, RMSprop
     python examples/cifar10.py --model vgg --augment --optimizer adam --epochs 30
+    python examples/cifar10.py --resume                 go on with a run that was interrupted
     python examples/cifar10.py --predict cat.jpg ship.png
 
 Results go to the folder --output: metrics.json, history.csv, samples.png, curves.png,
 confusion_matrix.png, mistakes.png and model.safetensors. Where CIFAR-10 is neither on disk nor to
-be downloaded, the library's own `shapes` images take its place, and everything written says so.
+be downloaded, the library's own `shapes` images take its place, and everything written says so. Every
+SAVE_EVERY steps the run is backed up to the folder "backup" there, until it is over.
 """
 
 import argparse
@@ -29,6 +31,7 @@ from minicnn.preprocessing.image import img_to_array, load_img
 from minicnn.utils import set_random_seed
 
 DATASETS = {"cifar10": cifar10, "shapes": shapes}
+SAVE_EVERY = 200  # training steps, a few seconds
 
 
 def main():
@@ -42,7 +45,8 @@ def main():
     except (OSError, ValueError, RuntimeError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("interrupted")
+        kept = not args.predict and backup_of(args).exists()
+        sys.exit("interrupted" + ("; the same command with --resume goes on" if kept else ""))
 
 
 def arguments():
@@ -72,6 +76,10 @@ def arguments():
     add("--limit", type=int, help="use only so many training and test images")
     add("--output", type=Path, default=Path("output"), help="folder for the results")
     add(
+        "--resume", action="store_true",
+        help="go on with the run in --output that was interrupted, to the same result",
+    )  # fmt: skip
+    add(
         "--predict", nargs="+", type=Path, metavar="IMAGE",
         help="classify image files with the model in the folder --output instead of training",
     )  # fmt: skip
@@ -85,6 +93,14 @@ def arguments():
 
 def train(args):
     make_folder(args.output)  # an unwritable place is an error now, not after training
+    backup = backup_of(args)
+    if backup.exists() and not args.resume:
+        sys.exit(
+            f"error: a run in {args.output} was interrupted; go on with it by --resume, remove "
+            f"{backup.backup_dir}, or give another --output"
+        )
+    if args.resume and not backup.exists():
+        print(f"There is no interrupted run in {args.output}: beginning a new one.")
     set_random_seed(args.seed)
     dataset, (x_train, y_train), (x_test, y_test) = load(args)
     class_names = DATASETS[dataset].CLASS_NAMES
@@ -108,7 +124,7 @@ def train(args):
     clock = TrainingClock()
     history = model.fit(
         x_train, y_train, args.batch_size, args.epochs,
-        callbacks=[clock], validation_data=(x_test, y_test), validation_batch_size=256,
+        callbacks=[clock, backup], validation_data=(x_test, y_test), validation_batch_size=256,
     )  # fmt: skip
 
     probabilities = model.predict(x_test, batch_size=256, verbose=0)
@@ -154,6 +170,11 @@ def train(args):
     )
 
 
+def backup_of(args):
+    """What keeps where the run stands."""
+    return callbacks.BackupAndRestore(args.output / "backup", save_freq=SAVE_EVERY)
+
+
 def load(args):
     """The data set's name, its training and its test images."""
     name = args.dataset
@@ -179,7 +200,7 @@ def write_results(folder, dataset, metrics, history):
 
 
 class TrainingClock(callbacks.Callback):
-    """Seconds spent in training steps, without validation.
+    """Seconds spent in training steps, without validation and without what was interrupted.
 
     Attributes:
         seconds: their sum so far.
@@ -193,6 +214,17 @@ class TrainingClock(callbacks.Callback):
     def on_test_begin(self, logs=None):
         # the figures of the steps have been read by now, so a GPU is done with them, too
         self.seconds = self._before + time.perf_counter() - self._started
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._started, self._before = None, self.seconds
+
+    def state(self):
+        since = 0 if self._started is None else time.perf_counter() - self._started
+        return {"seconds": self._before + since}
+
+    def restore(self, state):
+        self.seconds = self._before = state["seconds"]
+        self._started = time.perf_counter()
 
 
 def peak_memory_mb():
