@@ -5,10 +5,11 @@ beside it, overlap: the first to come sets the limit, the last to leave lifts it
 """
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
@@ -86,8 +87,15 @@ def limit_this_thread() -> None:
     _set({lib: 1 for lib in _libraries() if getattr(lib, "threading_layer", "") == "openmp"})
 
 
-@cache
 def _libraries() -> list[Any]:
+    """Every BLAS of the process; NumPy's is not the only one where SciPy is imported."""
+    return _libraries_with(len(sys.modules))
+
+
+@lru_cache(maxsize=1)
+def _libraries_with(modules: int) -> list[Any]:
+    """The same while there are as many `modules`: to look takes 2 ms, and only a further module
+    brings another BLAS."""
     controllers = ThreadpoolController().lib_controllers
     return [library for library in controllers if library.user_api == "blas"]
 

@@ -5,17 +5,27 @@ import subprocess
 import sys
 import textwrap
 import threading
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-from children import TIMEOUT, blas_threads, in_a_child, look_at_blas, predictions, trained
+from children import (
+    TIMEOUT,
+    Watch,
+    blas_threads,
+    in_a_child,
+    look_at_blas,
+    predictions,
+    trained,
+    two_blas_threads,
+)
 from small_problem import X, Y, equal_weights, network
 from threadpoolctl import threadpool_limits
 
 from minicnn import set_shards
 from minicnn.layers import BatchNormalization
 from minicnn.losses import Loss
-from minicnn.parallel import counts, one_blas_thread, run_shards, split_work
+from minicnn.parallel import blas, counts, one_blas_thread, run_shards, split_work
 from minicnn.parallel import threads as parallel_threads
 
 # newer versions of Python warn of every fork in a process with threads
@@ -90,8 +100,8 @@ def test_the_first_to_come_limits_blas_and_the_last_to_leave_lifts():
         assert set(blas_threads()) == {2}
 
 
-def test_sixteen_predictions_beside_a_fit_change_no_bit():
-    expected, model = trained(), trained()
+def test_sixteen_predictions_beside_a_fit_change_no_bit_and_no_limit():
+    expected, model = trained(), trained(asked := Watch())
     alone = model.predict(X, verbose=0)
     predicted, stop = [], threading.Event()
 
@@ -99,20 +109,48 @@ def test_sixteen_predictions_beside_a_fit_change_no_bit():
         while not stop.is_set():
             predicted.append(model.predict(X, verbose=0))
 
-    with threadpool_limits(2, "blas"):
+    with two_blas_threads():
         threads = [threading.Thread(target=predict) for _ in range(16)]
         for thread in threads:
             thread.start()
-        beside = trained()
+        beside = trained(fitted := Watch())
         stop.set()
         for thread in threads:
             thread.join(TIMEOUT)
         assert not any(thread.is_alive() for thread in threads)
+        assert set(fitted.seen) == set(asked.seen) == {1}
         assert set(blas_threads()) == {2}
     assert equal_weights(beside, expected)
     assert len(predicted) >= 16
     for found in predicted:
         np.testing.assert_array_equal(found, alone)
+
+
+class SomeBlas:
+    """Stands for a library in the process."""
+
+    user_api, num_threads = "blas", 2
+
+    def set_num_threads(self, number):
+        self.num_threads = number
+
+
+def test_a_blas_that_is_loaded_later_is_limited_too(monkeypatch):
+    """As SciPy brings its own."""
+    loaded, within = [SomeBlas()], []
+    controller = SimpleNamespace(lib_controllers=loaded)
+    monkeypatch.setattr(blas, "ThreadpoolController", lambda: controller)
+    blas._libraries_with.cache_clear()
+    try:
+        for name in ("module_with_blas", "another_with_blas"):
+            with one_blas_thread():
+                within.append([library.num_threads for library in loaded])
+            assert [library.num_threads for library in loaded] == [2] * len(loaded)
+            monkeypatch.setitem(sys.modules, name, ModuleType(name))
+            controller.lib_controllers = loaded = [*loaded, SomeBlas()]
+    finally:
+        blas._libraries_with.cache_clear()
+    assert within == [[1], [1, 1]]
 
 
 class Asking(Loss):

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from children import Watch, blas_threads
 from optimizer_cases import Recorder
 from small_problem import CLASSES, X, Y, close_weights, equal_weights, network
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from minicnn import Input, Sequential
 from minicnn.layers import (
@@ -164,33 +165,6 @@ def test_two_weights_may_share_one_gradient(monkeypatch):
         model.train_on_batch(np.arange(96).reshape(32, 3) / 96, np.zeros((32, 3)))
         steps.append(model.get_weights())
     np.testing.assert_allclose(steps[0], steps[1], rtol=1e-5)
-
-
-def blas_threads():
-    return [i["num_threads"] for i in threadpool_info() if i["user_api"] == "blas"]
-
-
-class Watch(Layer):
-    """Notes down the number of BLAS threads, and may fail."""
-
-    def __init__(self, fail_in=None, **kwargs):
-        super().__init__(**kwargs)
-        self.seen, self.fail_in = [], fail_in
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def forward(self, x, ctx):
-        self.seen += blas_threads()
-        if self.fail_in == "forward":
-            raise ArithmeticError("forward failed")
-        return x
-
-    def backward(self, dy, ctx):
-        self.seen += blas_threads()
-        if self.fail_in == "backward":
-            raise ArithmeticError("backward failed")
-        return dy
 
 
 @pytest.fixture(params=[1, 2, 3, 4])
