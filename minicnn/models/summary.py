@@ -1,6 +1,7 @@
 """The table that `model.summary()` prints."""
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from minicnn.registry import snake_case
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from minicnn.models import Model
 
 _FROZEN = " [frozen]"
-_SHORTEST_NAME = 15  # characters that are left of a name at least
+SHORTEST_NAME = 15  # characters that are left of a name at least
 
 
 def model_summary(model: "Model", line_length: int | None = None) -> str:
@@ -47,7 +48,8 @@ def model_summary(model: "Model", line_length: int | None = None) -> str:
         ]
         rows.append(row + ([", ".join(made_by[t] for t in node.inputs)] if branched else []))
         made_by.update((t, layer.name) for t in node.outputs)
-    widths = _fitting_widths(rows, 80 if line_length is None else line_length)
+    least = dict.fromkeys([0, *range(4, len(rows[0]))], SHORTEST_NAME)
+    widths = fitting_widths(rows, 80 if line_length is None else line_length, least)
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     lines = [heading, rule, table_line(rows[0], widths), rule]
     lines += [table_line(row, widths) for row in rows[1:]]
@@ -63,15 +65,20 @@ def model_summary(model: "Model", line_length: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def _fitting_widths(rows: list[list[str]], line_length: int) -> list[int]:
-    """Widths of the columns: as wide as needed, but for names that would make lines too long."""
+def fitting_widths(rows: list[list[str]], line_length: int, least: Mapping[int, int]) -> list[int]:
+    """Widths of the columns: as wide as needed, but where lines would be too long.
+
+    Args:
+        rows: cells, those of the header among them.
+        line_length: characters per line, with two between columns.
+        least: {column that may be narrower: how narrow}; the widest first.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    names = [0, *range(4, len(widths))]
     while sum(widths) + 2 * (len(widths) - 1) > line_length:
-        widest = max(names, key=lambda column: widths[column])
-        if widths[widest] <= _SHORTEST_NAME:
+        wide = [column for column in least if widths[column] > least[column]]
+        if not wide:
             break
-        widths[widest] -= 1
+        widths[max(wide, key=lambda column: widths[column])] -= 1
     return widths
 
 
@@ -89,10 +96,22 @@ def shape_text(shape: Shape) -> str:
 def table_line(row: list[str], widths: list[int], numbers: Collection[int] = (2, 3)) -> str:
     """The cells of a `row` side by side, cut where they are wider than `widths` say; the columns
     `numbers` flush right."""
-    cells = []
-    for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
-        if len(cell) > width:  # in the middle: the end tells batch_normalization_1 from _2
-            end = 4 + len(_FROZEN) * cell.endswith(_FROZEN)
-            cell = f"{cell[: width - 3 - end]}...{cell[-end:]}"
-        cells.append(cell.rjust(width) if i in numbers else cell.ljust(width))
+    cells = [
+        cell.rjust(width) if i in numbers else _shortened(cell, width).ljust(width)
+        for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
     return "  ".join(cells).rstrip()
+
+
+def _shortened(cell: str, width: int) -> str:
+    """A cell without the type behind the name, and cut in the middle, where it is too wide: the
+    beginning and the end of names tell them apart."""
+    if len(cell) <= width:
+        return cell
+    mark = _FROZEN if cell.endswith(_FROZEN) else ""
+    name = re.sub(r" \(\w+\)$", "", cell.removesuffix(mark))
+    width -= len(mark)
+    if len(name) > width:
+        end = (width - 3) // 2
+        name = f"{name[: width - 3 - end]}...{name[-end:]}"
+    return name + mark

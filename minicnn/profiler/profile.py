@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minicnn.models.summary import name_and_type, table_line
+from minicnn.models.summary import SHORTEST_NAME, name_and_type
 from minicnn.plots import Path
 from minicnn.profiler.plot import plot_profile
+from minicnn.profiler.table import figures, percent, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -163,61 +164,59 @@ class Profile:
         """
         return plot_profile(self, path, title)
 
+    @property
+    def _unit(self) -> tuple[str, float]:
+        """The unit of times, and how many of it are a second."""
+        return ("s", 1.0) if self.seconds >= 10 else ("ms", 1e3)
+
+    def _time(self, seconds: float, decimals: int = 2) -> str:
+        """A time below the table."""
+        unit, per_second = self._unit
+        return f"{per_second * seconds:,.{decimals}f} {unit}"
+
     def __str__(self) -> str:
-        header = [
-            "Layer (type)", "Output shape", "Algorithm", "Multiply-adds", "Forward ms", "GFLOP/s",
-            "Backward ms", "GFLOP/s", "Of time", "Of peak", "Kept MB",
-        ]  # fmt: skip
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        lines = self._table(threads, header, [self._cells(row) for row in self.rows])
-        lines += [
-            f"Time: forward {1e3 * self.forward_seconds:,.2f} ms + backward "
-            f"{1e3 * self.backward_seconds:,.2f} ms + between layers "
-            f"{1e3 * self.seconds_between:,.2f} ms = {1e3 * self.seconds:,.2f} ms, "
+        unit, per_second = self._unit
+        header = [
+            ("", "Layer (type)"), ("", "Output shape"), ("", "Algorithm"),
+            ("Forward", unit), ("Forward", "GFLOP/s"), ("Backward", unit), ("Backward", "GFLOP/s"),
+            ("Of", "time"), ("Of", "peak"), ("Kept", "MB"),
+        ]  # fmt: skip
+        rows, layers = self.rows, len(self.rows)
+        times = figures(  # together, so that they can be compared
+            [per_second * row.forward_seconds for row in rows]
+            + [per_second * row.backward_seconds for row in rows],
+            5,
+        )
+        columns = [
+            [name_and_type(row.name, row.type) for row in rows],
+            [row.output_shape for row in rows],
+            [row.algorithm for row in rows],
+            times[:layers],
+            figures([row.forward_gflops for row in rows], 7, 1),
+            times[layers:],
+            figures([row.backward_gflops for row in rows], 7, 1),
+            [percent(row.seconds / self.seconds) for row in rows],
+            [percent(self.peak_share(row)) for row in rows],
+            figures([row.bytes_kept / 1e6 for row in rows], 6, 2),
+        ]
+        below = [
+            f"Time: forward {self._time(self.forward_seconds)} + backward "
+            f"{self._time(self.backward_seconds)} + between layers "
+            f"{self._time(self.seconds_between)} = {self._time(self.seconds)}, "
             f"{self.images / self.seconds:,.0f} images/s",
             f"Rate: {self.gflops or 0:,.1f} GFLOP/s; peak of a {self.dtype} matrix product on "
             f"{threads}: {self.peak:,.1f} GFLOP/s",
             f"Products of the algorithms at that peak, and nothing else: "
-            f"{1e3 * self.seconds_at_peak:,.2f} ms",
+            f"{self._time(self.seconds_at_peak)}",
             f"Kept for backward: {self.bytes_kept / 1e6:,.2f} MB",
         ]
-        return "\n".join(lines)
+        cells = [list(row) for row in zip(*columns, strict=True)]
+        return table(self._title(threads), header, cells, (SHORTEST_NAME, 19, 9), below)
 
-    def _table(
-        self, where: str, header: list[str], rows: list[list[str]], texts: int = 3
-    ) -> list[str]:
-        """Lines of a table, from the title to the last rule.
-
-        Args:
-            where: on what the pass ran.
-            header, rows: cells.
-            texts: the first so many columns are aligned as text, the others as numbers.
-        """
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        numbers = range(texts, len(header))
-        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-        lines = [
-            f"Profile of {self.name!r}: forward and backward of {self.images} images, {where}",
-            rule,
-        ]
-        lines += [table_line(header, widths, numbers), rule]
-        return [*lines, *(table_line(row, widths, numbers) for row in rows), rule]
-
-    def _cells(self, row: LayerProfile) -> list[str]:
-        share = self.peak_share(row)
-        return [
-            name_and_type(row.name, row.type),
-            row.output_shape,
-            row.algorithm,
-            f"{row.forward_multiply_adds // self.images:,}" if row.gflops else "",
-            f"{1e3 * row.forward_seconds:,.2f}",
-            "" if row.forward_gflops is None else f"{row.forward_gflops:,.1f}",
-            f"{1e3 * row.backward_seconds:,.2f}",
-            "" if row.backward_gflops is None else f"{row.backward_gflops:,.1f}",
-            f"{row.seconds / self.seconds:.0%}",
-            "" if share is None else f"{share:.0%}",
-            f"{row.bytes_kept / 1e6:,.2f}",
-        ]
+    def _title(self, where: str) -> str:
+        """The line above the table, with `where` the pass ran."""
+        return f"Profile of {self.name!r}: forward and backward of {self.images} images, {where}"
 
 
 def rate(multiply_adds: int, seconds: float) -> float | None:

@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minicnn.models.summary import name_and_type
+from minicnn.models.summary import SHORTEST_NAME, name_and_type
 from minicnn.plots import GREY, Path, finished
 from minicnn.profiler.plot import plot_profile
 from minicnn.profiler.profile import LayerProfile, Profile, rate
+from minicnn.profiler.table import figures, percent, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -190,54 +191,48 @@ class DeviceProfile(Profile):
         return f"{self.images} images, {self.limits.device}"
 
     def __str__(self) -> str:
+        """Two lines for a layer, forward and backward; the second one names its algorithm."""
+        unit, per_second = self._unit
         header = [
-            "Layer (type)", "Output shape", "Algorithm", "Pass", "ms", "Of time", "Launch ms",
-            "MB", "GB/s", "Of copy", "TFLOP/s", "Of peak", "Nearer limit",
+            ("", "Layer (type)"), ("", "Pass"), ("", unit), ("Of", "time"), ("Launch", unit),
+            ("", "MB"), ("", "GB/s"), ("Of", "copy"), ("", "TFLOP/s"), ("Of", "peak"),
+            ("Nearer", "limit"),
         ]  # fmt: skip
-        cells = [
-            self._first_cells(row, phase) + self._phase_cells(phase)
-            for row in self.rows
-            for phase in self.phases(row)
+        limits, names, phases = self.limits, [], []
+        for row in self.rows:
+            phases += (passes := self.phases(row))
+            names += [name_and_type(row.name, row.type), f"  {row.algorithm}"][: len(passes)]
+        columns = [
+            names,
+            [phase.name for phase in phases],
+            figures([per_second * phase.seconds for phase in phases], 6),
+            [percent(phase.seconds / self.seconds) for phase in phases],
+            figures([per_second * phase.launch_seconds for phase in phases], 6),
+            figures([phase.least_bytes / 1e6 or None for phase in phases], 6, 2),
+            figures([phase.bandwidth for phase in phases], 6, 0),
+            [percent(p.bandwidth and p.bandwidth / limits.bandwidth) for p in phases],
+            figures([phase.gflops and phase.gflops / 1e3 for phase in phases], 7, 2),
+            [
+                percent(phase.gflops and phase.gflops / limits.peaks[phase.dtype])
+                for phase in phases
+            ],
+            [phase.nearer_limit for phase in phases],
         ]
-        limits = self.limits
         peaks = ", ".join(
             f"{limits.precision(dtype)} {peak / 1e3:,.1f} TFLOP/s"
             for dtype, peak in limits.peaks.items()
         )
         waits = "; the GPU would wait for it" if self.launch_seconds > self.seconds else ""
-        lines = self._table(limits.device, header, cells, texts=4)
-        lines += [
-            f"Time: forward {1e3 * self.forward_seconds:,.3f} ms + backward "
-            f"{1e3 * self.backward_seconds:,.3f} ms + between layers "
-            f"{1e3 * self.seconds_between:,.3f} ms = {1e3 * self.seconds:,.3f} ms, "
+        below = [
+            f"Time: forward {self._time(self.forward_seconds, 3)} + backward "
+            f"{self._time(self.backward_seconds, 3)} + between layers "
+            f"{self._time(self.seconds_between, 3)} = {self._time(self.seconds, 3)}, "
             f"{self.images / self.seconds:,.0f} images/s",
-            f"The host launches the kernels one by one in {1e3 * self.launch_seconds:,.3f} ms"
+            f"The host launches the kernels one by one in {self._time(self.launch_seconds, 3)}"
             f"{waits}",
             f"Limits: copy {limits.bandwidth:,.0f} GB/s; products: {peaks or 'none'}",
-            f"Every pass at its nearer limit: {1e3 * self.least_seconds:,.3f} ms",
+            f"Every pass at its nearer limit: {self._time(self.least_seconds, 3)}",
             f"Kept for backward: {self.bytes_kept / 1e6:,.2f} MB",
         ]
-        return "\n".join(lines)
-
-    def _first_cells(self, row: LayerProfile, phase: Phase) -> list[str]:
-        if phase.name == "backward":
-            return ["", "", "", phase.name]
-        return [name_and_type(row.name, row.type), row.output_shape, row.algorithm, phase.name]
-
-    def _phase_cells(self, phase: Phase) -> list[str]:
-        cells = [
-            f"{1e3 * phase.seconds:,.3f}",
-            f"{phase.seconds / self.seconds:.0%}",
-            f"{1e3 * phase.launch_seconds:,.3f}",
-            f"{phase.least_bytes / 1e6:,.2f}" if phase.least_bytes else "",
-        ]
-        if phase.bandwidth is None:
-            cells += ["", ""]
-        else:
-            cells += [f"{phase.bandwidth:,.0f}", f"{phase.bandwidth / self.limits.bandwidth:.0%}"]
-        if phase.gflops is None:
-            cells += ["", ""]
-        else:
-            share = phase.gflops / self.limits.peaks[phase.dtype]
-            cells += [f"{phase.gflops / 1e3:,.2f}", f"{share:.0%}"]
-        return [*cells, phase.nearer_limit]
+        cells = [list(row) for row in zip(*columns, strict=True)]
+        return table(self._title(limits.device), header, cells, (SHORTEST_NAME, 8), below)
