@@ -19,10 +19,7 @@ from small_problem import network
 from minicnn import layers
 
 # newer versions of Python warn of every fork in a process with threads
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),
-    pytest.mark.cpu_only("the campaigns are about threads and memory of the CPU"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
 needs_fork = pytest.mark.skipif(sys.platform == "win32", reason="forks")
 

@@ -19,8 +19,6 @@ from campaigns import damage, mutated_files, watched_children  # noqa: E402
 from campaigns.file_forms import Form, fingerprint  # noqa: E402
 from campaigns.watched_children import Kind, outcome_of  # noqa: E402
 
-pytestmark = pytest.mark.cpu_only("files are read on the host")
-
 SCRIPT = Path(mutated_files.__file__)
 
 
