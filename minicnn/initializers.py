@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import backend
-from minicnn.random import host_generator
+from minicnn.random import checked_seed, host_generator
 from minicnn.registry import Configurable, Registry
 
 INITIALIZERS = Registry("initializer")
@@ -137,7 +137,7 @@ class RandomNormal(Initializer):
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
         self.mean = mean
         self.stddev = stddev
-        self.seed = seed
+        self.seed = checked_seed(self, seed)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
         values = host_generator(self.seed).normal(self.mean, self.stddev, tuple(shape))
@@ -159,7 +159,7 @@ class TruncatedNormal(Initializer):
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
         self.mean = mean
         self.stddev = stddev
-        self.seed = seed
+        self.seed = checked_seed(self, seed)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
         values = _truncated_normal(host_generator(self.seed), tuple(shape))
@@ -179,7 +179,7 @@ class RandomUniform(Initializer):
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None):
         self.minval = minval
         self.maxval = maxval
-        self.seed = seed
+        self.seed = checked_seed(self, seed)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
         values = host_generator(self.seed).uniform(self.minval, self.maxval, tuple(shape))
@@ -205,7 +205,7 @@ class Orthogonal(Initializer):
 
     def __init__(self, gain: float = 1.0, seed: int | None = None):
         self.gain = gain
-        self.seed = seed
+        self.seed = checked_seed(self, seed)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
         shape = tuple(shape)
@@ -238,7 +238,7 @@ class _ScaledByFans(Initializer):
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
     ):
-        self.seed = seed
+        self.seed = checked_seed(self, seed)
         self.input_axes = input_axes
         self.output_axes = output_axes
 

@@ -59,6 +59,18 @@ def set_random_seed(seed: int) -> None:
     random.seed(int(seed))
 
 
+def checked_seed(owner: Any, seed: Any) -> int | None:
+    """`seed` as an integer of 0 or above, None as it is; else a ValueError that names the class of
+    `owner`, which is given it."""
+    if seed is None:
+        return None
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(
+            f"{type(owner).__name__}: seed must be an integer, 0 or above, or None; got {seed!r}"
+        )
+    return int(seed)
+
+
 def host_generator(seed: int | None = None) -> np.random.Generator:
     """A new NumPy generator with this `seed`; default: the library's own."""
     return _generator if seed is None else np.random.default_rng(seed)

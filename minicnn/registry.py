@@ -35,6 +35,23 @@ def snake_case(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
+def checked_name(owner: Any, name: Any, slash: bool = True) -> str | None:
+    """`name`, which is a string, or None for a default.
+
+    Args:
+        owner: what is given it; its class begins the message.
+        name: the argument.
+        slash: whether there may be a "/" in it.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if name is None or (isinstance(name, str) and (slash or "/" not in name)):
+        return name
+    without = "" if slash else " without '/'"
+    raise ValueError(f"{type(owner).__name__}: name must be a string{without}, not {name!r}")
+
+
 def unique_name(base: str) -> str:
     """`base` the first time, then base_1, base_2 ..."""
     count = _name_counts.get(base, 0)

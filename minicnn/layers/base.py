@@ -14,6 +14,7 @@ from minicnn.registry import (
     Configurable,
     Registry,
     argument_names,
+    checked_name,
     near_matches,
     snake_case,
     unique_name,
@@ -41,6 +42,10 @@ class Layer(Configurable, WeightOwner):
         trainable: whether its weights learn; may be changed at any time.
         input_shape: on the first layer of a Sequential, the shape of one image.
         unknown: anything else is an error.
+
+    Raises:
+        TypeError: an unknown argument, or an input_shape that is no tuple.
+        ValueError: a name that is no string, or an unknown dtype.
 
     Attributes:
         whole_batch: whether forward looks across images; such a layer gets all images of the batch
@@ -70,7 +75,7 @@ class Layer(Configurable, WeightOwner):
                 f"{type(self).__name__} has no argument {argument!r}; "
                 f"{near_matches(argument, self._argument_names())}"
             )
-        self.name = name or unique_name(snake_case(type(self).__name__))
+        self.name = checked_name(self, name) or unique_name(snake_case(type(self).__name__))
         try:
             self.dtype_policy = dtype_policies.get(dtype)
         except ValueError as error:

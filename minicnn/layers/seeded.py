@@ -19,13 +19,16 @@ class SeededLayer(Layer):
             the layer draws from the generator of the pass, which `minicnn.utils.set_random_seed`
             governs.
         kwargs: see `Layer`.
+
+    Raises:
+        ValueError: a seed that is no integer of 0 or above.
     """
 
     _numbers: Any = None  # of the model in training, see `next_pass`
 
     def __init__(self, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.seed = seed
+        self.seed = random.checked_seed(self, seed)
         self._generators: dict[tuple[str, int], Any] = {}
 
     def reseed(self) -> None:

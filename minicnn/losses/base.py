@@ -11,7 +11,7 @@ from typing import Any
 
 from minicnn import backend
 from minicnn.dtypes import is_floating, widened
-from minicnn.registry import Configurable, Registry
+from minicnn.registry import Configurable, Registry, checked_name
 from minicnn.typing import Array, Shape
 
 LOSSES = Registry("loss")
@@ -27,14 +27,14 @@ class Loss(Configurable):
         name: for reports.
 
     Raises:
-        ValueError: another reduction.
+        ValueError: another reduction, or a name that is no string.
     """
 
     def __init__(self, reduction: str = "sum_over_batch_size", name: str | None = None):
         if reduction not in ("sum_over_batch_size", "sum"):
             raise ValueError(f"reduction must be 'sum_over_batch_size' or 'sum', not {reduction!r}")
         self.reduction = reduction
-        self.name = name
+        self.name = checked_name(self, name)
 
     def per_sample(self, y_true: Array, y_pred: Array) -> tuple[Array, Any]:
         """Losses of shape y_pred.shape[:-1], and whatever the gradient needs.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.backend import array_module, is_array, to_numpy
-from minicnn.registry import Configurable, Registry, snake_case, unique_name
+from minicnn.registry import Configurable, Registry, checked_name, snake_case, unique_name
 from minicnn.typing import Array, Shape
 
 METRICS = Registry("metric")
@@ -32,6 +32,9 @@ class Metric(Configurable):
     Args:
         name: key in the logs and in `History`; default: the class's name in snake case.
 
+    Raises:
+        ValueError: a name that is no string.
+
     Attributes:
         direction: "up" if more is better, "down" if less is, None if it is no scale.
         order_only: whether only the order of a prediction's elements counts, so that logits do as
@@ -45,7 +48,7 @@ class Metric(Configurable):
     in_keras = True
 
     def __init__(self, name: str | None = None):
-        self.name = name or unique_name(snake_case(type(self).__name__))
+        self.name = checked_name(self, name) or unique_name(snake_case(type(self).__name__))
         self._sums: dict[str, Array] = {}
         self._read: dict[str, np.ndarray] = {}  # sums on the host, as `read_sums` found them
 
@@ -152,7 +155,8 @@ class MeanMetricWrapper(MeanMetric):
     in_keras = False
 
     def __init__(self, fn: Callable[..., Any], name: str | None = None, **kwargs: Any):
-        super().__init__(name or str(getattr(fn, "__name__", type(fn).__name__)))
+        default = str(getattr(fn, "__name__", type(fn).__name__))
+        super().__init__(checked_name(self, name) or default)
         self.fn = fn
         self.kwargs = kwargs
 

@@ -5,7 +5,7 @@ from typing import Any
 from minicnn.backend import array_module, floatx
 from minicnn.losses import LOSSES
 from minicnn.metrics.base import METRICS, MeanMetric, Metric, as_arrays, beside, ratio
-from minicnn.registry import snake_case
+from minicnn.registry import checked_name, snake_case
 from minicnn.typing import Array
 
 
@@ -57,7 +57,8 @@ class LossValue(Metric):
 
     def __init__(self, loss: Any, name: str | None = None):
         self.loss = LOSSES.get(loss)
-        super().__init__(name or self.loss.name or snake_case(type(self.loss).__name__))
+        default = self.loss.name or snake_case(type(self.loss).__name__)
+        super().__init__(checked_name(self, name) or default)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         y_true, y_pred = as_arrays(y_true, y_pred)

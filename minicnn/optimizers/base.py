@@ -17,7 +17,7 @@ from minicnn.optimizers.on_device import rates_of, step_on_device
 from minicnn.optimizers.on_host import step_on_host
 from minicnn.optimizers.schedules import SCHEDULES, LearningRateSchedule
 from minicnn.optimizers.state import read_state, state_arrays
-from minicnn.registry import Configurable, Registry, serialize
+from minicnn.registry import Configurable, Registry, checked_name, serialize
 from minicnn.typing import Array
 
 OPTIMIZERS = Registry("optimizer")
@@ -52,7 +52,8 @@ class Optimizer(Configurable):
 
     Raises:
         TypeError: an unknown argument.
-        ValueError: a value out of range, or more than one way of clipping.
+        ValueError: a value out of range, more than one way of clipping, or a name that is no
+            string or has a "/", which Keras refuses.
     """
 
     loss_scale: Any = None
@@ -76,7 +77,7 @@ class Optimizer(Configurable):
         self.clipnorm = clipnorm
         self.clipvalue = clipvalue
         self.global_clipnorm = global_clipnorm
-        self.name = name or type(self).__name__.lower()
+        self.name = checked_name(self, name, slash=False) or type(self).__name__.lower()
         self.iterations = 0
         self._arenas: list[Arena] = []  # of weights on a GPU; no weight lies in two
         self._slots: dict[Any, dict[str, Array]] = {}

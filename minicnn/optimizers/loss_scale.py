@@ -8,7 +8,7 @@ import numpy as np
 from minicnn import backend
 from minicnn.backend import array_module
 from minicnn.optimizers.base import OPTIMIZERS, Optimizer
-from minicnn.registry import serialize
+from minicnn.registry import checked_name, serialize
 from minicnn.typing import Array
 
 # The scale neither falls to 0 nor overflows where every gradient is infinite, or 0, for ever.
@@ -55,7 +55,7 @@ class LossScaleOptimizer(Optimizer):
             raise ValueError(f"dynamic_growth_steps must be above 0; got {dynamic_growth_steps!r}")
         self.initial_scale = float(initial_scale)
         self.dynamic_growth_steps = dynamic_growth_steps
-        self.name = name or "loss_scale_optimizer"
+        self.name = checked_name(self, name, slash=False) or "loss_scale_optimizer"
         self._state: Array | None = None  # [scale, steps since it changed], where the weights lie
         self.inner_optimizer: Optimizer = inner  # last: see `__setattr__`
 

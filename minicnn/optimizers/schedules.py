@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from minicnn.registry import Configurable, Registry
+from minicnn.registry import Configurable, Registry, checked_name
 
 SCHEDULES = Registry("learning-rate schedule")
 
@@ -55,7 +55,7 @@ class ExponentialDecay(LearningRateSchedule):
         self.decay_steps = _positive_steps("ExponentialDecay", decay_steps)
         self.decay_rate = decay_rate
         self.staircase = staircase
-        self.name = name
+        self.name = checked_name(self, name)
 
     def __call__(self, step: int) -> float:
         periods = step / self.decay_steps
@@ -91,7 +91,7 @@ class InverseTimeDecay(LearningRateSchedule):
         self.decay_steps = _positive_steps("InverseTimeDecay", decay_steps)
         self.decay_rate = decay_rate
         self.staircase = staircase
-        self.name = name
+        self.name = checked_name(self, name)
 
     def __call__(self, step: int) -> float:
         periods = step / self.decay_steps
@@ -125,7 +125,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
             raise ValueError(f"boundaries must rise; got {list(boundaries)}")
         self.boundaries = list(boundaries)
         self.values = list(values)
-        self.name = name
+        self.name = checked_name(self, name)
 
     def __call__(self, step: int) -> float:
         return self.values[bisect.bisect_left(self.boundaries, step)]
@@ -163,7 +163,7 @@ class PolynomialDecay(LearningRateSchedule):
         self.end_learning_rate = end_learning_rate
         self.power = power
         self.cycle = cycle
-        self.name = name
+        self.name = checked_name(self, name)
 
     def __call__(self, step: int) -> float:
         span = self.decay_steps
@@ -208,7 +208,7 @@ class CosineDecay(LearningRateSchedule):
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = _positive_steps("CosineDecay", decay_steps)
         self.alpha = alpha
-        self.name = name
+        self.name = checked_name(self, name)
         self.warmup_target = warmup_target
         self.warmup_steps = warmup_steps
 

@@ -45,6 +45,12 @@ class ConfigWriter:
         Raises:
             ValueError: Keras does not support it.
         """
+        if "/" in layer.name:  # as in files of Keras 2
+            warnings.warn(
+                f"{layer.described}: Keras 3 refuses files in which a layer has a '/' in its name; "
+                f"minicnn reads them",
+                stacklevel=2,
+            )
         if isinstance(layer, Model):
             entry = self._model(layer)
         elif isinstance(layer, InputLayer):
