@@ -54,14 +54,14 @@ def save(model: Model, path: Path) -> None:
         path: of the file.
     """
     h5py = require_h5py()
+    layers = keras_layers(model)
+    for layer in layers:
+        _check_name(layer)
     entry = ConfigWriter(legacy=True).layer(model)
     training = None
     if model.loss is not None:
         training = compile_config(model)
         training["optimizer_config"] = training.pop("optimizer")
-    layers = keras_layers(model)
-    for layer in layers:
-        _check_name(layer)
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file.attrs["keras_version"] = VERSION
@@ -110,11 +110,12 @@ def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> M
         training = _json(file, "training_config")
         if compile and training is not None:
             reader.compile(model, training)
-            for group in (group_at(file, _OPTIMIZER), group_at(file, _OWN_OPTIMIZER)):
-                if group is not None:
-                    names = _names(group, "weight_names", len(optimizer_variables(model)))
-                    load_optimizer_variables(model, group, names)
-                    read_undecayed(model, group)
+            group = group_at(file, _OWN_OPTIMIZER)
+            group = group_at(file, _OPTIMIZER) if group is None else group
+            most = len(optimizer_variables(model))
+            names = [] if group is None else _names(group, "weight_names", most)
+            load_optimizer_variables(model, group, names)
+            read_undecayed(model, group)
     return model
 
 

@@ -3,7 +3,6 @@
 What Keras supports and minicnn does not is an error that names it, unless it is switched off.
 """
 
-import warnings
 from collections import deque
 from typing import Any
 
@@ -20,6 +19,7 @@ from minicnn.optimizers import OPTIMIZERS
 from minicnn.optimizers.schedules import SCHEDULES
 from minicnn.registry import Registry, argument_names, near_matches
 from minicnn.regularizers import REGULARIZERS
+from minicnn.saving.reading import warn
 from minicnn.training.model_checks import require_one_output
 
 # Arguments that minicnn does not have and that change nothing here: an activation has no name; the
@@ -268,7 +268,7 @@ class ConfigReader:
             try:
                 chosen.append(self._metric(entry))
             except ValueError as error:
-                warnings.warn(f"a metric is left out: {error}", stacklevel=2)
+                warn(f"a metric is left out: {error}")
         model.compile(optimizer, loss, chosen, config.get("auto_scale_loss", True))
 
     def _loss(self, config: dict[str, Any]) -> Loss:

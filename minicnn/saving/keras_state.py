@@ -1,7 +1,6 @@
 """The arrays in Keras's files: weights of a layer, variables of an optimizer, and HDF5 itself."""
 
 import importlib
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from minicnn.optimizers import Adam, LossScaleOptimizer
 from minicnn.optimizers.schedules import LearningRateSchedule
 from minicnn.saving.keras_order import ordered_weights
 from minicnn.saving.matching import undecayed
+from minicnn.saving.reading import warn
 
 # Keras's variables of a LossScaleOptimizer; those of the optimizer inside follow.
 LOSS_SCALE = ("outer_iteration", "outer_learning_rate", "step_counter", "dynamic_scale")
@@ -183,10 +183,13 @@ def load_optimizer_variables(model: Model, file: Any, names: list[str]) -> None:
     Args:
         model: compiled.
         file: an HDF5 group.
-        names: of its datasets, in Keras's order.
+        names: of its datasets, in Keras's order. Where there are none, or not those that are
+            needed, the optimizer starts afresh, with a warning.
     """
     optimizer = model.optimizer
+    described = type(optimizer).__name__
     if not names:
+        warn(f"there is no state of the {described} in it: the optimizer starts afresh")
         return
     slots = _slot_names(model)
     scale: dict[str, Any] = {}
@@ -201,11 +204,11 @@ def load_optimizer_variables(model: Model, file: Any, names: list[str]) -> None:
         rate = float(read_array(file, left.pop(0), ()))
         if rate != np.float32(optimizer.learning_rate):  # of which this is all that float32 keeps
             optimizer.learning_rate = rate
-    if left and len(left) != len(slots):  # none: it was saved before its first optimizer step
-        warnings.warn(
-            f"the file's {type(optimizer).__name__} has {len(left)} arrays, but the weights that "
-            f"learn need {len(slots)}: it starts afresh (was `trainable` changed after training?)",
-            stacklevel=2,
+    # none are right in a file from before the first optimizer step
+    if len(left) != len(slots) and (left or state["iterations"]):
+        warn(
+            f"the {described} in it has {len(left)} arrays, but the weights that learn need "
+            f"{len(slots)}: it starts afresh (was `trainable` changed after training?)"
         )
         return
     if left:

@@ -1,12 +1,12 @@
 """Weights from a file into a model: all of them, or those of the layers that fit."""
 
-import warnings
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
 from minicnn.layers.weight import Weight
 from minicnn.models import Model
+from minicnn.saving.reading import warn
 
 
 def take_over(
@@ -48,7 +48,7 @@ def take_over(
     if skipped or surplus:
         what = [f"left as they are: {', '.join(skipped)}"] if skipped else []
         what += [f"not in the model: {', '.join(sorted(surplus))}"] if surplus else []
-        warnings.warn(f"weights are taken over in part; {'; '.join(what)}", stacklevel=2)
+        warn(f"weights are taken over in part; {'; '.join(what)}")
     for weights, values in read:
         for weight, value in zip(weights, values, strict=True):
             weight.assign(value)

@@ -2,8 +2,10 @@
 a small file may ask for."""
 
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,18 @@ _ALWAYS, _TIMES = 1 << 28, 100
 _LONGEST = 1000  # characters of a message
 
 
+_being_read: ContextVar[Path | None] = ContextVar("_being_read", default=None)
+
+
 @contextmanager
 def errors_named(path: Path) -> Iterator[None]:
-    """Turn whatever goes wrong in the block into a ValueError or OSError that names the file.
+    """Turn whatever goes wrong in the block into a ValueError or OSError that names the file, as
+    `warn` in it does.
 
     Args:
         path: of the file that the block reads.
     """
+    outside = _being_read.set(path)
     try:
         yield
     except (ImportError, Warning):  # a package is missing; the user wants warnings to be errors
@@ -32,6 +39,14 @@ def errors_named(path: Path) -> Iterator[None]:
     except Exception as error:
         kind = OSError if isinstance(error, OSError) else ValueError
         raise kind(f"{str(path)!r}: {_said(error, path)}") from error
+    finally:
+        _being_read.reset(outside)
+
+
+def warn(text: str) -> None:
+    """A warning with this `text` behind the name of the file that is being read."""
+    path = _being_read.get()
+    warnings.warn(text if path is None else f"{str(path)!r}: {text}", stacklevel=3)
 
 
 def _said(error: Exception, path: Path) -> str:
