@@ -29,7 +29,7 @@ from minicnn.models.model import find_class
 from minicnn.optimizers import OPTIMIZERS
 from minicnn.registry import Configurable, Registry, serialize
 from minicnn.saving.matching import take_over, undecayed
-from minicnn.saving.reading import from_json, most_bytes, to_json
+from minicnn.saving.reading import from_json, most_bytes, to_json, warn
 
 VERSION = 1
 
@@ -141,6 +141,8 @@ def _compile(model: Model, parts: dict[str, Any], custom_objects: dict[str, type
 def _load_state(model: Model, keys: dict[Weight, str], arrays: Arrays) -> None:
     state = {k.removeprefix(_OPTIMIZER): v for k, v in arrays.items() if k.startswith(_OPTIMIZER)}
     if not state:
+        name = type(model.optimizer).__name__
+        warn(f"there is no state of the {name} in it: the optimizer starts afresh")
         return
     slots, known = model.optimizer.slots(), set(keys.values())
     for name, array in state.items():

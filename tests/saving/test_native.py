@@ -296,6 +296,21 @@ def test_a_newer_version(tmp_path):
         load_model(path)
 
 
+def test_a_lost_state_of_the_optimizer_is_told(tmp_path):
+    """As it is of files of Keras."""
+
+    def without_state(header, arrays):
+        for name in [name for name in arrays if name.startswith("optimizer/")]:
+            del arrays[name]
+
+    path = saved(tmp_path)
+    rewritten(path, without_state)
+    with pytest.warns(UserWarning, match=rf"'{path}': there is no state of the \w+ in it: the opt"):
+        loaded = load_model(path)
+    assert loaded.optimizer.iterations == 0
+    load_model(path, compile=False)
+
+
 def test_a_missing_array(tmp_path):
     path = saved(tmp_path)
     rewritten(path, lambda header, arrays: arrays.pop("weights/head/bias"))
