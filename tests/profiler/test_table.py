@@ -128,9 +128,10 @@ def test_names_of_models_in_models_are_cut_in_the_middle():
     )
     outer = Sequential([Input((8, 8, 3)), inner], name="part")
     profile = quiet(Model(x, Dense(2)(Flatten()(outer(x)))))
-    line = next(line for line in str(profile).splitlines() if line.startswith("part/"))
-    assert re.match(r"part/\w+\.\.\.\w*first_block  \(n, 6, 6, 3\)", line)
-    assert len(line) == 100
+    lines = str(profile).splitlines()
+    line = next(line for line in lines if line.startswith("part/"))
+    assert re.match(r"part/\w+\.\.\.\w*first_block  ", line)
+    assert max(map(len, lines)) == 100
     assert profile.rows[0].name.count("/") == 2  # whole in the rows
 
 
