@@ -1,7 +1,7 @@
 """The table that `model.summary()` prints."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from minicnn.registry import snake_case
@@ -49,7 +49,7 @@ def model_summary(model: "Model", line_length: int | None = None) -> str:
         rows.append(row + ([", ".join(made_by[t] for t in node.inputs)] if branched else []))
         made_by.update((t, layer.name) for t in node.outputs)
     least = dict.fromkeys([0, *range(4, len(rows[0]))], SHORTEST_NAME)
-    widths = fitting_widths(rows, 80 if line_length is None else line_length, least)
+    rows, widths = fitted(rows, 80 if line_length is None else line_length, least)
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     lines = [heading, rule, table_line(rows[0], widths), rule]
     lines += [table_line(row, widths) for row in rows[1:]]
@@ -65,21 +65,54 @@ def model_summary(model: "Model", line_length: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def fitting_widths(rows: list[list[str]], line_length: int, least: Mapping[int, int]) -> list[int]:
-    """Widths of the columns: as wide as needed, but where lines would be too long.
+def fitted(
+    rows: list[list[str]], line_length: int, least: Mapping[int, int]
+) -> tuple[list[list[str]], list[int]]:
+    """The rows of a table, with shorter cells where lines would be too long, and the widths of its
+    columns.
 
     Args:
         rows: cells, those of the header among them.
         line_length: characters per line, with two between columns.
         least: {column that may be narrower: how narrow}; the widest first.
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
     while sum(widths) + 2 * (len(widths) - 1) > line_length:
         wide = [column for column in least if widths[column] > least[column]]
         if not wide:
             break
         widths[max(wide, key=lambda column: widths[column])] -= 1
-    return widths
+    short = [_shortened(column, width) for column, width in zip(columns, widths, strict=True)]
+    return [list(row) for row in zip(*short, strict=True)], widths
+
+
+def _shortened(cells: Sequence[str], width: int) -> list[str]:
+    """The `cells` of a column, cut to `width` so that as many as possible differ."""
+    if max(map(len, cells)) <= width:
+        return list(cells)
+    middle = (width - 3) // 2
+    ends = sorted(range(3, max(4, width - 5)), key=lambda end: abs(end - middle))
+    return max(([_cut(cell, width, end) for cell in cells] for end in ends), key=_different)
+
+
+def _different(cells: list[str]) -> int:
+    return len(set(cells))
+
+
+def _cut(cell: str, width: int, end: int) -> str:
+    """A `cell` in `width` characters: without the type behind the name, then also without what
+    stands before the last `end` of them."""
+    if len(cell) <= width:
+        return cell
+    mark = _FROZEN if cell.endswith(_FROZEN) else ""
+    name = re.sub(r" \(\w+\)$", "", cell.removesuffix(mark))
+    width -= len(mark)
+    if len(name) > width:
+        if mark:  # which leaves less room than the others have
+            end = min(end, (width - 3) // 2)
+        name = f"{name[: width - 3 - end]}...{name[-end:]}"
+    return name + mark
 
 
 def name_and_type(name: str, type_name: str) -> str:
@@ -94,24 +127,9 @@ def shape_text(shape: Shape) -> str:
 
 
 def table_line(row: list[str], widths: list[int], numbers: Collection[int] = (2, 3)) -> str:
-    """The cells of a `row` side by side, cut where they are wider than `widths` say; the columns
-    `numbers` flush right."""
+    """The cells of a `row` side by side in `widths`; the columns `numbers` flush right."""
     cells = [
-        cell.rjust(width) if i in numbers else _shortened(cell, width).ljust(width)
+        cell.rjust(width) if i in numbers else cell.ljust(width)
         for i, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
     return "  ".join(cells).rstrip()
-
-
-def _shortened(cell: str, width: int) -> str:
-    """A cell without the type behind the name, and cut in the middle, where it is too wide: the
-    beginning and the end of names tell them apart."""
-    if len(cell) <= width:
-        return cell
-    mark = _FROZEN if cell.endswith(_FROZEN) else ""
-    name = re.sub(r" \(\w+\)$", "", cell.removesuffix(mark))
-    width -= len(mark)
-    if len(name) > width:
-        end = (width - 3) // 2
-        name = f"{name[: width - 3 - end]}...{name[-end:]}"
-    return name + mark

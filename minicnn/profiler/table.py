@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from itertools import groupby
 
-from minicnn.models.summary import fitting_widths, table_line
+from minicnn.models.summary import fitted, table_line
 
 LINE_LENGTH = 100
 
@@ -30,7 +30,7 @@ def table(
     lower = [line for _, line in header]
     groups = [(text, len(list(columns))) for text, columns in groupby(line for line, _ in header)]
     upper = [text if count == 1 else "" for text, count in groups for _ in range(count)]
-    widths = fitting_widths([upper, lower, *rows], LINE_LENGTH, dict(enumerate(texts)))
+    (_, lower, *rows), widths = fitted([upper, lower, *rows], LINE_LENGTH, dict(enumerate(texts)))
     upper, first = [], 0
     for text, count in groups:
         width = sum(widths[first : first + count]) + 2 * (count - 1)

@@ -90,6 +90,17 @@ def test_a_type_goes_before_a_name_is_cut():
     assert "the_fir...layers  (n, 3)" in text
 
 
+def test_names_are_cut_where_they_do_not_differ():
+    x = Input((8, 8, 3))
+    names = [f"mixed_inception_3{b}_branch{k}_convolution" for b in "a" for k in ("3x3", "5x5")]
+    lines = model_summary(
+        Model(x, Add(name="sum")([Conv2D(3, 1, name=name)(x) for name in names])), line_length=80
+    ).splitlines()
+    first, second = (line.split()[0] for line in lines if line.startswith("mix"))
+    assert first != second and len(first) == len(second) == 20
+    assert all("..." in name and name.endswith("_convolution") for name in (first, second))
+
+
 def test_names_that_tell_the_type_stand_alone():
     text = model_summary(Sequential([Input((8, 8, 3)), Conv2D(2, 3), MaxPooling2D(name="p")]))
     assert "conv2d" in text and "(Conv2D)" not in text and "p (MaxPooling2D)" in text

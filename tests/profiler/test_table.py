@@ -44,12 +44,11 @@ def check(text, names):
     assert max(map(len, lines[first:third])) == len(lines[first])
     assert second == first + 3  # two lines of header
     for line, name in zip(lines[second + 1 : third], names, strict=True):
-        if name is None:
-            continue
-        begin, *rest = re.split(r"\.\.\.", line, maxsplit=1)
-        if rest:
-            begin = begin[:6]
-        assert name.startswith(begin[: len(name)].rstrip()) and len(begin) >= min(6, len(name))
+        if name is not None and not line.startswith(name.rstrip()):
+            begin, _, rest = line.partition("...")
+            end = max(k for k in range(len(name)) if rest.startswith(name[len(name) - k :]))
+            assert name.startswith(begin) and len(begin) + 3 + end >= 15
+            assert len(begin) >= 3 and end >= 3
 
 
 @given(
