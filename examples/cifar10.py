@@ -7,8 +7,8 @@
 
 Results go to the folder --output: metrics.json, history.csv, samples.png, curves.png,
 confusion_matrix.png, mistakes.png and model.safetensors. Where CIFAR-10 is neither on disk nor to
-be downloaded, the library's own `shapes` images take its place, and everything written says so. Every
-SAVE_EVERY steps the run is backed up to the folder "backup" there, until it is over.
+be downloaded, the library's own `shapes` images take its place, and everything written says so.
+Every SAVE_EVERY steps the run is backed up to the folder "backup" there, until it is over.
 """
 
 import argparse

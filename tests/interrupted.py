@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,21 @@ from minicnn.utils import PyDataset, image_dataset_from_directory, set_random_se
 EPOCHS = 4
 X, Y = problem(80)
 VALIDATION = problem(32, seed=1)
+
+
+class Slow(callbacks.Callback):
+    """Makes a run take time between its steps.
+
+    Args:
+        seconds: after each step.
+    """
+
+    def __init__(self, seconds):
+        super().__init__()
+        self.seconds = seconds
+
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(self.seconds)
 
 
 class Shuffled(PyDataset):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from campaigns import flat_memory, overlapping_runs
+from campaigns import flat_memory, killed_runs, overlapping_runs
 from campaigns.reporting import finish
 from small_problem import network
 
@@ -96,6 +96,37 @@ def test_a_wrong_gradient_is_found(against_pytorch, monkeypatch):
     _, findings, _ = against_pytorch.campaign(14 * 2)
     assert {finding["layer"] for finding in findings} == {"Dense"}
     assert all("of kernel" in finding["finding"] for finding in findings)
+
+
+@needs_fork
+def test_killed_runs():
+    rows, findings = killed_runs.campaign(2, [killed_runs.Scenario("arrays", "adam", 2)], seed=1)
+    assert not findings
+    assert rows[0][2] == 2
+
+
+class Forgetful(killed_runs.Scenario):
+    """Ends otherwise each time, or with an error."""
+
+    def __init__(self, status):
+        super().__init__("arrays", "adam", 2)
+        self.status, self.ended = status, 0
+
+    def command(self, folder):
+        code = f"import sys, time; time.sleep(0.5); print('on purpose'); sys.exit({self.status})"
+        return [sys.executable, "-c", code]
+
+    def result(self, folder):
+        self.ended += 1
+        return {"weights": self.ended}
+
+
+@pytest.mark.parametrize(
+    ("status", "finding"), [(0, "'differ': ['weights']"), (3, "status 3: on purpose")]
+)
+def test_a_run_that_ends_otherwise_is_found(status, finding):
+    _, findings = killed_runs.campaign(1, [Forgetful(status)])
+    assert finding in str(findings)
 
 
 @needs_fork
