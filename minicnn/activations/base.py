@@ -12,7 +12,7 @@ from typing import Any
 from minicnn import backend
 from minicnn.backend import array_module
 from minicnn.dtypes import is_floating, narrowed, overflows_expected, widened
-from minicnn.registry import Configurable, Registry, is_library_code
+from minicnn.registry import Configurable, Registry, is_library_code, snake_case
 from minicnn.typing import Array
 
 ACTIVATIONS = Registry("activation")
@@ -79,38 +79,43 @@ def as_floating(x: Any) -> Array:
 
 
 class Elementwise(Activation):
-    """Base class of functions given by `value` and, beside it, `slope`, element by element.
+    """Base class of functions given by their value and slope, element by element.
 
-    Your own defines both; arrays of 16 bits arrive in float32.
+    Your own defines `value_and_slope`; arrays of 16 bits arrive in float32. Of the class are said
+    `rises`, see `Activation`, and keras_name, by default its own name in small letters.
     """
 
-    saves = "input"
+    saves = "slope"
 
-    def value(self, z: Array, xp: Any) -> Array:
-        """y = f(z) in a new array.
+    def __init_subclass__(cls, rises: bool = False, keras_name: str | None = "") -> None:
+        cls.rises = rises
+        if is_library_code(cls):
+            cls.keras_name = snake_case(cls.__name__) if keras_name == "" else keras_name
+
+    def value_and_slope(self, z: Array, xp: Any) -> tuple[Array, Array]:
+        """(f(z), f'(z)), of z's shape.
 
         Args:
             z: not to be changed.
             xp: the library of arrays that z belongs to, NumPy or CuPy.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not define value(z, xp)")
-
-    def slope(self, z: Array, xp: Any) -> Array:
-        """f'(z), of z's shape; for z and xp see `value`."""
-        raise NotImplementedError(f"{type(self).__name__} does not define slope(z, xp)")
+        raise NotImplementedError(f"{type(self).__name__} does not define value_and_slope(z, xp)")
 
     def forward(self, z: Array, out: Array | None = None) -> Array:
+        return self.record(z, out)[0]
+
+    def record(self, z: Array, out: Array | None = None) -> tuple[Array, Array]:
+        """As in the base class (z, out); the slope is kept."""
         with overflows_expected():
-            y = narrowed(self.value(widened(z), array_module(z)), z.dtype)
+            y, slope = self.value_and_slope(widened(z), array_module(z))
+        slope = slope if slope.dtype == bool else narrowed(slope, z.dtype)
         if out is None:
-            return y
+            return narrowed(y, z.dtype), slope
         out[...] = y
-        return out
+        return out, slope
 
     def backward(self, dy: Array, kept: Array) -> Array:
-        with overflows_expected():
-            slope = self.slope(widened(kept), array_module(kept))
-            return narrowed(widened(dy) * slope, dy.dtype)
+        return dy * kept
 
 
 def function_of(cls: type[Activation]) -> Callable[..., Any]:
