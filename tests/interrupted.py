@@ -104,7 +104,8 @@ _OPTIMIZERS = {
     "sgd": lambda: optimizers.SGD(schedules.CosineDecay(0.1, 20), momentum=0.9, nesterov=True),
     "rmsprop": lambda: optimizers.RMSprop(0.01, centered=True, momentum=0.5),
     "scaled": lambda: optimizers.LossScaleOptimizer(optimizers.Adam(0.01), 2.0**10, 3),
-    "lion": lambda: optimizers.Lion(0.001),
+    "lion": lambda: optimizers.Lion(0.001, gradient_accumulation_steps=2),
+    "nadam": lambda: optimizers.Nadam(0.01, use_ema=True, ema_momentum=0.9),
 }
 SCENARIOS = [
     (data, list(_OPTIMIZERS)[number % len(_OPTIMIZERS)]) for number, data in enumerate(_DATA)

@@ -47,6 +47,7 @@ PARALLEL_MAY_IMPORT = {"typing", "backend"}  # how to split a batch, whatever is
 # Functions that, when called, import from above, or in their own room a module that imports theirs:
 # mostly since Keras's interface asks for it.
 UPWARD_CALLS = {
+    ("minicnn.layers.nodes.SymbolicTensor.activated", "minicnn.layers.activation"),
     ("minicnn.layers.nodes.SymbolicTensor.__add__", "minicnn.layers.merge"),
     ("minicnn.layers.nodes.SymbolicTensor.__mul__", "minicnn.layers.merge"),
     ("minicnn.models.model.Model.load_weights", "minicnn.saving"),

@@ -144,7 +144,7 @@ def _load_state(model: Model, keys: dict[Weight, str], arrays: Arrays) -> None:
         name = type(model.optimizer).__name__
         warn(f"there is no state of the {name} in it: the optimizer starts afresh")
         return
-    slots, known = model.optimizer.slots(), set(keys.values())
+    slots, known = model.optimizer.all_slots(), set(keys.values())
     for name, array in state.items():
         slot, _, key = name.partition("/")
         if slot in slots and key not in known:

@@ -11,7 +11,6 @@ from minicnn import backend, random
 from minicnn.callbacks import BackupAndRestore, CallbackList
 from minicnn.layers.base import with_inner_layers
 from minicnn.layers.weight import Weight
-from minicnn.optimizers.schedules import LearningRateSchedule
 from minicnn.parallel.counts import number_of_shards
 from minicnn.registry import is_library_code
 from minicnn.training.fingerprint import Fingerprint, of_data, of_model
@@ -105,7 +104,7 @@ class Run:
         if self._begun_as is None:  # built by the first batch, and not changed much since
             self._begun_as = of_model(model)
         keys, optimizer = _keys(model), model.optimizer
-        scheduled = isinstance(optimizer._learning_rate, LearningRateSchedule)
+        scheduled = callable(optimizer._learning_rate)
         numbers = TrainingNumbers.of(model)
         return {
             "epoch": epoch,
