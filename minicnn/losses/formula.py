@@ -46,6 +46,11 @@ class RowLoss(Loss):
 
     def rows(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
         """t and p (..., C), made of y_true and y_pred."""
+        if y_true.size != y_pred.size:
+            raise ValueError(
+                f"targets of shape {tuple(y_true.shape)} do not fit predictions of shape "
+                f"{tuple(y_pred.shape)}; give one value per output"
+            )
         t = self.targets(y_true.astype(y_pred.dtype, copy=False).reshape(y_pred.shape))
         return self.moved(t, self.axis, -1), self.moved(y_pred, self.axis, -1)
 

@@ -9,22 +9,25 @@ from minicnn.losses.base import LOSSES, Loss, float_array
 from minicnn.typing import Array
 
 
-def _function(name: str) -> Callable[..., Array]:
-    """The function called `name`, of the class that is called so, with its arguments in their
-    order."""
-    cls: type[Loss] = LOSSES.find(name)
+def function_of(
+    cls: type, name: str, compute: Callable[[Any, Array, Array], Array]
+) -> Callable[..., Array]:
+    """A function of targets, predictions and the arguments of a class, in its order.
+
+    Args:
+        cls: of a loss or a metric.
+        name: of the function.
+        compute: `compute(loss, y_true, y_pred)`.
+    """
     y = [
         inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in ("y_true", "y_pred")
     ]
-    own = [
-        parameter
-        for parameter in inspect.signature(cls).parameters.values()
-        if parameter.name not in ("reduction", "name", "dtype")
-    ]
+    parameters = inspect.signature(cls).parameters.values()
+    own = [p for p in parameters if p.name not in ("reduction", "name", "dtype")]
     signature = inspect.Signature([*y, *own])
 
     def function(*args: Any, **kwargs: Any) -> Array:
-        """The loss of each prediction, as the class of the same name computes it.
+        """What the class of the same name computes, for each prediction.
 
         Args:
             y_true: targets.
@@ -33,13 +36,21 @@ def _function(name: str) -> Callable[..., Array]:
         """
         arguments = signature.bind(*args, **kwargs).arguments
         y_true, y_pred = arguments.pop("y_true"), float_array(arguments.pop("y_pred"))
-        loss = cls(**arguments)
-        loss.check_targets(y_true, tuple(y_pred.shape))
-        return loss.per_sample(backend.asarray(y_true), y_pred)[0]
+        return compute(cls(**arguments), y_true, y_pred)
 
     function.__name__ = function.__qualname__ = name
     function.__signature__ = signature  # type: ignore[attr-defined]
     return function
+
+
+def _function(name: str) -> Callable[..., Array]:
+    """The function of the loss that is called `name`."""
+
+    def checked(loss: Loss, y_true: Any, y_pred: Array) -> Array:
+        loss.check_targets(y_true, tuple(y_pred.shape))
+        return loss.per_sample(backend.asarray(y_true), y_pred)[0]
+
+    return function_of(LOSSES.find(name), name, checked)
 
 
 mean_squared_error = mse = MSE = _function("mean_squared_error")
