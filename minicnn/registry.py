@@ -84,8 +84,9 @@ def argument_names(cls: type) -> list[str]:
     """Constructor arguments of `cls` and of those it hands the rest to, base classes first."""
     names: dict[str, None] = {}
     for c in reversed(cls.__mro__):
-        if "__init__" in vars(c) and c is not object:
-            for name, parameter in inspect.signature(vars(c)["__init__"]).parameters.items():
+        maker = c if "__signature__" in vars(c) else vars(c).get("__init__")
+        if maker is not None and c is not object:
+            for name, parameter in inspect.signature(maker).parameters.items():
                 if name != "self" and parameter.kind not in (
                     parameter.VAR_KEYWORD,
                     parameter.VAR_POSITIONAL,

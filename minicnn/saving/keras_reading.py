@@ -263,13 +263,15 @@ class ConfigReader:
             raise ValueError(
                 f"{error}. To leave out how the model was trained: load_model(path, compile=False)"
             ) from error
-        chosen = []
-        for entry in (*_flat(config.get("metrics")), *_flat(config.get("weighted_metrics"))):
-            try:
-                chosen.append(self._metric(entry))
-            except ValueError as error:
-                warnings.warn(f"a metric is left out: {error}", stacklevel=2)
-        model.compile(optimizer, loss, chosen, config.get("auto_scale_loss", True))
+        chosen: dict[str, list[Any]] = {"metrics": [], "weighted_metrics": []}
+        for kind, found in chosen.items():
+            for entry in _flat(config.get(kind)):
+                try:
+                    found.append(self._metric(entry))
+                except ValueError as error:
+                    warnings.warn(f"a metric is left out: {error}", stacklevel=2)
+        scales = config.get("auto_scale_loss", True)
+        model.compile(optimizer, loss, auto_scale_loss=scales, **chosen)
 
     def _loss(self, config: dict[str, Any]) -> Loss:
         given = _flat(config.get("loss"))
