@@ -73,7 +73,7 @@ def train_step(
     model.optimizer.apply(gradients)
     for weight, statistics in ctx.updates.items():
         weight.value = statistics
-    model._record(value, y, y_pred, ctx.softmax_left_out)
+    model._record(value, y, y_pred, sample_weight, ctx.softmax_left_out)
 
 
 def _together(shards: list[Shard]) -> tuple[Array, Array, dict[Weight, Array], Context]:
@@ -117,7 +117,7 @@ def test_step(
     """
     (y_pred,), on_logits = _outputs(model, xs, takes_logits(model))
     value, _ = loss_on(model, on_logits).forward(y, y_pred, sample_weight)
-    model._record(with_penalties(model, value), y, y_pred, on_logits)
+    model._record(with_penalties(model, value), y, y_pred, sample_weight, on_logits)
 
 
 def predict_step(model: "Trainer", xs: list[Array]) -> list[Array]:

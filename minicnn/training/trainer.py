@@ -15,9 +15,8 @@ from minicnn.dtypes import dtype_of, widened
 from minicnn.layers.base import Layer, with_inner_layers
 from minicnn.layers.seeded import SeededLayer
 from minicnn.metrics import Mean, Metric
-from minicnn.metrics import get as get_metric
-from minicnn.metrics import resolve as resolve_metric
 from minicnn.metrics.base import read_sums
+from minicnn.metrics.compiled import identifiers_of, make_metrics, update_metrics
 from minicnn.optimizers import LossScaleOptimizer
 from minicnn.parallel import one_blas_thread
 from minicnn.progress import ProgressBar
@@ -54,7 +53,7 @@ class Trainer(Layer):
     Attributes:
         graph: of the model.
         optimizer, loss: as `compile` made them; None before.
-        metric_identifiers: what `compile` was given as metrics.
+        metric_identifiers, weighted_metric_identifiers: what `compile` was given as metrics.
         stop_training: callbacks set it to end `fit` after the batch or epoch.
     """
 
@@ -62,6 +61,7 @@ class Trainer(Layer):
     optimizer: Any = None
     loss: Any = None
     metric_identifiers: Sequence[Any] = ()
+    weighted_metric_identifiers: Sequence[Any] = ()
     stop_training = False
     _metrics: list[Metric] | None = None
     _generators: list[Any] = []
@@ -72,15 +72,18 @@ class Trainer(Layer):
         loss: Any = None,
         metrics: Sequence[Any] | Any | None = None,
         auto_scale_loss: bool = True,
+        *,
+        weighted_metrics: Sequence[Any] | Any | None = None,
     ) -> None:
         """Say how the model learns and what is reported.
 
         Args:
             optimizer: name ("adam") or object.
             loss: name ("sparse_categorical_crossentropy") or object.
-            metrics: names ("accuracy") or objects.
+            metrics: names ("accuracy") or objects; they count all samples alike.
             auto_scale_loss: whether the optimizer of a model that computes in float16 is made a
                 `LossScaleOptimizer`.
+            weighted_metrics: metrics that see the samples' weights, those of their classes too.
 
         Raises:
             ValueError: an unknown name (the message lists the near matches); no loss or no
@@ -97,15 +100,12 @@ class Trainer(Layer):
         chosen_optimizer, chosen_loss = optimizers.get(optimizer), losses.get(loss)
         if auto_scale_loss and self.compute_dtype == "float16":
             chosen_optimizer = LossScaleOptimizer.around(chosen_optimizer)
-        chosen = metrics or []
-        identifiers = list(chosen) if isinstance(chosen, (list, tuple)) else [chosen]
-        for identifier in identifiers:
-            if identifier not in ("accuracy", "acc"):
-                get_metric(identifier)  # an unknown name is an error now, not at the first batch
+        identifiers, weighted = identifiers_of(metrics), identifiers_of(weighted_metrics)
         # nothing is taken over before all of it is known to be right
         self.optimizer, self.loss, self.metric_identifiers = (
             chosen_optimizer, chosen_loss, identifiers
         )  # fmt: skip
+        self.weighted_metric_identifiers = weighted
         self._metrics = None  # made at the first batch: "accuracy" depends on the targets
         self._loss_tracker = Mean(name="loss")
 
@@ -376,12 +376,14 @@ class Trainer(Layer):
                 layer.next_pass()
         return self._generators[:shards]
 
-    def _record(self, loss: Array, y: Array, y_pred: Array, on_logits: bool) -> None:
+    def _record(
+        self, loss: Array, y: Array, y_pred: Array, sample_weight: Array | None, on_logits: bool
+    ) -> None:
         """Take a batch into the running figures.
 
         Args:
             loss: 0-d.
-            y, y_pred: targets and predictions (N, ...).
+            y, y_pred, sample_weight: targets and predictions (N, ...), and weights (N,) or None.
             on_logits: whether the predictions lack the closing softmax.
         """
         self._loss_tracker.update_state(loss, len(y_pred))
@@ -389,9 +391,7 @@ class Trainer(Layer):
             self._make_metrics(y)
         if on_logits and not all(m.order_only for m in self._metrics or []):
             y_pred = activations.get("softmax").forward(y_pred)
-        y_pred = widened(y_pred)
-        for metric in self._metrics or []:
-            metric.update_state(y, y_pred)  # unweighted, as Keras's compile(metrics=...)
+        update_metrics(self._metrics or [], y, widened(y_pred), sample_weight)
 
     def _prepare(self, batch: Batch) -> tuple[list[Array], Array, Array | None]:
         """A checked batch of (inputs, targets, sample weights) on the backend, in the model's
@@ -474,10 +474,8 @@ class Trainer(Layer):
             self._make_metrics(y)
 
     def _make_metrics(self, y: Array) -> None:
-        self._metrics = [
-            resolve_metric(identifier, y.shape, self.output_shape, self.loss)
-            for identifier in self.metric_identifiers
-        ]
+        unweighted, weighted = self.metric_identifiers, self.weighted_metric_identifiers
+        self._metrics = make_metrics(unweighted, weighted, y.shape, self.output_shape, self.loss)
 
     def _build_and_check_inputs(self, xs: Sequence[Array]) -> None:
         """Build the model for data of this shape if it is not, and see whether they fit it."""
