@@ -151,11 +151,15 @@ class Registry:
         for name in names:
             self._left_out[_key(name)] = f"minicnn leaves out {name}: it {reason}"
 
+    def why_left_out(self, name: str) -> str | None:
+        """What `leave_out` was told of `name`; None if nothing."""
+        return self._left_out.get(_key(name))
+
     def module_getattr(self, module: str) -> Callable[[str], Any]:
         """A `__getattr__` for the `module` of that name, which says why a name is left out."""
 
         def missing(name: str) -> Any:
-            reason = self._left_out.get(_key(name))
+            reason = self.why_left_out(name)
             if reason is None:
                 raise AttributeError(f"module {module!r} has no attribute {name!r}")
             # `from module import name` would not show what an AttributeError says
@@ -194,7 +198,7 @@ class Registry:
         cls = self._keys.get(_key(name))
         if cls is None:
             unknown = f"unknown {self.kind} {name!r}; {near_matches(name, self._classes)}"
-            raise ValueError(self._left_out.get(_key(name), unknown))
+            raise ValueError(self.why_left_out(name) or unknown)
         return cls
 
     def get(self, identifier: Any, **defaults: Any) -> Any:

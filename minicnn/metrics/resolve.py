@@ -98,8 +98,8 @@ def _by_name(name: str) -> Metric:
     for known in (METRICS, LOSSES):
         try:
             found = known.find("accuracy" if name == "acc" else name)
-        except ValueError as error:
-            if "leaves out" in str(error):
+        except ValueError:
+            if known.why_left_out(name):
                 raise
             continue
         return found() if known is METRICS else LossValue(found(), name)

@@ -393,6 +393,8 @@ def _find(registry: Registry, name: str) -> type:
     try:
         return registry.find(name)
     except ValueError:
+        if registry.why_left_out(name):
+            raise
         raise ValueError(
             f"minicnn has no {registry.kind} {name!r}; {near_matches(name, registry.names())}. If "
             f"it is a class of your own: custom_objects={{{name!r}: {name}}}"
