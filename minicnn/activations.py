@@ -26,7 +26,7 @@ class Activation(Configurable):
         saves: what backward is given: "output" (y, or as much of it as backward needs), "input" (z)
             or "slope" (dy/dz). Only with "output" may y overwrite z.
         is_linear: y = z, so that a layer can leave it out.
-        is_softmax: a cross-entropy loss can take it over.
+        closing: "softmax" or "sigmoid" where a cross-entropy loss can take it over, else None.
         rises: a larger z never gives a smaller y, so that the maximum of several y is the y of the
             maximum.
         relu_arguments: (negative_slope, max_value) where y = min(z, max_value) for z > 0 and
@@ -37,7 +37,7 @@ class Activation(Configurable):
 
     saves = "output"
     is_linear = False
-    is_softmax = False
+    closing: str | None = None
     rises = False
     relu_arguments: tuple[float, float | None] | None = None
     keras_name: str | None = None
@@ -241,6 +241,7 @@ class Sigmoid(Activation):
     """y = 1 / (1 + exp(-z))."""
 
     rises = True
+    closing = "sigmoid"
     keras_name = "sigmoid"
 
     def forward(self, z: Array, out: Array | None = None) -> Array:
@@ -279,9 +280,9 @@ class Softmax(Activation):
         self.axis = axis
 
     @property
-    def is_softmax(self) -> bool:  # type: ignore[override]
+    def closing(self) -> str | None:  # type: ignore[override]
         """Only along the last axis, where losses expect the classes."""
-        return self.axis == -1
+        return "softmax" if self.axis == -1 else None
 
     def forward(self, z: Array, out: Array | None = None) -> Array:
         return kernels.softmax(z, self.axis, out=out)

@@ -1,6 +1,7 @@
 """How far predictions are from their targets: losses read as metrics."""
 
 import inspect
+import warnings
 from typing import Any
 
 import numpy as np
@@ -264,4 +265,10 @@ class R2Score(Metric):
             n, p = self.total("seen"), self.num_regressors
             if p and p < n - 1:
                 score = 1.0 - (1.0 - score) * (n - 1) / (n - p - 1)
+            elif p and n:
+                warnings.warn(
+                    f"{self.name} is not adjusted: {p} regressors need more than {p + 1} targets, "
+                    f"and there are {int(n)}",
+                    stacklevel=2,
+                )
         return score if self.class_aggregation is None else float(score)

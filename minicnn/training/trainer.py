@@ -384,13 +384,13 @@ class Trainer(Layer):
         Args:
             loss: 0-d.
             y, y_pred, sample_weight: targets and predictions (N, ...), and weights (N,) or None.
-            on_logits: whether the predictions lack the closing softmax.
+            on_logits: whether the predictions lack the closing activation.
         """
         self._loss_tracker.update_state(loss, len(y_pred))
         if self._metrics is None:  # a callback has compiled anew
             self._make_metrics(y)
         if on_logits and not all(m.order_only for m in self._metrics or []):
-            y_pred = activations.get("softmax").forward(y_pred)
+            y_pred = activations.get(self.loss.takes_over).forward(y_pred)
         update_metrics(self._metrics or [], y, widened(y_pred), sample_weight)
 
     def _prepare(self, batch: Batch) -> tuple[list[Array], Array, Array | None]:
