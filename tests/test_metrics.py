@@ -383,6 +383,14 @@ def test_the_area_comes_near_scikit_learns(case, curve):
         assert found <= sklearn.average_precision_score(truth, score, sample_weight=weight) + 1e-6
 
 
+def test_an_r2_score_that_cannot_be_adjusted_says_so():
+    metric = metrics.R2Score(num_regressors=2)
+    with pytest.warns(UserWarning, match="2 regressors need more than 3 targets, and there are 3"):
+        assert metric([[1.0], [2], [4]], [[1.0], [2], [3]]) == metrics.R2Score()(
+            [[1.0], [2], [4]], [[1.0], [2], [3]]
+        )
+
+
 def test_areas_by_hand():
     truth, score = [0, 0, 1, 1], [0.0, 0.5, 0.3, 0.9]
     assert metrics.AUC(num_thresholds=3)(truth, score) == pytest.approx(0.75)
