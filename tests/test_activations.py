@@ -206,8 +206,9 @@ def test_get():
         assert activations.get(described).get_config() == case.get_config()
         config = {"class_name": type(case).__name__, "config": case.get_config()}
         assert activations.get(config).get_config() == case.get_config()
-    assert activations.get("softmax").is_softmax
-    assert not activations.Softmax(axis=1).is_softmax
+    assert activations.get("softmax").closing == "softmax"
+    assert activations.get("sigmoid").closing == "sigmoid"
+    assert activations.Softmax(axis=1).closing is activations.get("relu").closing is None
 
 
 @pytest.mark.parametrize("name", [n for n in activations.ACTIVATIONS.names() if n != "Threshold"])

@@ -25,7 +25,7 @@ class Activation(Configurable):
         saves: what backward is given: "output" (y, or as much of it as backward needs), "input" (z)
             or "slope" (dy/dz). Only with "output" may y overwrite z.
         is_linear: y = z, so that a layer can leave it out.
-        is_softmax: a cross-entropy loss can take it over.
+        closing: "softmax" or "sigmoid" where a cross-entropy loss can take it over, else None.
         rises: a larger z never gives a smaller y, so that the maximum of several y is the y of the
             maximum.
         relu_arguments: (negative_slope, max_value) where y = min(z, max_value) for z > 0 and
@@ -36,7 +36,7 @@ class Activation(Configurable):
 
     saves = "output"
     is_linear = False
-    is_softmax = False
+    closing: str | None = None
     rises = False
     relu_arguments: tuple[float, float | None] | None = None
     keras_name: str | None = None

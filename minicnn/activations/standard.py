@@ -173,6 +173,7 @@ class Sigmoid(Activation):
     """y = 1 / (1 + exp(-z))."""
 
     rises = True
+    closing = "sigmoid"
     keras_name = "sigmoid"
 
     def forward(self, z: Array, out: Array | None = None) -> Array:
@@ -211,9 +212,9 @@ class Softmax(Activation):
         self.axis = axis
 
     @property
-    def is_softmax(self) -> bool:  # type: ignore[override]
+    def closing(self) -> str | None:  # type: ignore[override]
         """Only along the last axis, where losses expect the classes."""
-        return self.axis == -1
+        return "softmax" if self.axis == -1 else None
 
     def forward(self, z: Array, out: Array | None = None) -> Array:
         return kernels.softmax(z, self.axis, out=out)

@@ -75,7 +75,7 @@ class ActivatedLayer(Layer):
             return y
         if bias is not None:
             z = add_bias(z, bias)
-        if activation.is_linear or (activation.is_softmax and ctx.leaves_out_softmax()):
+        if activation.is_linear or (activation.closing and ctx.leaves_out_closing()):
             return z
         if not ctx.record:
             return activation.forward(z, out=z)

@@ -28,8 +28,8 @@ class Activation(Layer):
         return tuple(input_shape)
 
     def forward(self, x: Array, ctx: Context) -> Array:
-        softmax = self.activation.is_softmax
-        if self.activation.is_linear or (softmax and ctx.leaves_out_softmax()):
+        closing = self.activation.closing
+        if self.activation.is_linear or (closing and ctx.leaves_out_closing()):
             return x
         if not ctx.record:
             return self.activation.forward(x)

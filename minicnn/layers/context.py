@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from minicnn.layers.weight import Weight
 
 
-_SOFTMAX = "softmax left out"
+_CLOSING = "closing left out"
 
 
 class Context:
@@ -32,7 +32,7 @@ class Context:
             (BatchNormalization) does so through it.
         needs_dx: whether anybody will read the gradient that backward returns. A layer may return
             None where this is False (the first layer of a network: a third of its work).
-        wants_logits: whether a closing softmax is left out, because the loss applies it.
+        wants_logits: whether a closing activation is left out, because the loss applies it.
         observer: what makes the calls of layers instead of a `Step`, to time them (see
             `profiler.Observer`); None in normal passes.
 
@@ -90,19 +90,19 @@ class Context:
         """Ask that `weight` be assigned `value` once the training step is done."""
         self.updates[weight] = value
 
-    def leaves_out_softmax(self) -> bool:
-        """Whether a closing softmax is left to the loss; asked by the layer that would apply it.
+    def leaves_out_closing(self) -> bool:
+        """Whether a closing activation is left to the loss; asked by the layer that would apply it.
 
         The pass remembers the answer: a layer of your own may not ask, and give probabilities.
         """
         if self.wants_logits:
-            self._made[_SOFTMAX] = True
+            self._made[_CLOSING] = True
         return self.wants_logits
 
     @property
-    def softmax_left_out(self) -> bool:
-        """Whether a closing softmax was left to the loss in this pass."""
-        return _SOFTMAX in self._made
+    def closing_left_out(self) -> bool:
+        """Whether a closing activation was left to the loss in this pass."""
+        return _CLOSING in self._made
 
     def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What `make` returns, made when it is first asked for in this pass. The weights do not

@@ -68,12 +68,15 @@ class Graph:
         return self.nodes[-1].layer if self._readers[self.outputs[0]] == 1 else None
 
     @property
-    def closing_softmax(self) -> bool:
-        """Whether the output is that of a softmax which a loss on logits could take over."""
+    def closing_activation(self) -> str | None:
+        """The softmax or sigmoid that makes the output and which a loss on logits could take over,
+        by its name; None for others."""
         layer = self.closing_layer()
         if isinstance(layer, Trainer):  # a model within the model
-            return bool(layer.graph.closing_softmax)
-        return isinstance(layer, (Activation, ActivatedLayer)) and layer.activation.is_softmax
+            return layer.graph.closing_activation
+        if isinstance(layer, (Activation, ActivatedLayer)):
+            return layer.activation.closing
+        return None
 
     def forward(self, xs: Sequence[Array], ctx: Context) -> list[Array]:
         """Arrays of the inputs to arrays of the outputs.

@@ -40,9 +40,9 @@ def gathered(run: Callable[[Any, Context], Any], x: Any, ctx: Context) -> Any:
     y = None
     if comm.rank == 0:
         y = run(_joined(of_shards), ctx.child("all", wants_logits=ctx.wants_logits, comm=SOLO))
-    y, softmax_left_out = comm.broadcast((y, ctx.softmax_left_out))
-    if softmax_left_out:  # the losses of all shards have to know
-        ctx.leaves_out_softmax()
+    y, closing_left_out = comm.broadcast((y, ctx.closing_left_out))
+    if closing_left_out:  # the losses of all shards have to know
+        ctx.leaves_out_closing()
     return [_cut(part, rows) for part in y] if isinstance(y, (list, tuple)) else _cut(y, rows)
 
 

@@ -52,6 +52,7 @@ def train_step(
     slices = even_slices(batch_length(xs), shards_of(model, xs, training=True))
     generators = TrainingNumbers.of(model).next_step(model, len(slices))
     wants_logits, scale = takes_logits(model), model.optimizer.loss_scale
+    total = model.loss.total(y, sample_weight)
 
     def on_shard(comm: Communicator) -> Shard:
         mine = slices[comm.rank]
@@ -61,8 +62,8 @@ def train_step(
             needs_dx=False, wants_logits=wants_logits,
         )  # fmt: skip
         (y_pred,) = model.graph.forward([x[mine] for x in xs], ctx)
-        loss = loss_on(model, ctx.softmax_left_out)
-        value, state = loss.forward(y[mine], y_pred, weights, batch_length(xs))
+        loss = loss_on(model, ctx.closing_left_out)
+        value, state = loss.forward(y[mine], y_pred, weights, total)
         with overflows_expected(scale is not None):
             model.graph.backward([loss.backward(state, scale)], ctx)
         return Shard(value, y_pred, ctx)
@@ -73,7 +74,7 @@ def train_step(
     model.optimizer.apply(gradients)
     for weight, statistics in ctx.updates.items():
         weight.value = statistics
-    model._record(value, y, y_pred, ctx.softmax_left_out)
+    model._record(value, y, y_pred, sample_weight, ctx.closing_left_out)
 
 
 def _together(shards: list[Shard]) -> tuple[Array, Array, dict[Weight, Array], Context]:
@@ -117,7 +118,7 @@ def test_step(
     """
     (y_pred,), on_logits = _outputs(model, xs, takes_logits(model))
     value, _ = loss_on(model, on_logits).forward(y, y_pred, sample_weight)
-    model._record(with_penalties(model, value), y, y_pred, on_logits)
+    model._record(with_penalties(model, value), y, y_pred, sample_weight, on_logits)
 
 
 def predict_step(model: "Trainer", xs: list[Array]) -> list[Array]:
@@ -130,14 +131,14 @@ def predict_step(model: "Trainer", xs: list[Array]) -> list[Array]:
 
 
 def _outputs(model: "Trainer", xs: list[Array], wants_logits: bool) -> tuple[list[Array], bool]:
-    """(the outputs for one batch, whether a closing softmax was left out)."""
+    """(the outputs for one batch, whether the closing activation was left out)."""
     keep_freed_memory()
     slices = even_slices(batch_length(xs), shards_of(model, xs, training=False))
 
     def on_shard(comm: Communicator) -> tuple[list[Array], bool]:
         mine = slices[comm.rank]
         ctx = Context(record=False, comm=comm, wants_logits=wants_logits)
-        return model.graph.forward([x[mine] for x in xs], ctx), ctx.softmax_left_out
+        return model.graph.forward([x[mine] for x in xs], ctx), ctx.closing_left_out
 
     shards = run_shards(len(slices), on_shard, independent=not model.whole_batch)
     ys, on_logits = shards[0]
@@ -163,9 +164,10 @@ def shards_of(model: "Trainer", xs: list[Array], training: bool) -> int:
 
 
 def takes_logits(model: "Trainer") -> bool:
-    """Whether the loss of a `model` takes over its closing softmax: one pass, and exact where
-    probabilities would round to 0 or 1."""
-    return model.graph.closing_softmax and getattr(model.loss, "takes_over", None) == "softmax"
+    """Whether the loss of a `model` takes over its closing softmax or sigmoid: one pass, and exact
+    where probabilities would round to 0 or 1."""
+    closing = model.graph.closing_activation
+    return closing is not None and getattr(model.loss, "takes_over", None) == closing
 
 
 def loss_on(model: "Trainer", logits: bool) -> Loss:

@@ -14,9 +14,8 @@ from minicnn.callbacks import Callback, CallbackList, History, LazyLogs
 from minicnn.dtypes import dtype_of, widened
 from minicnn.layers.base import Layer
 from minicnn.metrics import Mean, Metric
-from minicnn.metrics import get as get_metric
-from minicnn.metrics import resolve as resolve_metric
 from minicnn.metrics.base import read_sums
+from minicnn.metrics.compiled import identifiers_of, make_metrics, update_metrics
 from minicnn.optimizers import LossScaleOptimizer
 from minicnn.parallel import one_blas_thread
 from minicnn.progress import ProgressBar
@@ -55,7 +54,7 @@ class Trainer(Layer):
     Attributes:
         graph: of the model.
         optimizer, loss: as `compile` made them; None before.
-        metric_identifiers: what `compile` was given as metrics.
+        metric_identifiers, weighted_metric_identifiers: what `compile` was given as metrics.
         stop_training: callbacks set it to end `fit` after the batch or epoch.
     """
 
@@ -63,6 +62,7 @@ class Trainer(Layer):
     optimizer: Any = None
     loss: Any = None
     metric_identifiers: Sequence[Any] = ()
+    weighted_metric_identifiers: Sequence[Any] = ()
     stop_training = False
     _metrics: list[Metric] | None = None
     _targets_shape: tuple[int, ...] | None = None  # that the metrics were made for
@@ -75,15 +75,18 @@ class Trainer(Layer):
         loss: Any = None,
         metrics: Sequence[Any] | Any | None = None,
         auto_scale_loss: bool = True,
+        *,
+        weighted_metrics: Sequence[Any] | Any | None = None,
     ) -> None:
         """Say how the model learns and what is reported.
 
         Args:
             optimizer: name ("adam") or object.
             loss: name ("sparse_categorical_crossentropy") or object.
-            metrics: names ("accuracy") or objects.
+            metrics: names ("accuracy") or objects; they count all samples alike.
             auto_scale_loss: whether the optimizer of a model that computes in float16 is made a
                 `LossScaleOptimizer`.
+            weighted_metrics: metrics that see the samples' weights, those of their classes too.
 
         Raises:
             ValueError: an unknown name (the message lists the near matches); no loss or no
@@ -100,15 +103,12 @@ class Trainer(Layer):
         chosen_optimizer, chosen_loss = optimizers.get(optimizer), losses.get(loss)
         if auto_scale_loss and self.compute_dtype == "float16":
             chosen_optimizer = LossScaleOptimizer.around(chosen_optimizer)
-        chosen = metrics or []
-        identifiers = list(chosen) if isinstance(chosen, (list, tuple)) else [chosen]
-        for identifier in identifiers:
-            if identifier not in ("accuracy", "acc"):
-                get_metric(identifier)  # an unknown name is an error now, not at the first batch
+        identifiers, weighted = identifiers_of(metrics), identifiers_of(weighted_metrics)
         # nothing is taken over before all of it is known to be right
         self.optimizer, self.loss, self.metric_identifiers = (
             chosen_optimizer, chosen_loss, identifiers
         )  # fmt: skip
+        self.weighted_metric_identifiers = weighted
         self._metrics = None  # made at the first batch: "accuracy" depends on the targets
         self._loss_tracker = Mean(name="loss")
 
@@ -360,22 +360,22 @@ class Trainer(Layer):
 
     # What a training step asks of the model
 
-    def _record(self, loss: Array, y: Array, y_pred: Array, on_logits: bool) -> None:
+    def _record(
+        self, loss: Array, y: Array, y_pred: Array, sample_weight: Array | None, on_logits: bool
+    ) -> None:
         """Take a batch into the running figures.
 
         Args:
             loss: 0-d.
-            y, y_pred: targets and predictions (N, ...).
-            on_logits: whether the predictions lack the closing softmax.
+            y, y_pred, sample_weight: targets and predictions (N, ...), and weights (N,) or None.
+            on_logits: whether the predictions lack the closing activation.
         """
         self._loss_tracker.update_state(loss, len(y_pred))
         if self._metrics is None:  # a callback has compiled anew
             self._make_metrics(y)
         if on_logits and not all(m.order_only for m in self._metrics or []):
-            y_pred = activations.get("softmax").forward(y_pred)
-        y_pred = widened(y_pred)
-        for metric in self._metrics or []:
-            metric.update_state(y, y_pred)  # unweighted, as Keras's compile(metrics=...)
+            y_pred = activations.get(self.loss.takes_over).forward(y_pred)
+        update_metrics(self._metrics or [], y, widened(y_pred), sample_weight)
 
     def _prepare(self, batch: Batch) -> tuple[list[Array], Array, Array | None]:
         """A checked batch of (inputs, targets, sample weights) on the backend, in the model's
@@ -459,10 +459,8 @@ class Trainer(Layer):
 
     def _make_metrics(self, y: Array) -> None:
         self._targets_shape = backend.shape_of(y)
-        self._metrics = [
-            resolve_metric(identifier, y.shape, self.output_shape, self.loss)
-            for identifier in self.metric_identifiers
-        ]
+        unweighted, weighted = self.metric_identifiers, self.weighted_metric_identifiers
+        self._metrics = make_metrics(unweighted, weighted, y.shape, self.output_shape, self.loss)
 
     def _build_and_check_inputs(self, xs: Sequence[Array]) -> None:
         """Build the model for data of this shape if it is not, and see whether they fit it."""

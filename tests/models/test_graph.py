@@ -186,8 +186,8 @@ def test_closing_layer():
     y = soft(Dense(3)(x))
     assert Graph([x], [y]).closing_layer() is soft
     assert Graph([x], [y, Scale(1.0)(y)]).closing_layer() is None
-    assert Model(x, y).graph.closing_softmax
-    assert not Model(x, Scale(1.0)(y)).graph.closing_softmax
+    assert Model(x, y).graph.closing_activation
+    assert not Model(x, Scale(1.0)(y)).graph.closing_activation
 
 
 class OwnPass(Activation):
