@@ -22,7 +22,12 @@ from minicnn.layers.pooling import (
     GlobalMaxPooling2D,
     MaxPooling2D,
 )
-from minicnn.layers.random_affine import RandomRotation, RandomTranslation, RandomZoom
+from minicnn.layers.random_affine import (
+    RandomRotation,
+    RandomShear,
+    RandomTranslation,
+    RandomZoom,
+)
 from minicnn.layers.rescaling import Rescaling
 from minicnn.layers.reshaping import Flatten, Reshape, ZeroPadding2D
 from minicnn.layers.weight import Weight
@@ -39,7 +44,7 @@ __all__ = [
     "GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D", "GlobalMaxPooling2D",
     "GroupNormalization", "Input", "InputLayer", "LAYERS", "Layer", "LayerNormalization",
     "LeakyReLU", "MaxPool2D", "MaxPooling2D", "Multiply", "RandomBrightness", "RandomContrast",
-    "RandomCrop", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom", "ReLU",
+    "RandomCrop", "RandomFlip", "RandomRotation", "RandomShear", "RandomTranslation", "RandomZoom", "ReLU",
     "Rescaling", "Reshape", "SeparableConv2D", "Softmax", "Weight", "ZeroPadding2D", "add",
     "concatenate", "multiply",
 ]  # fmt: skip

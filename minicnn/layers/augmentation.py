@@ -1,10 +1,16 @@
-"""Augmentation without interpolation: flips, crops, brightness and contrast.
+"""Augmentation: the base of its layers; flips, crops, brightness and contrast.
 
 In training each image is changed in its own way, and so it is where a layer, or a model of such
 layers, is called on arrays without saying `training=`; otherwise none is. The gradient goes back
 through the change, for the few models in which something before it learns.
+
+A layer says how many uniform numbers it draws for an image (`draws`), what these mean
+(`parameters`), how a batch is changed by them (`transform`), and its gradient. All numbers of an
+image are drawn together and image after image, so that they do not depend on how a batch is cut up.
+Numbers that hold for the whole batch are those of its first image, in layers of the `whole_batch`.
 """
 
+from numbers import Real
 from typing import Any
 
 from minicnn.backend import array_module, asarray
@@ -19,21 +25,27 @@ from minicnn.registry import near_matches
 from minicnn.typing import Array, Shape
 
 
-class RandomImageLayer(SeededLayer):
-    """Base of the augmentation layers: images (N, H, W, C) in, images out; called on an array,
-    a single image (H, W, C) too.
+class ImageLayer(Layer):
+    """Base of layers that change images (N, H, W, C). Called on arrays, they also take a single
+    image (H, W, C), or a dict {"images": ..., "labels": ...}, of which the labels stay.
 
     Args:
-        seed: see `SeededLayer`.
         data_format: "channels_last".
         kwargs: see `Layer`.
+
+    Attributes:
+        channels: how many an image may have; any number, if there are none.
     """
 
-    def __init__(self, seed: int | None = None, data_format: str | None = None, **kwargs: Any):
-        super().__init__(seed, **kwargs)
+    channels: tuple[int, ...] = ()
+
+    def __init__(self, data_format: str | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
         self.data_format = arguments.channels_last(self, data_format)
 
-    def __call__(self, x: SymbolicTensor | Array, training: bool | None = None) -> Any:
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        if isinstance(x, dict):
+            return self._call_on_dict(x, training)
         if isinstance(x, SymbolicTensor):
             return super().__call__(x, training)
         x = asarray(x)
@@ -41,22 +53,114 @@ class RandomImageLayer(SeededLayer):
             return super().__call__(x[None], training)[0]
         return super().__call__(x, training)
 
+    def _call_on_dict(self, data: dict[str, Any], training: bool | None) -> dict[str, Any]:
+        """{"images", "labels"}: a new dict with other images."""
+        if "images" not in data or set(data) - {"images", "labels"}:
+            raise ValueError(
+                f'{self.described} takes a dict of "images" and "labels"; got one of '
+                f"{', '.join(map(repr, data))} (boxes and masks are not supported)"
+            )
+        return {**data, "images": self(data["images"], training)}
+
     def augments(self, ctx: Context) -> bool:
         """Whether the call of `ctx` changes images: in training, and where nobody said whether."""
         return ctx.training or ctx.training is None
 
     def build(self, input_shape: Shape) -> None:
-        require_rank(self, input_shape, 4, "(N, height, width, channels)")
+        self.compute_output_shape(input_shape)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         require_rank(self, input_shape, 4, "(N, height, width, channels)")
+        if self.channels and input_shape[3] not in self.channels:
+            raise ValueError(
+                f"{self.described} changes images of {' or '.join(map(str, self.channels))} "
+                f"channels; got {input_shape[3]}, shape {tuple(input_shape)}"
+            )
         return tuple(input_shape)
+
+    # What a layer defines
+
+    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
+        """Images changed by what was drawn for them, in at least 32 bits; hands what `gradient`
+        needs to ctx.save."""
+        raise NotImplementedError(f"{type(self).__name__} does not define transform(x, ctx, ...)")
+
+    def gradient(self, dy: Array, ctx: Context) -> Array:
+        """Gradient of `transform`, which has saved something, with respect to x."""
+        raise NotImplementedError(f"{type(self).__name__} does not define gradient(dy, ctx)")
+
+    # What follows from it
+
+    def forward(self, x: Array, ctx: Context) -> Array:
+        if not self.augments(ctx):
+            return x
+        y = self.transform(widened(x), ctx, *self.drawn(x.shape, ctx))
+        return y.astype(x.dtype, copy=False)
+
+    def drawn(self, shape: tuple[int, ...], ctx: Context) -> tuple[Any, ...]:
+        """The parameters of a call on images of this shape."""
+        return ()
+
+    def backward(self, dy: Array, ctx: Context) -> Array:
+        if not ctx.saved:
+            return dy
+        return self.gradient(widened(dy), ctx).astype(dy.dtype, copy=False)
+
+
+class RandomImageLayer(ImageLayer, SeededLayer):
+    """Base of the augmentation layers, which draw numbers for each image.
+
+    Args:
+        seed: see `SeededLayer`.
+        data_format, kwargs: see `ImageLayer`.
+
+    Attributes:
+        draws: how many numbers are drawn for an image.
+    """
+
+    draws = 1
+
+    def __init__(self, seed: int | None = None, data_format: str | None = None, **kwargs: Any):
+        super().__init__(data_format, seed=seed, **kwargs)
+
+    def draws_for(self, shape: tuple[int, ...]) -> int:
+        """How many numbers are drawn for each image of a batch of this shape."""
+        return self.draws
+
+    def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        """What `transform` is given, from uniform numbers.
+
+        Args:
+            draws: (N, draws_for(shape)), from 0 to 1, in float32.
+            shape: of the images, (N, H, W, C).
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define parameters(draws, shape)")
+
+    def drawn(self, shape: tuple[int, ...], ctx: Context) -> tuple[Any, ...]:
+        return self.parameters(self.draw(ctx, shape[0], self.draws_for(shape)), shape)
+
+
+def spread(u: Array, bounds: tuple[float, float]) -> Array:
+    """Numbers between the `bounds` from numbers u between 0 and 1."""
+    return bounds[0] + (bounds[1] - bounds[0]) * u
+
+
+def of_images(values: Array, like: Array) -> Array:
+    """One number per image, (N,), as (N, 1, 1, 1) in the dtype of the images `like`."""
+    return values.reshape(-1, 1, 1, 1).astype(like.dtype, copy=False)
+
+
+def cut_off(y: Array, bounds: tuple[float, float], ctx: Context) -> tuple[Array, Array | None]:
+    """y inside the `bounds`, and where it was; None for that, if no gradient will ask for it."""
+    low, high = bounds
+    inside = (y >= low) & (y <= high) if ctx.record and ctx.needs_dx else None
+    return array_module(y).clip(y, low, high), inside
 
 
 def factor_range(
     layer: Layer, argument: str, value: Any, low: float = -1.0, high: float = 1.0
 ) -> tuple[float, float]:
-    """(lower, upper) from a number f, for (-f, f), or from two of them.
+    """(lower, upper) from a number f, for (-f, f) or, if that is higher, (low, f); or from two.
 
     Args:
         layer, argument: named in the error.
@@ -66,12 +170,15 @@ def factor_range(
     Raises:
         ValueError: not one or two numbers from `low` to `high`.
     """
-    values = value if isinstance(value, (tuple, list)) else (-abs(value), abs(value))
-    if len(values) != 2 or not all(low <= v <= high for v in values):
+    values = value if isinstance(value, (tuple, list)) else (value, value)
+    numbers = all(isinstance(v, Real) for v in values)
+    if len(values) != 2 or not (numbers and all(low <= v <= high for v in values)):
         raise ValueError(
             f"{layer.described}: {argument} is a number, or a tuple (lower, upper), from "
             f"{low:g} to {high:g}; got {value!r}"
         )
+    if values is not value:
+        values = max(-abs(value), low), abs(value)
     return float(min(values)), float(max(values))
 
 
@@ -101,6 +208,7 @@ class RandomFlip(RandomImageLayer):
         (N, H, W, C), kept.
     """
 
+    draws = 2
     MODES = ("horizontal", "vertical", "horizontal_and_vertical")
 
     def __init__(
@@ -117,17 +225,15 @@ class RandomFlip(RandomImageLayer):
             )
         self.mode = mode
 
-    def forward(self, x: Array, ctx: Context) -> Array:
-        if not self.augments(ctx):
-            return x
-        draws = self.draw(ctx, x.shape[0], 2) < 0.5
-        index = self._pixels(x.shape, draws)
-        ctx.save(index)
-        return _gather(x, index)
+    def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        return (self._pixels(shape, draws < 0.5),)
 
-    def backward(self, dy: Array, ctx: Context) -> Array:
-        # a flip is its own inverse
-        return _gather(dy, ctx.saved[0]) if ctx.saved else dy
+    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
+        ctx.save(*parameters)
+        return _gather(x, *parameters)
+
+    def gradient(self, dy: Array, ctx: Context) -> Array:
+        return _gather(dy, *ctx.saved)  # a flip is its own inverse
 
     def _pixels(self, shape: tuple[int, ...], draws: Array) -> Array:
         """For each pixel the index, among all N H W, of the one that takes its place."""
@@ -226,19 +332,19 @@ class RandomBrightness(RandomImageLayer):
         self.factor = factor_range(self, "factor", factor)
         self.value_range = value_bounds(self, value_range)
 
-    def forward(self, x: Array, ctx: Context) -> Array:
-        if not self.augments(ctx):
-            return x
+    def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
         low, high = self.value_range
         lower, upper = (f * (high - low) for f in self.factor)
-        delta = lower + (upper - lower) * self.draw(ctx, x.shape[0], 1, 1, 1)
-        y = widened(x)
-        y = y + delta.astype(y.dtype, copy=False)
-        ctx.save((y >= low) & (y <= high))
-        return array_module(x).clip(y, low, high).astype(x.dtype, copy=False)
+        return (spread(draws[:, 0], (lower, upper)),)
 
-    def backward(self, dy: Array, ctx: Context) -> Array:
-        return dy * ctx.saved[0] if ctx.saved else dy
+    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
+        (delta,) = parameters
+        y, inside = cut_off(x + of_images(delta, x), self.value_range, ctx)
+        ctx.save(inside)
+        return y
+
+    def gradient(self, dy: Array, ctx: Context) -> Array:
+        return dy * ctx.saved[0]
 
 
 @LAYERS.register()
@@ -269,24 +375,19 @@ class RandomContrast(RandomImageLayer):
         self.factor = (float(values[0]), float(values[1]))
         self.value_range = value_bounds(self, value_range)
 
-    def forward(self, x: Array, ctx: Context) -> Array:
-        if not self.augments(ctx):
-            return x
+    def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
         lower, upper = self.factor
-        f = (1 - lower) + (lower + upper) * self.draw(ctx, x.shape[0], 1, 1, 1)
-        y = widened(x)
-        f = f.astype(y.dtype, copy=False)
-        mean = y.mean((1, 2), keepdims=True)
-        y = (y - mean) * f + mean
-        low, high = self.value_range
-        ctx.save(f, (y >= low) & (y <= high))
-        return array_module(x).clip(y, low, high).astype(x.dtype, copy=False)
+        return (spread(draws[:, 0], (1 - lower, 1 + upper)),)
 
-    def backward(self, dy: Array, ctx: Context) -> Array:
-        if not ctx.saved:
-            return dy
+    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
+        f = of_images(*parameters, x)
+        mean = x.mean((1, 2), keepdims=True)
+        y, inside = cut_off((x - mean) * f + mean, self.value_range, ctx)
+        ctx.save(f, inside)
+        return y
+
+    def gradient(self, dy: Array, ctx: Context) -> Array:
         f, inside = ctx.saved
-        passed = widened(dy) * inside
+        passed = dy * inside
         # dx = f dy + (1 - f) mean(dy): the mean reads every pixel of the channel
-        dx = f * passed + (1 - f) * passed.mean((1, 2), keepdims=True)
-        return dx.astype(dy.dtype, copy=False)
+        return f * passed + (1 - f) * passed.mean((1, 2), keepdims=True)
