@@ -4,10 +4,10 @@ For an output pixel (i, j) of image n the inverse map says which point of the in
 
     (y, x) = A_n (i, j) + b_n,    A_n (2, 2), b_n (2,), in pixels, pixel centres at whole numbers,
 
-or (A_n (i, j) + b_n) / (1 + p_n (i, j)), which shows the image in perspective, or a point moved from
-there by a field (N, 2, H, W) of its own. The value at the point is interpolated between the four
-pixels around it. Points outside the image are first led back to the place inside that shows there (`minicnn.kernels.borders` has the
-fill modes), so that all four pixels are found by one index:
+or (A_n (i, j) + b_n) / (1 + p_n (i, j)), which shows the image in perspective, or a point that a
+field (N, 2, H, W) has moved from there. The value at the point is interpolated between the four
+pixels around it. Points outside the image are first led back to the place inside that shows there
+(`minicnn.kernels.borders` has the fill modes), so that all four pixels are found by one index:
 
     index          index + right
     index + down   index + down + right

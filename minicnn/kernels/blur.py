@@ -15,8 +15,8 @@ def gaussian(sigma: Array, half: Any, most: int) -> Array:
     """Weights exp(-d^2 / (2 sigma^2)) at distances d = 0, 1 ..., whose sum over a window is 1.
 
     Args:
-        sigma: 0-d, its dtype that of the weights.
-        half: the window reaches from -half to half; a number, or a 0-d array.
+        sigma: (1,), its dtype that of the weights.
+        half: the window reaches from -half to half; a number, or an array (1,).
         most: the largest half there can be.
 
     Returns:

@@ -140,9 +140,7 @@ def _ratio(
     return given / xp.where(saturation > 0, saturation, 1), given != wanted
 
 
-def scale_saturation_gradient(
-    dy: Array, x: Array, factor: Array, low: float, high: float
-) -> Array:
+def scale_saturation_gradient(dy: Array, x: Array, factor: Array, low: float, high: float) -> Array:
     """Gradient of `scale_saturation` with respect to x.
 
     Args:

@@ -43,7 +43,9 @@ class ImageLayer(Layer):
         super().__init__(**kwargs)
         self.data_format = arguments.channels_last(self, data_format)
 
-    def __call__(self, x: Any, training: bool | None = None) -> Any:
+    def __call__(
+        self, x: SymbolicTensor | Array | dict[str, Any], training: bool | None = None
+    ) -> Any:
         if isinstance(x, dict):
             return self._call_on_dict(x, training)
         if isinstance(x, SymbolicTensor):
@@ -55,12 +57,15 @@ class ImageLayer(Layer):
 
     def _call_on_dict(self, data: dict[str, Any], training: bool | None) -> dict[str, Any]:
         """{"images", "labels"}: a new dict with other images."""
+        self._check_keys(data)
+        return {**data, "images": self(data["images"], training)}
+
+    def _check_keys(self, data: dict[str, Any]) -> None:
         if "images" not in data or set(data) - {"images", "labels"}:
             raise ValueError(
-                f'{self.described} takes a dict of "images" and "labels"; got one of '
-                f"{', '.join(map(repr, data))} (boxes and masks are not supported)"
+                f'{self.described} takes a dict of "images" and, where there are any, "labels"; '
+                f"got one of {', '.join(map(repr, data))} (boxes and masks are not supported)"
             )
-        return {**data, "images": self(data["images"], training)}
 
     def augments(self, ctx: Context) -> bool:
         """Whether the call of `ctx` changes images: in training, and where nobody said whether."""
@@ -81,12 +86,22 @@ class ImageLayer(Layer):
     # What a layer defines
 
     def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
-        """Images changed by what was drawn for them, in at least 32 bits; hands what `gradient`
-        needs to ctx.save."""
+        """Images changed by what was drawn for them; hands what `gradient` needs to ctx.save.
+
+        Args:
+            x: (N, H, W, C), in at least 32 bits.
+            ctx: of this call.
+            parameters: what was drawn.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define transform(x, ctx, ...)")
 
     def gradient(self, dy: Array, ctx: Context) -> Array:
-        """Gradient of `transform`, which has saved something, with respect to x."""
+        """Gradient of `transform`, which has saved something, with respect to x.
+
+        Args:
+            dy: of the shape of y, in at least 32 bits.
+            ctx: of this call.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define gradient(dy, ctx)")
 
     # What follows from it
@@ -98,7 +113,7 @@ class ImageLayer(Layer):
         return y.astype(x.dtype, copy=False)
 
     def drawn(self, shape: tuple[int, ...], ctx: Context) -> tuple[Any, ...]:
-        """The parameters of a call on images of this shape."""
+        """The parameters for images of this `shape`, drawn in the call of `ctx`."""
         return ()
 
     def backward(self, dy: Array, ctx: Context) -> Array:
@@ -146,12 +161,13 @@ def spread(u: Array, bounds: tuple[float, float]) -> Array:
 
 
 def of_images(values: Array, like: Array) -> Array:
-    """One number per image, (N,), as (N, 1, 1, 1) in the dtype of the images `like`."""
+    """`values` (N,), one per image, as (N, 1, 1, 1) in the dtype of the images `like`."""
     return values.reshape(-1, 1, 1, 1).astype(like.dtype, copy=False)
 
 
 def cut_off(y: Array, bounds: tuple[float, float], ctx: Context) -> tuple[Array, Array | None]:
-    """y inside the `bounds`, and where it was; None for that, if no gradient will ask for it."""
+    """y inside the `bounds`, and where it was; None for that, if in `ctx` no gradient will ask for
+    it."""
     low, high = bounds
     inside = (y >= low) & (y <= high) if ctx.record and ctx.needs_dx else None
     return array_module(y).clip(y, low, high), inside
@@ -380,7 +396,7 @@ class RandomContrast(RandomImageLayer):
         return (spread(draws[:, 0], (1 - lower, 1 + upper)),)
 
     def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
-        f = of_images(*parameters, x)
+        f = of_images(parameters[0], x)
         mean = x.mean((1, 2), keepdims=True)
         y, inside = cut_off((x - mean) * f + mean, self.value_range, ctx)
         ctx.save(f, inside)

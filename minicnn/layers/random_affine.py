@@ -104,15 +104,10 @@ class RandomTranslation(RandomAffineLayer):
         return (draws,)
 
     def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
-        ctx.save(*parameters)
-        return translate(
-            x,
-            *parameters,
-            self._bounds(x.shape),
-            self.fill_mode,
-            self.fill_value,
-            self.interpolation,
-        )
+        (shift,) = parameters
+        ctx.save(shift)
+        bounds = self._bounds(x.shape)
+        return translate(x, shift, bounds, self.fill_mode, self.fill_value, self.interpolation)
 
     def gradient(self, dy: Array, ctx: Context) -> Array:
         (shift,) = ctx.saved

@@ -1,0 +1,338 @@
+"""Augmentation made of other augmentation: RandomColorJitter, RandAugment, AugMix."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minicnn.backend import array_module
+from minicnn.kernels.distributions import GAMMA_DRAWS, beta, log_gamma
+from minicnn.layers import arguments
+from minicnn.layers.augmentation import (
+    ImageLayer,
+    RandomBrightness,
+    RandomContrast,
+    RandomImageLayer,
+    cut_off,
+    factor_range,
+    value_bounds,
+)
+from minicnn.layers.base import LAYERS
+from minicnn.layers.context import Context
+from minicnn.layers.histograms import AutoContrast, Equalization
+from minicnn.layers.random_affine import RandomRotation, RandomShear, RandomTranslation
+from minicnn.layers.random_blur import RandomSharpness
+from minicnn.layers.random_color import (
+    RandomColorDegeneration,
+    RandomHue,
+    RandomPosterization,
+    RandomSaturation,
+    Solarization,
+)
+from minicnn.typing import Array
+
+
+class Composition(RandomImageLayer):
+    """Base of layers that change images by other layers, for which they draw.
+
+    Args:
+        seed, data_format, kwargs: see `RandomImageLayer`.
+    """
+
+    def _made_of(self, parts: list[ImageLayer]) -> None:
+        self._parts = parts
+        narrow = [set(part.channels) for part in parts if part.channels]
+        self.channels = tuple(sorted(set.intersection(*narrow))) if narrow else ()
+
+    def _draws_of_parts(self) -> list[int]:
+        return [p.draws if isinstance(p, RandomImageLayer) else 0 for p in self._parts]
+
+    def _change(self, k: int, x: Array, ctx: Context, draws: Array) -> Array:
+        """x changed by part k, with the numbers (N, sum of draws) drawn for all of them."""
+        counts = self._draws_of_parts()
+        part, start = self._parts[k], sum(counts[:k])
+        parameters: tuple[Any, ...] = ()
+        if isinstance(part, RandomImageLayer):
+            parameters = part.parameters(draws[:, start : start + counts[k]], x.shape)
+        return part.transform(x, ctx.child(k), *parameters)
+
+    def _change_back(self, k: int, dy: Array, ctx: Context) -> Array:
+        return self._parts[k].gradient(dy, ctx.child(k))
+
+
+@LAYERS.register()
+class RandomColorJitter(Composition):
+    """In training, changes brightness, contrast, saturation and hue, those that are asked for, one
+    after the other.
+
+    Args:
+        value_range: smallest and largest value of a pixel.
+        brightness_factor: see `RandomBrightness`.
+        contrast_factor: see `RandomContrast`.
+        saturation_factor: see `RandomSaturation`.
+        hue_factor: see `RandomHue`.
+        seed, data_format, kwargs: see `RandomImageLayer`.
+
+    Shape:
+        (N, H, W, C), kept; C 3, with saturation or hue.
+    """
+
+    def __init__(
+        self,
+        value_range: Any = (0, 255),
+        brightness_factor: Any = None,
+        contrast_factor: Any = None,
+        saturation_factor: Any = None,
+        hue_factor: Any = None,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(seed, data_format, **kwargs)
+        self.value_range = value_bounds(self, value_range)
+        self.brightness_factor = brightness_factor
+        self.contrast_factor = contrast_factor
+        self.saturation_factor = saturation_factor
+        self.hue_factor = hue_factor
+        kinds = {
+            RandomBrightness: brightness_factor,
+            RandomContrast: contrast_factor,
+            RandomSaturation: saturation_factor,
+            RandomHue: hue_factor,
+        }
+        self._made_of([cls(f, self.value_range) for cls, f in kinds.items() if f is not None])
+
+    def draws_for(self, shape: tuple[int, ...]) -> int:
+        return sum(self._draws_of_parts())
+
+    def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        return (draws,)
+
+    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
+        for k in range(len(self._parts)):
+            x = self._change(k, x, ctx, *parameters)
+        ctx.save(())
+        return x
+
+    def gradient(self, dy: Array, ctx: Context) -> Array:
+        for k in reversed(range(len(self._parts))):
+            dy = self._change_back(k, dy, ctx)
+        return dy
+
+
+def _chosen(number: Array, count: int, make: Callable[[int], Array], otherwise: Array) -> Array:
+    """make(number), or `otherwise` from `count` on.
+
+    On a device the host does not know the number: all are made, and one is taken.
+
+    Args:
+        number: (1,).
+        count: how many there are.
+        make: makes an array like `otherwise`.
+        otherwise: an array.
+    """
+    xp = array_module(number)
+    if xp is np:
+        return make(int(number[0])) if number[0] < count else otherwise
+    result = otherwise
+    for k in range(count):
+        result = xp.where(number == k, make(k), result)
+    return result
+
+
+class ChosenLayers(Composition):
+    """Base of layers that change all images of a batch by the same few layers, chosen at random.
+
+    Args:
+        value_range: smallest and largest value of a pixel.
+        factor: f for (0, f), or (lower, upper), from 0 to 1: how strong the changes are.
+        interpolation: of those that move pixels, "bilinear" or "nearest".
+        seed, data_format, kwargs: see `RandomImageLayer`.
+        all_ops: whether brightness, colour, contrast and sharpness are changed, too.
+    """
+
+    whole_batch = True
+
+    def __init__(
+        self, value_range: Any, factor: Any, interpolation: str, seed: int | None,
+        data_format: str | None, all_ops: bool = True, **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(seed, data_format, **kwargs)
+        self.value_range = value_bounds(self, value_range)
+        self.factor = factor_range(self, "factor", factor, 0.0)
+        self.interpolation = interpolation
+        f, pixels = self.factor, self.value_range
+        parts: list[ImageLayer] = [
+            RandomShear(f, f, interpolation),
+            RandomTranslation(f, f, interpolation=interpolation),
+            RandomRotation(f, interpolation=interpolation),
+            RandomPosterization(max(1, int(8 * f[1])), pixels),
+            Solarization(f, f, pixels),
+            AutoContrast(pixels),
+            Equalization(pixels),
+        ]
+        strong: list[ImageLayer] = [
+            RandomBrightness(f, pixels),
+            RandomColorDegeneration(f, pixels),
+            RandomContrast(f, pixels),
+            RandomSharpness(f, pixels),
+        ]
+        self._made_of([*parts, *strong] if all_ops else parts)
+
+    def _choose(self, x: Array, ctx: Context, number: Array, draws: Array) -> Array:
+        """x changed by the part of this number (1,), or unchanged if there is none."""
+        ctx.save(number)
+        parts = len(self._parts)
+        return _chosen(number, parts, lambda k: self._change(k, x, ctx, draws), x)
+
+    def _choose_back(self, dy: Array, ctx: Context) -> Array:
+        (number,) = ctx.saved
+        parts = len(self._parts)
+        return _chosen(number, parts, lambda k: self._change_back(k, dy, ctx), dy)
+
+
+@LAYERS.register()
+class RandAugment(ChosenLayers):
+    """In training, changes the images by `num_ops` of 11 layers, one after the other.
+
+    They are RandomShear, RandomTranslation, RandomRotation, RandomBrightness,
+    RandomColorDegeneration, RandomContrast, RandomSharpness, RandomPosterization, Solarization,
+    AutoContrast and Equalization. As in Keras all images of a batch are changed by the same ones,
+    each by its own amount.
+
+    Args:
+        value_range, factor, interpolation, seed, data_format, kwargs: see `ChosenLayers`.
+        num_ops: how many.
+
+    Shape:
+        (N, H, W, C), kept; C 3 or 1.
+
+    Source: Cubuk et al., "RandAugment" (2020).
+    """
+
+    def __init__(
+        self,
+        value_range: Any = (0, 255),
+        num_ops: int = 2,
+        factor: Any = 0.5,
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(value_range, factor, interpolation, seed, data_format, **kwargs)
+        self.num_ops = arguments.positive_int(self, "num_ops", num_ops)
+
+    def draws_for(self, shape: tuple[int, ...]) -> int:
+        return self.num_ops + sum(self._draws_of_parts())
+
+    def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        numbers = (draws[0, : self.num_ops] * len(self._parts)).astype("int64")
+        return numbers, draws[:, self.num_ops :]
+
+    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
+        numbers, draws = parameters
+        for op in range(self.num_ops):
+            x = self._choose(x, ctx.child(("op", op)), numbers[op : op + 1], draws)
+        ctx.save(())
+        return x
+
+    def gradient(self, dy: Array, ctx: Context) -> Array:
+        for op in reversed(range(self.num_ops)):
+            dy = self._choose_back(dy, ctx.child(("op", op)))
+        return dy
+
+
+@LAYERS.register()
+class AugMix(ChosenLayers):
+    """In training, mixes images with several chains of changed ones:
+
+        y = m x + (1 - m) (w_1 chain_1(x) + w_2 chain_2(x) + ...)
+
+    m is drawn from beta(alpha, alpha) and the w from a Dirichlet distribution of alpha. A chain is
+    up to `chain_depth` of the layers of `RandAugment`. As in Keras all of that is drawn once a
+    batch; how much a layer changes an image is drawn for each.
+
+    Args:
+        value_range: the result is cut off there.
+        num_chains: how many chains.
+        chain_depth: how many layers in a chain at most: each is one of them, or none.
+        factor: see `ChosenLayers`.
+        alpha: above 0.
+        all_ops: whether RandomBrightness, RandomColorDegeneration, RandomContrast and
+            RandomSharpness are among the layers.
+        interpolation, seed, data_format, kwargs: see `ChosenLayers`.
+
+    Shape:
+        (N, H, W, C), kept; C 3 or 1 with all_ops.
+
+    Source: Hendrycks et al., "AugMix" (2020).
+    """
+
+    def __init__(
+        self,
+        value_range: Any = (0, 255),
+        num_chains: int = 3,
+        chain_depth: int = 3,
+        factor: Any = 0.3,
+        alpha: float = 1.0,
+        all_ops: bool = True,
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            value_range, factor, interpolation, seed, data_format, all_ops=all_ops, **kwargs
+        )
+        self.num_chains = arguments.positive_int(self, "num_chains", num_chains)
+        self.chain_depth = arguments.positive_int(self, "chain_depth", chain_depth)
+        if not arguments.finite_numbers(self, "alpha", alpha, 0) > 0:
+            raise ValueError(f"{self.described}: alpha must be above 0, not {alpha!r}")
+        self.alpha = float(alpha)
+        self.all_ops = bool(all_ops)
+
+    def draws_for(self, shape: tuple[int, ...]) -> int:
+        places = self.num_chains * self.chain_depth
+        return (self.num_chains + 2) * GAMMA_DRAWS + places * (1 + sum(self._draws_of_parts()))
+
+    def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        xp = array_module(draws)
+        chains = self.num_chains
+        for_beta, for_weights = 2 * GAMMA_DRAWS, chains * GAMMA_DRAWS
+        kept = beta(draws[:1, :for_beta], self.alpha)
+        draws = draws[:, for_beta:]
+        # gamma variates over their sum; the largest is taken out before exp can overflow
+        logs = log_gamma(draws[0, :for_weights].reshape(chains, GAMMA_DRAWS), self.alpha)
+        weights = xp.exp(logs - logs.max())
+        return kept, weights / weights.sum(), draws[:, for_weights:]
+
+    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
+        kept, weights, draws = parameters
+        kept, weights = (a.astype(x.dtype, copy=False) for a in (kept, weights))
+        y = kept * x
+        count = draws.shape[1] // (self.num_chains * self.chain_depth)
+        for chain in range(self.num_chains):
+            z = x
+            for place in self._places(chain):
+                here = draws[:, place * count : (place + 1) * count]
+                number = (here[:1, 0] * (len(self._parts) + 1)).astype("int64")
+                z = self._choose(z, ctx.child(("place", place)), number, here[:, 1:])
+            y += (1 - kept) * weights[chain : chain + 1] * z
+        y, inside = cut_off(y, self.value_range, ctx)
+        ctx.save(kept, weights, inside)
+        return y
+
+    def gradient(self, dy: Array, ctx: Context) -> Array:
+        kept, weights, inside = ctx.saved
+        dy = dy * inside
+        dx = kept * dy
+        for chain in range(self.num_chains):
+            dz = (1 - kept) * weights[chain : chain + 1] * dy
+            for place in reversed(self._places(chain)):
+                dz = self._choose_back(dz, ctx.child(("place", place)))
+            dx += dz
+        return dx
+
+    def _places(self, chain: int) -> range:
+        return range(chain * self.chain_depth, (chain + 1) * self.chain_depth)
