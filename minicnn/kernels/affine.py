@@ -4,10 +4,10 @@ For an output pixel (i, j) of image n the inverse map says which point of the in
 
     (y, x) = A_n (i, j) + b_n,    A_n (2, 2), b_n (2,), in pixels, pixel centres at whole numbers,
 
-or (A_n (i, j) + b_n) / (1 + p_n (i, j)), which shows the image in perspective, or a point that a
-field (N, 2, H, W) has moved from there. The value at the point is interpolated between the four
-pixels around it. Points outside the image are first led back to the place inside that shows there
-(`minicnn.kernels.borders` has the fill modes), so that all four pixels are found by one index:
+or, in perspective, (A_n (i, j) + b_n) / (1 + p_n (i, j)). The value at that point is interpolated
+between the four pixels around it. Points outside the image are first led back to the place inside
+that shows there (`minicnn.kernels.borders` has the fill modes), so that all four pixels are found
+by one index:
 
     index          index + right
     index + down   index + down + right
@@ -45,7 +45,6 @@ def affine(
     interpolation: str = "bilinear",
     sharp_border: bool = False,
     perspective: Array | None = None,
-    field: Array | None = None,
 ) -> Array:
     """Each image under its own map: y[n, i, j] = x[n] at the point A_n (i, j) + b_n.
 
@@ -60,7 +59,6 @@ def affine(
             surround the image and the border fades into them, as in SciPy's "grid-constant" and
             Keras 3's layers.
         perspective: (N, 2), p on (row, column).
-        field: (N, 2, H, W), in pixels.
 
     Returns:
         (N, H, W, C).
@@ -76,7 +74,6 @@ def affine(
             interpolation,
             sharp_border,
             None if perspective is None else perspective[chunk],
-            None if field is None else field[chunk],
         )
         padded = pad(images, sources.pads, fill_mode, fill_value)
         values = _read(padded.reshape(-1, x.shape[3]), sources, interpolation)
@@ -119,19 +116,18 @@ def affine_gradient(
     interpolation: str = "bilinear",
     sharp_border: bool = False,
     perspective: Array | None = None,
-    field: Array | None = None,
 ) -> Array:
     """Gradient of `affine` with respect to x, (N, H, W, C).
 
     Args:
         dy: (N, H, W, C).
-        matrix, offset, fill_mode, interpolation, sharp_border, perspective, field: as for `affine`.
+        matrix, offset, fill_mode, interpolation, sharp_border, perspective: as for `affine`.
     """
     xp = array_module(dy)
     n, h, w, c = dy.shape
     dtype, dy = dy.dtype, widened(dy)
     pads, index, down, right, fy, fx, outside = _sources(
-        dy, matrix, offset, fill_mode, interpolation, sharp_border, perspective, field
+        dy, matrix, offset, fill_mode, interpolation, sharp_border, perspective
     )
     (top, bottom), (left, beyond) = pads
     dpadded = xp.zeros((n, top + h + bottom, left + w + beyond, c), dy.dtype)
@@ -157,7 +153,6 @@ def _sources(
     interpolation: str,
     sharp_border: bool,
     perspective: Array | None,
-    field: Array | None,
 ) -> _Sources:
     xp = array_module(x)
     n, h, w, _ = x.shape
@@ -176,8 +171,6 @@ def _sources(
         if perspective is not None:
             depth = 1 + perspective[:, :1, None] * i[:, None] + perspective[:, 1:, None] * j
             point /= xp.where(depth == 0, 1e-6, depth)  # on the horizon: far away, but no NaN
-        if field is not None:
-            point += field[:, axis]
         if fill_mode == "constant" and sharp_border:
             beyond = (point < -_SLACK) | (point > size - 1 + _SLACK)
             outside = beyond if outside is None else outside | beyond

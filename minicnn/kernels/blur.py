@@ -5,25 +5,22 @@ products with band matrices, y = R x C: R (H, H) mixes the rows, C (W, W) the co
 symmetric, so a blur is its own adjoint.
 """
 
-from typing import Any
-
 from minicnn.backend import array_module
 from minicnn.typing import Array
 
 
-def gaussian(sigma: Array, half: Any, most: int) -> Array:
-    """Weights exp(-d^2 / (2 sigma^2)) at distances d = 0, 1 ..., whose sum over a window is 1.
+def gaussian(sigma: Array, taps: int) -> Array:
+    """Weights exp(-d^2 / (2 sigma^2)), d = 0, 1 ..., of a window of `taps`, whose sum is 1.
 
     Args:
         sigma: (1,), its dtype that of the weights.
-        half: the window reaches from -half to half; a number, or an array (1,).
-        most: the largest half there can be.
+        taps: odd.
 
     Returns:
-        (most + 1,).
+        (taps // 2 + 1,).
     """
-    d = array_module(sigma).arange(most + 1, dtype=sigma.dtype)
-    weights = array_module(sigma).exp(-0.5 * (d / sigma) ** 2) * (d <= half)
+    d = array_module(sigma).arange(taps // 2 + 1, dtype=sigma.dtype)
+    weights = array_module(sigma).exp(-0.5 * (d / sigma) ** 2)
     return weights / (2 * weights.sum() - weights[0])
 
 
@@ -36,20 +33,9 @@ def band(size: int, weights: Array) -> Array:
 
 
 def blur(x: Array, rows: Array, columns: Array) -> Array:
-    """y = R x C for every channel.
-
-    Args:
-        x: (N, H, W, C).
-        rows: (H, H).
-        columns: (W, W).
-
-    Returns:
-        (N, H, W, C).
-    """
+    """y = R x C for every channel of images x (N, H, W, C); R `rows`, C `columns`."""
     xp = array_module(x)
     n, h, w, c = x.shape
     y = xp.matmul(rows, x.reshape(n, h, w * c)).reshape(n, h, w, c)
-    if c > 1:  # (N, H, W, C) -> (N, H, C, W), so that columns are last
-        y = xp.ascontiguousarray(y.transpose(0, 1, 3, 2))
-    y = y.reshape(-1, w) @ columns
+    y = xp.ascontiguousarray(y.transpose(0, 1, 3, 2)).reshape(-1, w) @ columns
     return y.reshape(n, h, c, w).transpose(0, 1, 3, 2)

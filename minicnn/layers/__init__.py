@@ -27,6 +27,7 @@ from minicnn.layers.pooling import (
     MaxPooling2D,
 )
 from minicnn.layers.random_affine import (
+    RandomPerspective,
     RandomRotation,
     RandomShear,
     RandomTranslation,
@@ -42,7 +43,6 @@ from minicnn.layers.random_color import (
     RandomSaturation,
     Solarization,
 )
-from minicnn.layers.random_warp import RandomElasticTransform, RandomPerspective
 from minicnn.layers.rescaling import Rescaling
 from minicnn.layers.reshaping import Flatten, Reshape, ZeroPadding2D
 from minicnn.layers.weight import Weight
@@ -61,7 +61,7 @@ __all__ = [
     "GroupNormalization", "Input", "InputLayer", "LAYERS", "Layer", "LayerNormalization",
     "LeakyReLU", "MaxPool2D", "MaxPooling2D", "MixUp", "Multiply", "Pipeline", "RandAugment",
     "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast",
-    "RandomCrop", "RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur",
+    "RandomCrop", "RandomErasing", "RandomFlip", "RandomGaussianBlur",
     "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective", "RandomPosterization",
     "RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation",
     "RandomZoom", "ReLU", "Rescaling", "Reshape", "SeparableConv2D", "Softmax", "Solarization",

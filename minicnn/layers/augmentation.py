@@ -25,51 +25,91 @@ from minicnn.registry import near_matches
 from minicnn.typing import Array, Shape
 
 
-class ImageLayer(Layer):
-    """Base of layers that change images (N, H, W, C). Called on arrays, they also take a single
-    image (H, W, C), or a dict {"images": ..., "labels": ...}, of which the labels stay.
+class RandomImageLayer(SeededLayer):
+    """Base of the augmentation layers: images (N, H, W, C) in, images out. Called on arrays, they
+    also take a single image (H, W, C), or a dict {"images": ..., "labels": ...} (labels stay).
 
     Args:
+        seed: see `SeededLayer`.
         data_format: "channels_last".
         kwargs: see `Layer`.
 
     Attributes:
+        draws: how many numbers are drawn for an image.
         channels: how many an image may have; any number, if there are none.
     """
 
+    draws = 1
     channels: tuple[int, ...] = ()
 
-    def __init__(self, data_format: str | None = None, **kwargs: Any):
-        super().__init__(**kwargs)
+    def __init__(self, seed: int | None = None, data_format: str | None = None, **kwargs: Any):
+        super().__init__(seed, **kwargs)
         self.data_format = arguments.channels_last(self, data_format)
+
+    # What a layer defines
+
+    def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        """What `transform` is given, from uniform numbers.
+
+        Args:
+            draws: (N, draws_for(shape)), from 0 to 1, in float32.
+            shape: of the images, (N, H, W, C).
+        """
+        return ()
+
+    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
+        """Images x, in at least 32 bits, changed by `parameters`; what `gradient` needs, which is
+        something, goes to `ctx.save`."""
+        raise NotImplementedError(f"{type(self).__name__} does not define transform(x, ctx, ...)")
+
+    def gradient(self, dy: Array, ctx: Context) -> Array:
+        """dx from dy, after a `transform` with the same `ctx`."""
+        raise NotImplementedError(f"{type(self).__name__} does not define gradient(dy, ctx)")
+
+    # What follows from it
+
+    def augments(self, ctx: Context) -> bool:
+        """Whether the call of `ctx` changes images: in training, and where nobody said whether."""
+        return ctx.training or ctx.training is None
+
+    def draws_for(self, shape: tuple[int, ...]) -> int:
+        """How many numbers are drawn for each image of a batch of this `shape`."""
+        return self.draws
+
+    def drawn(self, shape: tuple[int, ...], ctx: Context) -> tuple[Any, ...]:
+        """The parameters for images of this `shape`, drawn in the call of `ctx`."""
+        return self.parameters(self.draw(ctx, shape[0], self.draws_for(shape)), shape)
+
+    def forward(self, x: Array, ctx: Context) -> Array:
+        if not self.augments(ctx):
+            return x
+        y = self.transform(widened(x), ctx, *self.drawn(x.shape, ctx))
+        return y.astype(x.dtype, copy=False)
+
+    def backward(self, dy: Array, ctx: Context) -> Array:
+        if not ctx.saved:
+            return dy
+        return self.gradient(widened(dy), ctx).astype(dy.dtype, copy=False)
 
     def __call__(
         self, x: SymbolicTensor | Array | dict[str, Any], training: bool | None = None
     ) -> Any:
-        if isinstance(x, dict):
-            return self._call_on_dict(x, training)
         if isinstance(x, SymbolicTensor):
             return super().__call__(x, training)
+        if isinstance(x, dict):
+            if "images" not in x or set(x) - {"images", "labels"}:
+                raise ValueError(
+                    f'{self.described} takes a dict of "images" and, where there are any, '
+                    f'"labels", not of {list(x)}: boxes and masks are not supported'
+                )
+            return self._call_on_dict(x, training)
         x = asarray(x)
         if x.ndim == 3:
             return super().__call__(x[None], training)[0]
         return super().__call__(x, training)
 
     def _call_on_dict(self, data: dict[str, Any], training: bool | None) -> dict[str, Any]:
-        """{"images", "labels"}: a new dict with other images."""
-        self._check_keys(data)
         return {**data, "images": self(data["images"], training)}
-
-    def _check_keys(self, data: dict[str, Any]) -> None:
-        if "images" not in data or set(data) - {"images", "labels"}:
-            raise ValueError(
-                f'{self.described} takes a dict of "images" and, where there are any, "labels"; '
-                f"got one of {', '.join(map(repr, data))} (boxes and masks are not supported)"
-            )
-
-    def augments(self, ctx: Context) -> bool:
-        """Whether the call of `ctx` changes images: in training, and where nobody said whether."""
-        return ctx.training or ctx.training is None
 
     def build(self, input_shape: Shape) -> None:
         self.compute_output_shape(input_shape)
@@ -79,80 +119,62 @@ class ImageLayer(Layer):
         if self.channels and input_shape[3] not in self.channels:
             raise ValueError(
                 f"{self.described} changes images of {' or '.join(map(str, self.channels))} "
-                f"channels; got {input_shape[3]}, shape {tuple(input_shape)}"
+                f"channels; got shape {tuple(input_shape)}"
             )
         return tuple(input_shape)
 
-    # What a layer defines
-
-    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
-        """Images changed by what was drawn for them; hands what `gradient` needs to ctx.save.
-
-        Args:
-            x: (N, H, W, C), in at least 32 bits.
-            ctx: of this call.
-            parameters: what was drawn.
-        """
-        raise NotImplementedError(f"{type(self).__name__} does not define transform(x, ctx, ...)")
-
-    def gradient(self, dy: Array, ctx: Context) -> Array:
-        """Gradient of `transform`, which has saved something, with respect to x.
-
-        Args:
-            dy: of the shape of y, in at least 32 bits.
-            ctx: of this call.
-        """
-        raise NotImplementedError(f"{type(self).__name__} does not define gradient(dy, ctx)")
-
-    # What follows from it
-
-    def forward(self, x: Array, ctx: Context) -> Array:
-        if not self.augments(ctx):
-            return x
-        y = self.transform(widened(x), ctx, *self.drawn(x.shape, ctx))
-        return y.astype(x.dtype, copy=False)
-
-    def drawn(self, shape: tuple[int, ...], ctx: Context) -> tuple[Any, ...]:
-        """The parameters for images of this `shape`, drawn in the call of `ctx`."""
-        return ()
-
-    def backward(self, dy: Array, ctx: Context) -> Array:
-        if not ctx.saved:
-            return dy
-        return self.gradient(widened(dy), ctx).astype(dy.dtype, copy=False)
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, without a seed where nothing is drawn."""
+        config = super().get_config()
+        if not self.draws:
+            del config["seed"]
+        return config
 
 
-class RandomImageLayer(ImageLayer, SeededLayer):
-    """Base of the augmentation layers, which draw numbers for each image.
+class RandomColorLayer(RandomImageLayer):
+    """Base of layers that change values of pixels where they are: by a factor, if they say no more.
 
     Args:
-        seed: see `SeededLayer`.
-        data_format, kwargs: see `ImageLayer`.
+        factor: f for (0, f), or (lower, upper), from 0 to 1.
+        value_range: smallest and largest value of a pixel; results are cut off there.
+        data_format, seed, kwargs: see `RandomImageLayer`.
 
     Attributes:
-        draws: how many numbers are drawn for an image.
+        cuts: whether results are cut off.
     """
 
-    draws = 1
+    cuts = True
 
-    def __init__(self, seed: int | None = None, data_format: str | None = None, **kwargs: Any):
-        super().__init__(data_format, seed=seed, **kwargs)
-
-    def draws_for(self, shape: tuple[int, ...]) -> int:
-        """How many numbers are drawn for each image of a batch of this shape."""
-        return self.draws
+    def __init__(
+        self, factor: Any, value_range: Any = (0, 255), data_format: str | None = None,
+        seed: int | None = None, **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(seed, data_format, **kwargs)
+        self.factor: Any = factor_range(self, "factor", factor, 0.0)
+        self.value_range = value_bounds(self, value_range)
 
     def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
-        """What `transform` is given, from uniform numbers.
+        return (spread(draws[:, 0], self.factor),)
 
-        Args:
-            draws: (N, draws_for(shape)), from 0 to 1, in float32.
-            shape: of the images, (N, H, W, C).
-        """
-        raise NotImplementedError(f"{type(self).__name__} does not define parameters(draws, shape)")
+    def change(self, x: Array, *parameters: Array) -> Array:
+        """Images x, changed by `parameters` of shape (N, 1, 1, 1), before results are cut off."""
+        raise NotImplementedError(f"{type(self).__name__} does not define change(x, ...)")
 
-    def drawn(self, shape: tuple[int, ...], ctx: Context) -> tuple[Any, ...]:
-        return self.parameters(self.draw(ctx, shape[0], self.draws_for(shape)), shape)
+    def change_gradient(self, dy: Array, x: Array, *parameters: Array) -> Array:
+        """dx from dy, for a `change` of `x` by `parameters`."""
+        raise NotImplementedError(f"{type(self).__name__} does not define change_gradient(dy, ...)")
+
+    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
+        fitting = [p.reshape(-1, 1, 1, 1).astype(x.dtype, copy=False) for p in parameters]
+        y, inside = self.change(x, *fitting), True
+        if self.cuts:
+            y, inside = cut_off(y, self.value_range, ctx)
+        ctx.save(inside, x, *fitting)
+        return y
+
+    def gradient(self, dy: Array, ctx: Context) -> Array:
+        inside, x, *parameters = ctx.saved
+        return self.change_gradient(dy * inside, x, *parameters)
 
 
 def spread(u: Array, bounds: tuple[float, float]) -> Array:
@@ -160,14 +182,13 @@ def spread(u: Array, bounds: tuple[float, float]) -> Array:
     return bounds[0] + (bounds[1] - bounds[0]) * u
 
 
-def of_images(values: Array, like: Array) -> Array:
-    """`values` (N,), one per image, as (N, 1, 1, 1) in the dtype of the images `like`."""
-    return values.reshape(-1, 1, 1, 1).astype(like.dtype, copy=False)
+def happens(draws: Array, bounds: tuple[float, float]) -> Array:
+    """(N,) booleans from `draws` (N, 2): the first is for a probability inside the `bounds`."""
+    return draws[:, 1] < spread(draws[:, 0], bounds)
 
 
-def cut_off(y: Array, bounds: tuple[float, float], ctx: Context) -> tuple[Array, Array | None]:
-    """y inside the `bounds`, and where it was; None for that, if in `ctx` no gradient will ask for
-    it."""
+def cut_off(y: Array, bounds: tuple[float, float], ctx: Context) -> tuple[Array, Any]:
+    """y inside the `bounds`, and where it was, if in `ctx` a gradient will ask for it."""
     low, high = bounds
     inside = (y >= low) & (y <= high) if ctx.record and ctx.needs_dx else None
     return array_module(y).clip(y, low, high), inside
@@ -329,7 +350,7 @@ class RandomCrop(RandomImageLayer):
 
 
 @LAYERS.register()
-class RandomBrightness(RandomImageLayer):
+class RandomBrightness(RandomColorLayer):
     """In training, adds to each image a number drawn from factor times the width of value_range.
 
     Args:
@@ -344,27 +365,23 @@ class RandomBrightness(RandomImageLayer):
     def __init__(
         self, factor: Any, value_range: Any = (0, 255), seed: int | None = None, **kwargs: Any
     ):
-        super().__init__(seed, **kwargs)
+        super().__init__(0.0, value_range, seed=seed, **kwargs)
         self.factor = factor_range(self, "factor", factor)
-        self.value_range = value_bounds(self, value_range)
 
     def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
         low, high = self.value_range
         lower, upper = (f * (high - low) for f in self.factor)
         return (spread(draws[:, 0], (lower, upper)),)
 
-    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
-        (delta,) = parameters
-        y, inside = cut_off(x + of_images(delta, x), self.value_range, ctx)
-        ctx.save(inside)
-        return y
+    def change(self, x: Array, *parameters: Array) -> Array:
+        return x + parameters[0]
 
-    def gradient(self, dy: Array, ctx: Context) -> Array:
-        return dy * ctx.saved[0]
+    def change_gradient(self, dy: Array, x: Array, *parameters: Array) -> Array:
+        return dy
 
 
 @LAYERS.register()
-class RandomContrast(RandomImageLayer):
+class RandomContrast(RandomColorLayer):
     """In training, spreads each image around the mean of each of its channels:
     y = (x - mean) * f + mean.
 
@@ -381,29 +398,19 @@ class RandomContrast(RandomImageLayer):
     def __init__(
         self, factor: Any, value_range: Any = (0, 255), seed: int | None = None, **kwargs: Any
     ):
-        super().__init__(seed, **kwargs)
-        values = tuple(factor) if isinstance(factor, (tuple, list)) else (factor, factor)
-        if len(values) != 2 or not all(0 <= f <= 1 for f in values):
-            raise ValueError(
-                f"{self.described}: factor is a number, or a tuple (lower, upper), from 0 to 1; "
-                f"got {factor!r}"
-            )
-        self.factor = (float(values[0]), float(values[1]))
-        self.value_range = value_bounds(self, value_range)
+        super().__init__(factor, value_range, seed=seed, **kwargs)
+        lower, upper = factor if isinstance(factor, (tuple, list)) else (factor, factor)
+        self.factor = (float(lower), float(upper))
 
     def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
         lower, upper = self.factor
         return (spread(draws[:, 0], (1 - lower, 1 + upper)),)
 
-    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
-        f = of_images(parameters[0], x)
+    def change(self, x: Array, *parameters: Array) -> Array:
         mean = x.mean((1, 2), keepdims=True)
-        y, inside = cut_off((x - mean) * f + mean, self.value_range, ctx)
-        ctx.save(f, inside)
-        return y
+        return (x - mean) * parameters[0] + mean
 
-    def gradient(self, dy: Array, ctx: Context) -> Array:
-        f, inside = ctx.saved
-        passed = dy * inside
+    def change_gradient(self, dy: Array, x: Array, *parameters: Array) -> Array:
         # dx = f dy + (1 - f) mean(dy): the mean reads every pixel of the channel
-        return f * passed + (1 - f) * passed.mean((1, 2), keepdims=True)
+        f = parameters[0]
+        return f * dy + (1 - f) * dy.mean((1, 2), keepdims=True)

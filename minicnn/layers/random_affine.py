@@ -7,7 +7,8 @@ from minicnn.backend import array_module
 from minicnn.kernels.affine import affine, affine_gradient
 from minicnn.kernels.borders import FILL_MODES, INTERPOLATIONS
 from minicnn.kernels.shift import translate, translate_gradient
-from minicnn.layers.augmentation import RandomImageLayer, factor_range, spread
+from minicnn.layers import arguments
+from minicnn.layers.augmentation import RandomImageLayer, factor_range, happens, spread
 from minicnn.layers.base import LAYERS
 from minicnn.layers.context import Context
 from minicnn.registry import near_matches
@@ -50,15 +51,20 @@ class RandomAffineLayer(RandomImageLayer):
         self.fill_value = float(fill_value)
 
     def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
-        """Images under the maps from output to input pixels, matrices (N, 2, 2) and offsets (N, 2),
-        that `parameters` gives; see `minicnn.kernels.affine`."""
+        """Images x under the maps from output to input pixels that `parameters` are: matrices
+        (N, 2, 2), offsets (N, 2) and, in perspective, (N, 2); kept in `ctx`."""
         ctx.save(*parameters)
-        matrix, offset = parameters
-        return affine(x, matrix, offset, self.fill_mode, self.fill_value, self.interpolation)
+        (matrix, offset), perspective = parameters[:2], (*parameters, None)[2]
+        return affine(
+            x, matrix, offset, self.fill_mode, self.fill_value, self.interpolation,
+            perspective=perspective,
+        )  # fmt: skip
 
     def gradient(self, dy: Array, ctx: Context) -> Array:
-        matrix, offset = ctx.saved
-        return affine_gradient(dy, matrix, offset, self.fill_mode, self.interpolation)
+        (matrix, offset), perspective = ctx.saved[:2], (*ctx.saved, None)[2]
+        return affine_gradient(
+            dy, matrix, offset, self.fill_mode, self.interpolation, perspective=perspective
+        )
 
 
 @LAYERS.register()
@@ -153,10 +159,62 @@ class RandomRotation(RandomAffineLayer):
 
 
 @LAYERS.register()
-class RandomShear(RandomAffineLayer):
-    """In training, slants each image about its upper left corner.
+class RandomPerspective(RandomAffineLayer):
+    """In training, shows some images in perspective.
 
-    The value at (row i, column j) is read at (i + sy j, j + sx i).
+    The upper left corner stays; each coordinate c of the others moves to c p, p from 1 - scale / 2
+    to 1 + scale / 2.
+
+    Args:
+        factor: f for (0, f), or (lower, upper), from 0 to 1: range of the probability that an image
+            is changed, which is drawn for each.
+        scale: from 0 to 1.
+        interpolation, fill_value, seed, data_format, kwargs: see `RandomAffineLayer`.
+
+    Shape: (N, H, W, C), kept.
+
+    Source: Heckbert, "Fundamentals of Texture Mapping and Image Warping" (1989), section 2.2.
+    """
+
+    draws = 6
+
+    def __init__(
+        self, factor: Any = 1.0, scale: float = 1.0, interpolation: str = "bilinear",
+        fill_value: float = 0.0, seed: int | None = None, data_format: str | None = None,
+        **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__("constant", interpolation, seed, fill_value, data_format, **kwargs)
+        self.factor = factor_range(self, "factor", factor, 0.0)
+        self.scale = arguments.fraction(self, "scale", scale, below_one=False)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, among which is no fill_mode."""
+        config = super().get_config()
+        del config["fill_mode"]
+        return config
+
+    def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        xp = array_module(draws)
+        moved = 1 + spread(draws[:, 2:], (-self.scale / 2, self.scale / 2))
+        # how far out now lie the upper right and lower left corner, on their edges of the image,
+        # and the lower right one, across and down
+        right, bottom, across, down = xp.where(happens(draws, self.factor)[:, None], moved, 1).T
+        # With 1 for width and height, (a u, e v) / (1 + g u + h v) leads from the old corners to
+        # the new ones: four equations for a, e, g, h. Pixels are read by its inverse,
+        # (x / a, y / e) / (1 - g x / a - h y / e).
+        g_a = (bottom - down) / (across * bottom)
+        h_e = (right - across) / (right * down)
+        common = (across * bottom + right * down - right * bottom) / (right * bottom)
+        zero = xp.zeros_like(common)
+        matrix = xp.stack([common / down, zero, zero, common / across], 1).reshape(-1, 2, 2)
+        height, width = (max(size - 1, 1) for size in shape[1:3])
+        perspective = xp.stack([-h_e / height, -g_a / width], 1)
+        return matrix, xp.zeros_like(perspective), perspective
+
+
+@LAYERS.register()
+class RandomShear(RandomAffineLayer):
+    """In training, slants each image: at (row i, column j) is read (i + sy j, j + sx i).
 
     Args:
         x_factor: f from 0 to 1, for sx between -f and f; or (lower, upper), with a sign that is
@@ -164,23 +222,16 @@ class RandomShear(RandomAffineLayer):
         y_factor: the same for sy.
         interpolation, fill_mode, fill_value, data_format, seed, kwargs: see `RandomAffineLayer`.
 
-    Shape:
-        (N, H, W, C), kept.
+    Shape: (N, H, W, C), kept.
     """
 
     draws = 3
 
     def __init__(
-        self,
-        x_factor: Any = 0.0,
-        y_factor: Any = 0.0,
-        interpolation: str = "bilinear",
-        fill_mode: str = "reflect",
-        fill_value: float = 0.0,
-        data_format: str | None = None,
-        seed: int | None = None,
-        **kwargs: Any,
-    ):
+        self, x_factor: Any = 0.0, y_factor: Any = 0.0, interpolation: str = "bilinear",
+        fill_mode: str = "reflect", fill_value: float = 0.0, data_format: str | None = None,
+        seed: int | None = None, **kwargs: Any,
+    ):  # fmt: skip
         super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **kwargs)
         self._slants = self._slant("x_factor", x_factor), self._slant("y_factor", y_factor)
         self.x_factor, self.y_factor = x_factor, y_factor  # Keras does not take (-f, f)

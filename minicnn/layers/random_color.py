@@ -5,100 +5,23 @@ from typing import Any
 from minicnn.backend import array_module
 from minicnn.kernels import hsv
 from minicnn.layers import arguments
-from minicnn.layers.augmentation import (
-    RandomImageLayer,
-    cut_off,
-    factor_range,
-    of_images,
-    spread,
-    value_bounds,
-)
+from minicnn.layers.augmentation import RandomColorLayer, factor_range, happens, spread
 from minicnn.layers.base import LAYERS
-from minicnn.layers.context import Context
 from minicnn.typing import Array
 
-_BYTE = 255  # some changes are those of images of bytes, whatever the range of values
 _LUMINANCE = (0.2989, 0.587, 0.114)  # of red, green, blue (ITU-R BT.601)
-_EPSILON = 1e-7
 
 
-class RandomColorLayer(RandomImageLayer):
-    """Base of the layers here that draw a factor.
-
-    Args:
-        factor: f for (0, f), or (lower, upper), from 0 to 1.
-        value_range: smallest and largest value of a pixel.
-        data_format, seed, kwargs: see `RandomImageLayer`.
-    """
-
-    def __init__(
-        self,
-        factor: Any,
-        value_range: Any = (0, 255),
-        data_format: str | None = None,
-        seed: int | None = None,
-        **kwargs: Any,
-    ):
-        super().__init__(seed, data_format, **kwargs)
-        self.factor = factor_range(self, "factor", factor, 0.0)
-        self.value_range = value_bounds(self, value_range)
-
-    def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
-        return (spread(draws[:, 0], self.factor),)
+def to_bytes(x: Array, value_range: tuple[float, float]) -> Array:
+    """Pixels x in `value_range` from 0 to 255, as some changes are defined."""
+    low, high = value_range
+    return (x - low) / (high - low) * 255
 
 
-def _towards_grey(x: Array, f: Array) -> Array:
-    """(1 - f) x + f grey(x)."""
-    if x.shape[3] == 1:
-        return x
-    grey = sum(x[..., c] * weight for c, weight in enumerate(_LUMINANCE))
-    return (1 - f) * x + f * grey[..., None]
-
-
-def _towards_grey_gradient(dy: Array, f: Array) -> Array:
-    if dy.shape[3] == 1:
-        return dy
-    d_grey = f[..., 0] * dy.sum(3)
-    dx = (1 - f) * dy
-    for c, weight in enumerate(_LUMINANCE):
-        dx[..., c] += weight * d_grey
-    return dx
-
-
-@LAYERS.register()
-class RandomGrayscale(RandomImageLayer):
-    """In training, makes an image grey with probability `factor`; it keeps its channels.
-
-    Args:
-        factor: probability from 0 to 1.
-        data_format, seed, kwargs: see `RandomImageLayer`.
-
-    Shape:
-        (N, H, W, C), kept; C 3 or 1.
-    """
-
-    channels = (1, 3)
-
-    def __init__(
-        self,
-        factor: float = 0.5,
-        data_format: str | None = None,
-        seed: int | None = None,
-        **kwargs: Any,
-    ):
-        super().__init__(seed, data_format, **kwargs)
-        self.factor = arguments.fraction(self, "factor", factor, below_one=False)
-
-    def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
-        return (draws[:, 0] < self.factor,)
-
-    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
-        f = of_images(parameters[0], x)
-        ctx.save(f)
-        return _towards_grey(x, f)
-
-    def gradient(self, dy: Array, ctx: Context) -> Array:
-        return _towards_grey_gradient(dy, *ctx.saved)
+def from_bytes(y: Array, value_range: tuple[float, float]) -> Array:
+    """What `to_bytes` made y from; the same `value_range`."""
+    low, high = value_range
+    return y / 255 * (high - low) + low
 
 
 @LAYERS.register()
@@ -107,24 +30,53 @@ class RandomColorDegeneration(RandomColorLayer):
 
     Args:
         factor: f from 0 (as it is) to 1 (grey); see `RandomColorLayer`.
-        value_range: the result is cut off there.
-        data_format, seed, kwargs: see `RandomImageLayer`.
+        value_range, data_format, seed, kwargs: see `RandomColorLayer`.
 
-    Shape:
-        (N, H, W, C), kept; C 3 or 1.
+    Shape: (N, H, W, C), kept; C 3 or 1.
     """
 
     channels = (1, 3)
 
-    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
-        f = of_images(parameters[0], x)
-        y, inside = cut_off(_towards_grey(x, f), self.value_range, ctx)
-        ctx.save(f, inside)
-        return y
+    def change(self, x: Array, *parameters: Array) -> Array:
+        if x.shape[3] == 1:
+            return x
+        f = parameters[0]
+        grey = sum(x[..., c] * weight for c, weight in enumerate(_LUMINANCE))
+        return (1 - f) * x + f * grey[..., None]
 
-    def gradient(self, dy: Array, ctx: Context) -> Array:
-        f, inside = ctx.saved
-        return _towards_grey_gradient(dy * inside, f)
+    def change_gradient(self, dy: Array, x: Array, *parameters: Array) -> Array:
+        if x.shape[3] == 1:
+            return dy
+        f = parameters[0]
+        dx = (1 - f) * dy
+        for c, weight in enumerate(_LUMINANCE):
+            dx[..., c] += weight * f[..., 0] * dy.sum(3)
+        return dx
+
+
+@LAYERS.register()
+class RandomGrayscale(RandomColorDegeneration):
+    """In training, makes an image grey with probability `factor`; it keeps its channels.
+
+    Args:
+        factor: probability from 0 to 1.
+        data_format, seed, kwargs: see `RandomImageLayer`.
+
+    Shape: (N, H, W, C), kept; C 3 or 1.
+    """
+
+    cuts = False
+
+    def __init__(
+        self, factor: float = 0.5, data_format: str | None = None, seed: int | None = None,
+        **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(0.0, data_format=data_format, seed=seed, **kwargs)
+        self.factor = arguments.fraction(self, "factor", factor, below_one=False)
+        del self.value_range  # is no argument
+
+    def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        return (draws[:, 0] < self.factor,)
 
 
 @LAYERS.register()
@@ -133,72 +85,59 @@ class RandomHue(RandomColorLayer):
 
     Args:
         factor: from 0 (none) to 1 (half a turn), or down to -1 in a tuple; see `RandomColorLayer`.
-        value_range: the result is cut off there.
-        data_format, seed, kwargs: see `RandomImageLayer`.
+        value_range, data_format, seed, kwargs: see `RandomColorLayer`.
 
-    Shape:
-        (N, H, W, 3), kept.
+    Shape: (N, H, W, 3), kept.
     """
 
     channels = (3,)
     draws = 2
 
     def __init__(
-        self,
-        factor: Any,
-        value_range: Any = (0, 255),
-        data_format: str | None = None,
-        seed: int | None = None,
-        **kwargs: Any,
-    ):
+        self, factor: Any, value_range: Any = (0, 255), data_format: str | None = None,
+        seed: int | None = None, **kwargs: Any,
+    ):  # fmt: skip
         super().__init__(0.0, value_range, data_format, seed, **kwargs)
         low = -1.0 if isinstance(factor, (tuple, list)) else 0.0
         self.factor = factor_range(self, "factor", factor, low)
 
     def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
-        sign = array_module(draws).where(draws[:, 0] > 0.5, -1, 1).astype(draws.dtype)
-        return (0.5 * sign * spread(draws[:, 1], self.factor),)
+        turn = 0.5 * spread(draws[:, 1], self.factor)
+        return (array_module(draws).where(draws[:, 0] > 0.5, -turn, turn),)
 
-    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
-        turn = of_images(parameters[0], x)[..., 0]
-        y, inside = cut_off(hsv.turn_hue(x, turn), self.value_range, ctx)
-        ctx.save(x, turn, inside)
-        return y
+    def change(self, x: Array, *parameters: Array) -> Array:
+        return hsv.turn_hue(x, parameters[0])
 
-    def gradient(self, dy: Array, ctx: Context) -> Array:
-        x, turn, inside = ctx.saved
-        return hsv.turn_hue_gradient(dy * inside, x, turn)
+    def change_gradient(self, dy: Array, x: Array, *parameters: Array) -> Array:
+        return hsv.turn_hue_gradient(dy, x, parameters[0])
 
 
 @LAYERS.register()
 class RandomSaturation(RandomColorLayer):
     """In training, multiplies the saturation of each image by f / (1 - f).
 
-    As in Keras the saturation, from 0 to 1, is cut off at `value_range` and the values are not: of
-    pixels in (0, 255) some become negative where f > 0.5. With (0, 1) they do not.
+    As in Keras it is the saturation, from 0 to 1, that is cut off at `value_range`, not the values:
+    of pixels in (0, 255) some become negative where f > 0.5. With (0, 1) they do not.
 
     Args:
         factor: f from 0 (grey) by 0.5 (as it is) to 1 (fully saturated); see `RandomColorLayer`.
         value_range, data_format, seed, kwargs: see `RandomColorLayer`.
 
-    Shape:
-        (N, H, W, 3), kept.
+    Shape: (N, H, W, 3), kept.
     """
 
     channels = (3,)
+    cuts = False
 
     def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
         f = spread(draws[:, 0], self.factor)
-        return (f / (1 - f + _EPSILON),)
+        return (f / (1 - f + 1e-7),)
 
-    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
-        factor = of_images(parameters[0], x)[..., 0]
-        ctx.save(x, factor)
-        return hsv.scale_saturation(x, factor, *self.value_range)
+    def change(self, x: Array, *parameters: Array) -> Array:
+        return hsv.scale_saturation(x, parameters[0], self.value_range)
 
-    def gradient(self, dy: Array, ctx: Context) -> Array:
-        x, factor = ctx.saved
-        return hsv.scale_saturation_gradient(dy, x, factor, *self.value_range)
+    def change_gradient(self, dy: Array, x: Array, *parameters: Array) -> Array:
+        return hsv.scale_saturation_gradient(dy, x, parameters[0], self.value_range)
 
 
 @LAYERS.register()
@@ -209,32 +148,27 @@ class RandomInvert(RandomColorLayer):
         factor: range of the probability, which is drawn for each image; see `RandomColorLayer`.
         value_range, seed, data_format, kwargs: see `RandomColorLayer`.
 
-    Shape:
-        (N, H, W, C), kept.
+    Shape: (N, H, W, C), kept.
     """
 
     draws = 2
+    cuts = False
 
     def __init__(
-        self,
-        factor: Any = 1.0,
-        value_range: Any = (0, 255),
-        seed: int | None = None,
-        data_format: str | None = None,
-        **kwargs: Any,
-    ):
+        self, factor: Any = 1.0, value_range: Any = (0, 255), seed: int | None = None,
+        data_format: str | None = None, **kwargs: Any,
+    ):  # fmt: skip
         super().__init__(factor, value_range, data_format, seed, **kwargs)
 
     def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
-        return (draws[:, 1] < spread(draws[:, 0], self.factor),)
+        return (happens(draws, self.factor),)
 
-    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
-        inverted = of_images(parameters[0], x)
-        ctx.save(1 - 2 * inverted)
+    def change(self, x: Array, *parameters: Array) -> Array:
+        inverted = parameters[0]
         return inverted * self.value_range[1] + (1 - 2 * inverted) * x
 
-    def gradient(self, dy: Array, ctx: Context) -> Array:
-        return dy * ctx.saved[0]
+    def change_gradient(self, dy: Array, x: Array, *parameters: Array) -> Array:
+        return (1 - 2 * parameters[0]) * dy
 
 
 @LAYERS.register()
@@ -244,46 +178,39 @@ class RandomPosterization(RandomColorLayer):
     Args:
         factor: b is drawn from 1 to factor - 1, or with (lower, upper) from lower to upper - 1;
             where the two are equal it is that number. Integers from 1 to 8.
-        value_range: what becomes the bytes 0 and 255.
-        data_format, seed, kwargs: see `RandomImageLayer`.
+        value_range: what become the bytes 0 and 255.
+        data_format, seed, kwargs: see `RandomColorLayer`.
 
-    Shape:
-        (N, H, W, C), kept.
-
-    Source: Cubuk et al., "AutoAugment" (2019).
+    Shape: (N, H, W, C), kept.
     """
 
+    cuts = False
+
     def __init__(
-        self,
-        factor: Any,
-        value_range: Any = (0, 255),
-        data_format: str | None = None,
-        seed: int | None = None,
-        **kwargs: Any,
-    ):
+        self, factor: Any, value_range: Any = (0, 255), data_format: str | None = None,
+        seed: int | None = None, **kwargs: Any,
+    ):  # fmt: skip
         super().__init__(0.0, value_range, data_format, seed, **kwargs)
-        self.factor = factor_range(self, "factor", factor, 1, 8)
-        if any(f != int(f) for f in self.factor):
+        lower, upper = factor_range(self, "factor", factor, 1, 8)
+        if lower != int(lower) or upper != int(upper):
             raise ValueError(f"{self.described}: factor is a number of bits; got {factor!r}")
-        self.factor = int(self.factor[0]), int(self.factor[1])
+        self.factor = int(lower), int(upper)
 
     def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
         return (array_module(draws).floor(spread(draws[:, 0], self.factor)),)
 
-    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
+    def change(self, x: Array, *parameters: Array) -> Array:
         xp = array_module(x)
-        low, high = self.value_range
-        step = 2 ** (8 - of_images(parameters[0], x))
-        ctx.save(())
-        byte = xp.clip((x - low) / (high - low) * _BYTE, 0, _BYTE)
-        return xp.floor(byte / step) * step / _BYTE * (high - low) + low
+        step = 2 ** (8 - parameters[0])
+        kept = xp.floor(xp.clip(to_bytes(x, self.value_range), 0, 255) / step) * step
+        return from_bytes(kept, self.value_range)
 
-    def gradient(self, dy: Array, ctx: Context) -> Array:
+    def change_gradient(self, dy: Array, x: Array, *parameters: Array) -> Array:
         return array_module(dy).zeros_like(dy)
 
 
 @LAYERS.register()
-class Solarization(RandomImageLayer):
+class Solarization(RandomColorLayer):
     """In training, adds a number to each image and inverts its pixels above a threshold.
 
     Args:
@@ -293,41 +220,33 @@ class Solarization(RandomImageLayer):
         value_range: smallest and largest value of a pixel; sums are cut off there.
         seed, kwargs: see `RandomImageLayer`.
 
-    Shape:
-        (N, H, W, C), kept.
-
-    Source: Cubuk et al., "AutoAugment" (2019).
+    Shape: (N, H, W, C), kept.
     """
 
     draws = 2
+    cuts = False
 
     def __init__(
-        self,
-        addition_factor: Any = 0.0,
-        threshold_factor: Any = 0.0,
-        value_range: Any = (0, 255),
-        seed: int | None = None,
-        **kwargs: Any,
-    ):
-        super().__init__(seed, **kwargs)
+        self, addition_factor: Any = 0.0, threshold_factor: Any = 0.0,
+        value_range: Any = (0, 255), seed: int | None = None, **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(0.0, value_range, seed=seed, **kwargs)
         self.addition_factor = factor_range(self, "addition_factor", addition_factor, 0.0)
         self.threshold_factor = factor_range(self, "threshold_factor", threshold_factor, 0.0)
-        self.value_range = value_bounds(self, value_range)
+        del self.factor  # is no argument
 
     def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
         addition = spread(draws[:, 0], self.addition_factor)
-        return _BYTE * addition, _BYTE * spread(draws[:, 1], self.threshold_factor)
+        return 255 * addition, 255 * spread(draws[:, 1], self.threshold_factor)
 
-    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
-        low, high = self.value_range
-        addition, threshold = (of_images(p, x) for p in parameters)
-        byte = (x - low) / (high - low) * _BYTE + addition
-        byte, inside = cut_off(byte, (0, _BYTE), ctx)
-        kept = byte < threshold
-        ctx.save(kept, inside)
-        byte = array_module(x).where(kept, byte, _BYTE - byte)
-        return byte / _BYTE * (high - low) + low
+    def change(self, x: Array, *parameters: Array) -> Array:
+        xp = array_module(x)
+        addition, threshold = parameters
+        byte = xp.clip(to_bytes(x, self.value_range) + addition, 0, 255)
+        return from_bytes(xp.where(byte < threshold, byte, 255 - byte), self.value_range)
 
-    def gradient(self, dy: Array, ctx: Context) -> Array:
-        kept, inside = ctx.saved
-        return array_module(dy).where(kept, dy, -dy) * inside
+    def change_gradient(self, dy: Array, x: Array, *parameters: Array) -> Array:
+        addition, threshold = parameters
+        byte = to_bytes(x, self.value_range) + addition
+        inside = (byte >= 0) & (byte <= 255)
+        return array_module(dy).where(byte < threshold, dy, -dy) * inside
