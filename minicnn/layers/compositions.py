@@ -61,10 +61,8 @@ class RandomColorJitter(Composition):
 
     Args:
         value_range: smallest and largest value of a pixel.
-        brightness_factor: see `RandomBrightness`.
-        contrast_factor: see `RandomContrast`.
-        saturation_factor: see `RandomSaturation`.
-        hue_factor: see `RandomHue`.
+        brightness_factor, contrast_factor, saturation_factor, hue_factor: `factor` of the layer;
+            default: it is left out.
         seed, data_format, kwargs: see `RandomImageLayer`.
 
     Shape: (N, H, W, C), kept; C 3 with saturation or hue.

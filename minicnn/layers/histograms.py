@@ -4,7 +4,7 @@ from typing import Any
 
 from minicnn.backend import array_module
 from minicnn.layers import arguments
-from minicnn.layers.augmentation import RandomImageLayer, value_bounds
+from minicnn.layers.augmentation import RandomImageLayer, over_pixels, value_bounds
 from minicnn.layers.base import LAYERS
 from minicnn.layers.context import Context
 from minicnn.typing import Array
@@ -36,7 +36,7 @@ class AutoContrast(RandomImageLayer):
     def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
         xp = array_module(x)
         low, high = self.value_range
-        least, most = x.min((1, 2), keepdims=True), x.max((1, 2), keepdims=True)
+        least, most = over_pixels("min", x), over_pixels("max", x)
         flat = least == most
         width = xp.where(flat, 1, most - least)
         scale = xp.where(flat, 1, (high - low) / width)
@@ -50,8 +50,8 @@ class AutoContrast(RandomImageLayer):
         # y moves with both ends, too, and each is the mean of the pixels that are equal to it
         for end, part in ((least, 1 - share), (most, share)):
             here = (x == end).astype(dy.dtype)
-            moved = (dy * part).sum((1, 2), keepdims=True) * scale * ~flat
-            dx -= here * moved / here.sum((1, 2), keepdims=True)
+            moved = over_pixels("sum", dy * part) * scale * ~flat
+            dx -= here * (moved / over_pixels("sum", here))
         return dx
 
 

@@ -104,10 +104,8 @@ class RandomTranslation(RandomAffineLayer):
         return (up * h, down * h), (left * w, right * w)
 
     def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
-        for axis, (low, high) in enumerate(self._bounds(shape)):
-            draws[:, axis] *= high - low
-            draws[:, axis] += low
-        return (draws,)
+        shifts = [spread(draws[:, k], bounds) for k, bounds in enumerate(self._bounds(shape))]
+        return (array_module(draws).stack(shifts, axis=1),)
 
     def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
         (shift,) = parameters

@@ -36,6 +36,7 @@ class RandomColorDegeneration(RandomColorLayer):
     """
 
     channels = (1, 3)
+    lowest = -1.0
 
     def change(self, x: Array, *parameters: Array) -> Array:
         if x.shape[3] == 1:
@@ -84,7 +85,7 @@ class RandomHue(RandomColorLayer):
     """In training, turns the hue of each image, one way or the other, by half a turn at most.
 
     Args:
-        factor: from 0 (none) to 1 (half a turn), or down to -1 in a tuple; see `RandomColorLayer`.
+        factor: from 0 (none) to 1 (half a turn); see `RandomColorLayer`.
         value_range, data_format, seed, kwargs: see `RandomColorLayer`.
 
     Shape: (N, H, W, 3), kept.
@@ -92,14 +93,7 @@ class RandomHue(RandomColorLayer):
 
     channels = (3,)
     draws = 2
-
-    def __init__(
-        self, factor: Any, value_range: Any = (0, 255), data_format: str | None = None,
-        seed: int | None = None, **kwargs: Any,
-    ):  # fmt: skip
-        super().__init__(0.0, value_range, data_format, seed, **kwargs)
-        low = -1.0 if isinstance(factor, (tuple, list)) else 0.0
-        self.factor = factor_range(self, "factor", factor, low)
+    lowest = -1.0
 
     def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
         turn = 0.5 * spread(draws[:, 1], self.factor)
@@ -128,6 +122,7 @@ class RandomSaturation(RandomColorLayer):
 
     channels = (3,)
     cuts = False
+    lowest = -1.0
 
     def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
         f = spread(draws[:, 0], self.factor)
