@@ -36,10 +36,12 @@ class RandomImageLayer(SeededLayer):
 
     Attributes:
         draws: how many numbers are drawn for an image.
+        widens: whether images of 16 bits are changed as ones of 32.
         channels: how many an image may have; any number, if there are none.
     """
 
     draws = 1
+    widens = True
     channels: tuple[int, ...] = ()
 
     def __init__(self, seed: int | None = None, data_format: str | None = None, **kwargs: Any):
@@ -58,8 +60,8 @@ class RandomImageLayer(SeededLayer):
         return ()
 
     def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
-        """Images x, in at least 32 bits, changed by `parameters`; what `gradient` needs, which is
-        something, goes to `ctx.save`."""
+        """Images x, changed by `parameters`; what `gradient` needs, which is something, goes to
+        `ctx.save`."""
         raise NotImplementedError(f"{type(self).__name__} does not define transform(x, ctx, ...)")
 
     def gradient(self, dy: Array, ctx: Context) -> Array:
@@ -83,13 +85,15 @@ class RandomImageLayer(SeededLayer):
     def forward(self, x: Array, ctx: Context) -> Array:
         if not self.augments(ctx):
             return x
-        y = self.transform(widened(x), ctx, *self.drawn(x.shape, ctx))
+        wide = widened(x) if self.widens else x
+        y = self.transform(wide, ctx, *self.drawn(x.shape, ctx))
         return y.astype(x.dtype, copy=False)
 
     def backward(self, dy: Array, ctx: Context) -> Array:
         if not ctx.saved:
             return dy
-        return self.gradient(widened(dy), ctx).astype(dy.dtype, copy=False)
+        wide = widened(dy) if self.widens else dy
+        return self.gradient(wide, ctx).astype(dy.dtype, copy=False)
 
     def __call__(
         self, x: SymbolicTensor | Array | dict[str, Any], training: bool | None = None
@@ -181,7 +185,7 @@ class RandomColorLayer(RandomImageLayer):
 
 
 def over_pixels(reduction: str, x: Array) -> Array:
-    """(N, 1, 1, C): the "min", "max", "mean" or "sum" of each channel of each image of x."""
+    """The `reduction` "min", "max", "mean" or "sum" of each channel of each image x, (N, 1, 1, C)."""
     n, h, w, c = x.shape
     columns = getattr(x.reshape(n, h, w * c), reduction)(1)  # long rows: several times as fast
     return getattr(columns.reshape(n, w, c), reduction)(1).reshape(n, 1, 1, c)
@@ -256,6 +260,7 @@ class RandomFlip(RandomImageLayer):
     """
 
     draws = 2
+    widens = False
     MODES = ("horizontal", "vertical", "horizontal_and_vertical")
 
     def __init__(

@@ -28,6 +28,8 @@ class RandomAffineLayer(RandomImageLayer):
         kwargs: see `Layer`.
     """
 
+    widens = False  # the kernels do, a few images at a time
+
     def __init__(
         self,
         fill_mode: str = "reflect",
