@@ -185,7 +185,7 @@ class RandomColorLayer(RandomImageLayer):
 
 
 def over_pixels(reduction: str, x: Array) -> Array:
-    """The `reduction` "min", "max", "mean" or "sum" of each channel of each image x, (N, 1, 1, C)."""
+    """(N, 1, 1, C): the `reduction` "min", "max", "mean" or "sum" over the pixels of images x."""
     n, h, w, c = x.shape
     columns = getattr(x.reshape(n, h, w * c), reduction)(1)  # long rows: several times as fast
     return getattr(columns.reshape(n, w, c), reduction)(1).reshape(n, 1, 1, c)
