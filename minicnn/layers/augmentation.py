@@ -120,7 +120,7 @@ class RandomImageLayer(SeededLayer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         require_rank(self, input_shape, 4, "(N, height, width, channels)")
-        if self.channels and input_shape[3] not in self.channels:
+        if self.channels and input_shape[3] not in (None, *self.channels):
             raise ValueError(
                 f"{self.described} changes images of {' or '.join(map(str, self.channels))} "
                 f"channels; got shape {tuple(input_shape)}"
