@@ -16,8 +16,8 @@ from minicnn.optimizers.schedules import SCHEDULES
 
 # what constructors cannot do without; any other argument is a half
 NEEDED = {
-    "boundaries": [1], "decay_steps": 2, "filters": 1, "height": 1, "inner_optimizer": "sgd",
-    "kernel_size": 1, "loss": "mse", "num_classes": 2, "target_shape": (1,), "units": 1,
+    "boundaries": [1], "decay_steps": 2, "factor": 1, "filters": 1, "first_decay_steps": 2, "height": 1, "inner_optimizer": "sgd",
+    "kernel_size": 1, "layers": [], "loss": "mse", "num_classes": 2, "target_shape": (1,), "units": 1,
     "values": [1.0, 0.5], "width": 1, "activation": "relu",
 }  # fmt: skip
 

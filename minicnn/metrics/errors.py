@@ -69,7 +69,8 @@ class _OfLoss(LossValue):
 
     def __init__(self, *args: Any, **kwargs: Any):
         arguments = inspect.signature(type(self)).bind(*args, **kwargs).arguments
-        name = arguments.pop("name", None) or self.called
+        name = arguments.pop("name", None)
+        name = self.called if name is None else name
         super().__init__(self.of(**arguments), name, arguments.get("dtype"))
 
     def get_config(self) -> dict[str, Any]:

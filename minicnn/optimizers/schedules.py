@@ -264,7 +264,7 @@ class CosineDecayRestarts(LearningRateSchedule):
         self.t_mul = t_mul
         self.m_mul = m_mul
         self.alpha = alpha
-        self.name = name
+        self.name = checked_name(self, name)
 
     def __call__(self, step: int) -> float:
         done = step / self.first_decay_steps  # in first periods
