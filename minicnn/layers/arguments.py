@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import activations, backend
+from minicnn.constraints import CONSTRAINTS
 from minicnn.dtypes import dtype_of, wide
 from minicnn.initializers import INITIALIZERS
 from minicnn.kernels.windows import Pair, Window
@@ -44,7 +45,7 @@ def activation_function(value: Any) -> activations.Activation:
 
 
 def set_weight_arguments(layer: Layer, **given: Any) -> None:
-    """Set the arguments that say how a layer's weights begin and what is penalized.
+    """Set the arguments that say how a layer's weights begin, what is penalized and constrained.
 
     Args:
         layer: gets an attribute for each of them: an object, or None.
@@ -56,7 +57,9 @@ def set_weight_arguments(layer: Layer, **given: Any) -> None:
         setattr(layer, argument, _WEIGHT_ARGUMENTS[kind].get(value))
 
 
-_WEIGHT_ARGUMENTS = {"initializer": INITIALIZERS, "regularizer": REGULARIZERS}
+_WEIGHT_ARGUMENTS = {
+    "constraint": CONSTRAINTS, "initializer": INITIALIZERS, "regularizer": REGULARIZERS,
+}  # fmt: skip
 
 
 def one_of(layer: Layer, argument: str, value: Any, choices: tuple[Any, ...]) -> Any:

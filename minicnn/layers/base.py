@@ -1,5 +1,6 @@
 """`Layer`: what every layer is, a forward pass, a backward pass and weights."""
 
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from minicnn.initializers import INITIALIZERS
 from minicnn.layers.context import Context
 from minicnn.layers.deferred import new_weight
 from minicnn.layers.nodes import Node, SymbolicTensor
+from minicnn.layers.penalties import Penalties
 from minicnn.layers.weight import Weight, WeightOwner
 from minicnn.registry import (
     Configurable,
@@ -18,6 +20,7 @@ from minicnn.registry import (
     snake_case,
     unique_name,
 )
+from minicnn.regularizers import REGULARIZERS
 from minicnn.typing import Array, Shape
 
 LAYERS = Registry("layer")
@@ -38,6 +41,8 @@ class Layer(Configurable, WeightOwner):
         name: default: "conv2d", "conv2d_1", ...
         dtype: "float32", "float64", or a policy of mixed precision (see `dtype_policies`); default:
             the global policy.
+        activity_regularizer: penalty on what the layer gives, divided by the number of images and
+            added to the loss, an object of `minicnn.regularizers` or its name; default: none.
         trainable: whether its weights learn; may be changed at any time.
         input_shape: on the first layer of a Sequential, the shape of one image.
         unknown: anything else is an error.
@@ -61,6 +66,7 @@ class Layer(Configurable, WeightOwner):
         name: str | None = None,
         dtype: Any = None,
         trainable: bool = True,
+        activity_regularizer: Any = None,
         input_shape: Sequence[int | None] | None = None,
         **unknown: Any,
     ):
@@ -80,12 +86,14 @@ class Layer(Configurable, WeightOwner):
                 f"{self.described}: input_shape is a tuple such as (32, 32, 3), not {input_shape!r}"
             )
         self._trainable = trainable
+        self.activity_regularizer = REGULARIZERS.get(activity_regularizer)
         self.built = False
         self.input_shape: Any = None if input_shape is None else (None, *input_shape)
         self.output_shape: Any = None
         self.given_input_shape = None if input_shape is None else tuple(input_shape)
         self._weights: list[Weight] = []
         self._node: Node | None = None
+        self._penalties: list[Array] = []  # on what the last call on arrays gave
 
     @classmethod
     def _argument_names(cls) -> list[str]:
@@ -128,6 +136,7 @@ class Layer(Configurable, WeightOwner):
         initializer: Any = "glorot_uniform",
         regularizer: Any = None,
         trainable: bool = True,
+        constraint: Any = None,
     ) -> Weight:
         """Make a weight in the layer's dtype.
 
@@ -137,6 +146,7 @@ class Layer(Configurable, WeightOwner):
             initializer: its first values, a name or an object; None for glorot_uniform.
             regularizer: penalty on it, an object of `minicnn.regularizers`.
             trainable: whether gradients change it.
+            constraint: what is made of it after each step, an object of `minicnn.constraints`.
 
         Raises:
             ValueError: the layer has a weight of that name.
@@ -155,6 +165,7 @@ class Layer(Configurable, WeightOwner):
             initializer,
             learned=trainable,
             regularizer=regularizer,
+            constraint=constraint,
         )
         self._weights.append(weight)
         return weight
@@ -182,6 +193,14 @@ class Layer(Configurable, WeightOwner):
     def weights(self) -> list[Weight]:
         """All weights, in the order in which they were made."""
         return list(self._weights)
+
+    @property
+    def losses(self) -> list[Array]:
+        """Penalties: those of activity regularizers on what the last call on arrays gave, then
+        those on weights that learn."""
+        of_activity = [p for layer in with_inner_layers(self) for p in layer._penalties]
+        weights = self.trainable_weights
+        return of_activity + [w.regularizer(w.value) for w in weights if w.regularizer is not None]
 
     @property
     def input(self) -> Any:
@@ -244,8 +263,13 @@ class Layer(Configurable, WeightOwner):
         rng = random.device_generator() if training else None
         # None, which nobody but augmentation tells from False, goes on to the layers of a model
         training = None if training is None else bool(training)
-        ctx = Context(training, record=False, rng=rng)
+        penalties = Penalties(len(arrays[0]) if arrays[0].ndim else 1)
+        ctx = Context(training, record=False, rng=rng, penalties=penalties)
         y = self.forward(arrays if many else arrays[0], ctx)
+        if self.activity_regularizer is not None:
+            penalties.add(self, y)
+        for layer in with_inner_layers(self):
+            layer._penalties = [p for owner, p in penalties.of_layers.items() if owner is layer]
         for weight, value in ctx.updates.items():
             weight.assign(value)
         return y
@@ -268,6 +292,9 @@ class Layer(Configurable, WeightOwner):
         """The arguments that an equal layer is made with."""
         config = super().get_config()
         config.pop("input_shape", None)
+        own = inspect.signature(type(self).__init__).parameters
+        if self.activity_regularizer is None and "activity_regularizer" not in own:
+            del config["activity_regularizer"]  # only those that name it mention that there is none
         config["dtype"] = self.dtype_policy.name
         return config
 

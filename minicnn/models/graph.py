@@ -15,6 +15,7 @@ from minicnn.layers.activation import Activation
 from minicnn.layers.base import Layer
 from minicnn.layers.context import Context
 from minicnn.layers.nodes import SymbolicTensor, nodes_between
+from minicnn.models.penalized import Penalized
 from minicnn.models.schedule import segments_of, steps_of
 from minicnn.models.steps import Pass, Segment, Step, summed
 from minicnn.training.trainer import Trainer
@@ -30,6 +31,7 @@ class Graph:
     Attributes:
         nodes: layer calls, each after what it reads.
         steps: what is done, in order; see `minicnn.models.schedule`.
+        has_penalties: whether a layer has an activity regularizer, in models within too.
 
     Raises:
         ValueError: an output does not depend on the given inputs alone.
@@ -47,6 +49,11 @@ class Graph:
         closing = self.closing_layer()
         if closing is not None:
             self.steps[-1].closes = self.steps[-1].layer is closing
+        layers = [step.layer for step in self.steps]
+        self.has_penalties: bool = any(
+            isinstance(la, Penalized) or (isinstance(la, Trainer) and la.graph.has_penalties)
+            for la in layers
+        )
         self._segment_lists: dict[bool, list[tuple[Segment, list[SymbolicTensor]]]] = {}
 
     @property

@@ -8,6 +8,7 @@ from minicnn.layers.base import LAYERS, Layer
 from minicnn.layers.context import Context
 from minicnn.layers.input import InputLayer
 from minicnn.layers.nodes import SymbolicTensor
+from minicnn.layers.penalties import looks_across
 from minicnn.layers.weight import Weight
 from minicnn.models.graph import Graph
 from minicnn.models.summary import model_summary
@@ -140,14 +141,26 @@ class Model(Trainer):
             layer.trainable = value
 
     @property
+    def activity_regularizer(self) -> None:
+        """None: the layers inside have theirs."""
+        return None
+
+    @activity_regularizer.setter
+    def activity_regularizer(self, value: Any) -> None:
+        if value is not None:
+            raise TypeError(
+                f"{type(self).__name__} takes no activity_regularizer: give it to the last layer"
+            )
+
+    @property
     def weights(self) -> list[Weight]:
         """All weights, each once, also those of a layer that stands at several places."""
         return list(dict.fromkeys(w for layer in self.layers for w in layer.weights))
 
     @property
     def whole_batch(self) -> bool:  # type: ignore[override]
-        """Whether a layer inside looks across images."""
-        return any(layer.whole_batch for layer in self.layers)
+        """Whether a layer inside, or the penalty on what one gives, looks across images."""
+        return any(layer.whole_batch or looks_across(layer) for layer in self.layers)
 
     def weight_keys(self, prefix: str = "") -> dict[Weight, str]:
         """A name for every weight: layer/weight, with the names of inner models before it. Where

@@ -9,6 +9,7 @@ from typing import Any
 
 from minicnn import metrics
 from minicnn.activations import ACTIVATIONS
+from minicnn.constraints import CONSTRAINTS
 from minicnn.initializers import INITIALIZERS
 from minicnn.layers.base import LAYERS, Layer
 from minicnn.layers.input import InputLayer
@@ -208,6 +209,8 @@ class ConfigReader:
             return self.object(INITIALIZERS, value)
         if key.endswith("_regularizer"):
             return self.object(REGULARIZERS, value)
+        if key.endswith("_constraint"):
+            return self.object(CONSTRAINTS, value)
         if key == "inner_optimizer":
             return self.object(OPTIMIZERS, value)
         if key == "learning_rate" and isinstance(value, dict):

@@ -9,6 +9,7 @@ from typing import Any
 
 from minicnn import metrics
 from minicnn.activations import Activation
+from minicnn.constraints import Constraint
 from minicnn.initializers import Initializer
 from minicnn.layers.activation import Activation as ActivationLayer
 from minicnn.layers.base import Layer
@@ -232,9 +233,10 @@ def _value(value: Any, layer: Layer) -> Any:
         # older versions of Keras cannot choose the axes over which fans are counted
         config = {k: v for k, v in value.get_config().items() if v is not None or k == "seed"}
         return _described("keras.initializers", type(value).__name__, config)
-    if isinstance(value, Regularizer):
-        _require_own(value, "regularizer")
-        return _described("keras.regularizers", type(value).__name__, value.get_config())
+    for kind, family in (("regularizer", Regularizer), ("constraint", Constraint)):
+        if isinstance(value, family):
+            _require_own(value, kind)
+            return _described(f"keras.{kind}s", type(value).__name__, value.get_config())
     return serialize(value)
 
 
