@@ -36,7 +36,7 @@ class ActivatedLayer(Layer):
     bias: Weight | None
     bias_initializer: Initializer
     bias_regularizer: Regularizer | None
-    bias_constraint: Constraint | None
+    bias_constraint: Constraint | None = None
 
     def __init__(self, *, activation: Any, use_bias: bool, **kwargs: Any):
         super().__init__(**kwargs)

@@ -1,6 +1,7 @@
 """Checks that several layers share, of constructor arguments and of sizes."""
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from minicnn import activations, backend
 from minicnn.constraints import CONSTRAINTS
 from minicnn.dtypes import dtype_of, wide
 from minicnn.initializers import INITIALIZERS
-from minicnn.kernels.windows import Pair, Window
+from minicnn.kernels.windows import Pads, Pair, Window
 from minicnn.layers.activation import Activation
 from minicnn.layers.base import Layer
 from minicnn.regularizers import REGULARIZERS
@@ -37,6 +38,25 @@ def pair(layer: Layer, argument: str, value: Any) -> Pair:
             f"not {value!r}"
         )
     return positive_int(layer, argument, values[0]), positive_int(layer, argument, values[1])
+
+
+def sides(layer: Layer, argument: str, value: Any) -> Pads:
+    """((top, bottom), (left, right)) from a `value` of one integer for all sides, of (rows,
+    columns), or of all four; `layer` and `argument` are named in the error."""
+    pairs = tuple(two(side) for side in two(value))
+    if len(pairs) != 2 or any(
+        len(pair) != 2 or any(not isinstance(v, int) or v < 0 for v in pair) for pair in pairs
+    ):
+        raise ValueError(
+            f"{layer.described}: {argument} must be an integer, (rows, columns) or "
+            f"((top, bottom), (left, right)), none below 0; not {value!r}"
+        )
+    return pairs
+
+
+def two(value: Any) -> tuple[Any, ...]:
+    """One `value` for both sides, or the values given."""
+    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
 
 
 def activation_function(value: Any) -> activations.Activation:
@@ -114,6 +134,35 @@ def finite_numbers(layer: Layer, argument: str, value: Any, least: float = -math
             f"{layer.described}: {argument} must be a finite number{bound}, not {value!r}"
         )
     return value
+
+
+def check_noise_shape(layer: Layer, mask: Shape | None, input_shape: Shape) -> None:
+    """Raise a ValueError unless a `mask` of this shape can be broadcast to inputs of
+    `input_shape`; `layer` is named in it."""
+    if mask is not None and (
+        len(mask) != len(input_shape)
+        or any(m not in (None, 1, s) for m, s in zip(mask[1:], input_shape[1:], strict=True))
+    ):
+        raise ValueError(
+            f"{layer.described}: noise_shape {mask} does not fit inputs of shape "
+            f"{tuple(input_shape)}; each of its sizes is 1, None or the input's own"
+        )
+
+
+def full_noise_shape(mask: Shape | None, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """`mask` with the sizes of an input of `x_shape` where it has None; `x_shape` for None."""
+    return x_shape if mask is None else tuple(m or s for m, s in zip(mask, x_shape, strict=True))
+
+
+def each_size(
+    function: Callable[..., int], sizes: Shape, *others: Sequence[Any]
+) -> tuple[int | None, ...]:
+    """`function` of each of the `sizes` and what belongs to it in `others`; None where the size is
+    open."""
+    return tuple(
+        None if size is None else function(size, *more)
+        for size, *more in zip(sizes, *others, strict=True)
+    )
 
 
 def fixed_sizes(layer: Layer, sizes: Shape) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """`Layer`: what every layer is, a forward pass, a backward pass and weights."""
 
-import inspect
 from collections.abc import Iterator, Sequence
+from inspect import signature
 from typing import Any
 
 from minicnn import backend, dtype_policies, random
@@ -9,6 +9,7 @@ from minicnn.dtypes import dtype_of
 from minicnn.initializers import INITIALIZERS
 from minicnn.layers.context import Context
 from minicnn.layers.deferred import new_weight
+from minicnn.layers.input_spec import check_input
 from minicnn.layers.nodes import Node, SymbolicTensor
 from minicnn.layers.penalties import Penalties
 from minicnn.layers.weight import Weight, WeightOwner
@@ -53,12 +54,14 @@ class Layer(Configurable, WeightOwner):
         reduces_itself: whether a layer of the whole batch is content with the images of its shard,
             because it reduces through `ctx.comm` (BatchNormalization), and in training alone.
         autocast: whether a model casts what the layer takes and gives to its `compute_dtype`.
+        input_spec: an `InputSpec` that inputs have to keep to, or a list of them; None: any.
         dtype_policy: what `dtype` and `compute_dtype` follow.
     """
 
     whole_batch = False
     reduces_itself = False
     autocast = True
+    input_spec: Any = None
 
     def __init__(
         self,
@@ -254,8 +257,10 @@ class Layer(Configurable, WeightOwner):
         tensors: list[Any] = list(x) if isinstance(x, (list, tuple)) else [x]
         if tensors and all(isinstance(t, SymbolicTensor) for t in tensors):
             return self._call_symbolic(tensors, many, training)
-        dtype = dtype_of(self.compute_dtype)
+        dtype = dtype_of(self.compute_dtype if self.autocast else self.dtype)
         arrays = [backend.asarray(t).astype(dtype, copy=False) for t in tensors]
+        if self.input_spec is not None:
+            check_input(self.input_spec, self.described, arrays)
         shapes = [(None, *a.shape[1:]) for a in arrays]
         self.build_for(shapes if many else shapes[0])
         if type(self).compute_output_shape is not Layer.compute_output_shape:  # which is forward
@@ -277,6 +282,8 @@ class Layer(Configurable, WeightOwner):
     def _call_symbolic(
         self, tensors: list[SymbolicTensor], many: bool, training: bool | None
     ) -> Any:
+        if self.input_spec is not None:
+            check_input(self.input_spec, self.described, tensors)
         shapes = [t.shape for t in tensors]
         self.build_for(shapes if many else shapes[0])
         node = self._node = Node(self, tensors, many, training)
@@ -292,9 +299,10 @@ class Layer(Configurable, WeightOwner):
         """The arguments that an equal layer is made with."""
         config = super().get_config()
         config.pop("input_shape", None)
-        own = inspect.signature(type(self).__init__).parameters
-        if self.activity_regularizer is None and "activity_regularizer" not in own:
-            del config["activity_regularizer"]  # only those that name it mention that there is none
+        if self.activity_regularizer is None:  # which only those mention that name the argument
+            init = type(self).__init__
+            if init is Layer.__init__ or "activity_regularizer" not in signature(init).parameters:
+                del config["activity_regularizer"]
         config["dtype"] = self.dtype_policy.name
         return config
 

@@ -58,7 +58,7 @@ class Add(_Merge):
 
     def backward(self, dy: Array, ctx: Context) -> list[Array]:
         (shapes,) = ctx.saved
-        return [_unbroadcast(dy, shape) for shape in shapes]
+        return [unbroadcast(dy, shape) for shape in shapes]
 
 
 @LAYERS.register()
@@ -90,8 +90,110 @@ class Multiply(_Merge):
             for j, other in enumerate(x):
                 if j != i:
                     dx = dx * other
-            gradients.append(_unbroadcast(dx, a.shape))
+            gradients.append(unbroadcast(dx, a.shape))
         return gradients
+
+
+@LAYERS.register()
+class Average(Add):
+    """Mean of the inputs, element by element.
+
+    Args:
+        kwargs: see `Layer`.
+
+    Shape:
+        a list of arrays of one shape to an array of that shape; sizes of 1 are broadcast.
+
+    Raises:
+        ValueError: fewer than two inputs, or shapes that do not fit.
+    """
+
+    def forward(self, x: Sequence[Array], ctx: Context) -> Array:
+        return super().forward(x, ctx) / len(x)
+
+    def backward(self, dy: Array, ctx: Context) -> list[Array]:
+        return super().backward(dy / len(ctx.saved[0]), ctx)
+
+
+@LAYERS.register()
+class Subtract(_Merge):
+    """The first input less the second, element by element.
+
+    Args:
+        kwargs: see `Layer`.
+
+    Shape:
+        a list of two arrays of one shape to an array of that shape; sizes of 1 are broadcast.
+
+    Raises:
+        ValueError: not two inputs, or shapes that do not fit.
+    """
+
+    def _merged(self, shapes: list[Shape]) -> Shape:
+        if len(shapes) != 2:
+            raise ValueError(f"{self.described} takes exactly two inputs; got {len(shapes)}")
+        return super()._merged(shapes)
+
+    def forward(self, x: Sequence[Array], ctx: Context) -> Array:
+        ctx.save([a.shape for a in x])
+        return x[0] - x[1]
+
+    def backward(self, dy: Array, ctx: Context) -> list[Array]:
+        first, second = ctx.saved[0]
+        return [unbroadcast(dy, first), unbroadcast(-dy, second)]
+
+
+@LAYERS.register()
+class Maximum(_Merge):
+    """The largest of the inputs, element by element. Of two that are equal each gets half of the
+    gradient.
+
+    Args:
+        kwargs: see `Layer`.
+
+    Shape:
+        a list of arrays of one shape to an array of that shape; sizes of 1 are broadcast.
+
+    Raises:
+        ValueError: fewer than two inputs, or shapes that do not fit.
+    """
+
+    _further = "maximum"
+
+    def forward(self, x: Sequence[Array], ctx: Context) -> Array:
+        further = getattr(array_module(x[0]), self._further)
+        so_far = [x[0]]
+        for a in x[1:]:
+            so_far.append(further(so_far[-1], a))
+        ctx.save(list(x), so_far)
+        return so_far[-1]
+
+    def backward(self, dy: Array, ctx: Context) -> list[Array]:
+        xs, so_far = ctx.saved
+        gradients = []
+        for a, before, y in reversed(list(zip(xs[1:], so_far, so_far[1:], strict=False))):
+            share = dy * ((a == y) * (1 - 0.5 * (before == y))).astype(dy.dtype)
+            gradients.append(unbroadcast(share, a.shape))
+            dy = unbroadcast(dy - share, before.shape)
+        return [dy, *reversed(gradients)]
+
+
+@LAYERS.register()
+class Minimum(Maximum):
+    """The smallest of the inputs, element by element. Of two that are equal each gets half of the
+    gradient.
+
+    Args:
+        kwargs: see `Layer`.
+
+    Shape:
+        a list of arrays of one shape to an array of that shape; sizes of 1 are broadcast.
+
+    Raises:
+        ValueError: fewer than two inputs, or shapes that do not fit.
+    """
+
+    _further = "minimum"
 
 
 @LAYERS.register()
@@ -141,8 +243,9 @@ class Concatenate(_Merge):
         return gradients
 
 
-def _unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
-    """The adjoint of broadcasting: sums over the axes along which an input was repeated."""
+def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
+    """The adjoint of broadcasting: the sum of dy over the axes along which an input of `shape` was
+    repeated."""
     axes = tuple(i for i, (a, b) in enumerate(zip(dy.shape, shape, strict=True)) if a != b)
     if not axes:
         return dy
@@ -150,30 +253,36 @@ def _unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
 
 
 def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Add` as a function.
-
-    Args:
-        inputs: symbolic tensors of a model, or arrays.
-        kwargs: see `Add`.
-    """
+    """`Add` of `inputs`, symbolic tensors of a model or arrays; `kwargs` as for `Add`."""
     return Add(**kwargs)(list(inputs))
 
 
-def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Multiply` as a function.
+def average(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """`Average` of `inputs`, symbolic tensors of a model or arrays; `kwargs` as for `Average`."""
+    return Average(**kwargs)(list(inputs))
 
-    Args:
-        inputs: symbolic tensors of a model, or arrays.
-        kwargs: see `Multiply`.
-    """
+
+def maximum(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """`Maximum` of `inputs`, symbolic tensors of a model or arrays; `kwargs` as for `Maximum`."""
+    return Maximum(**kwargs)(list(inputs))
+
+
+def minimum(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """`Minimum` of `inputs`, symbolic tensors of a model or arrays; `kwargs` as for `Minimum`."""
+    return Minimum(**kwargs)(list(inputs))
+
+
+def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """`Multiply` of `inputs`, symbolic tensors of a model or arrays; `kwargs` as for `Multiply`."""
     return Multiply(**kwargs)(list(inputs))
 
 
-def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
-    """`Concatenate` as a function.
+def subtract(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """`Subtract` of `inputs`, symbolic tensors of a model or arrays; `kwargs` as for `Subtract`."""
+    return Subtract(**kwargs)(list(inputs))
 
-    Args:
-        inputs: symbolic tensors of a model, or arrays.
-        axis, kwargs: see `Concatenate`.
-    """
+
+def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
+    """`Concatenate` of `inputs`, symbolic tensors of a model or arrays, along `axis`; `kwargs` as
+    for `Concatenate`."""
     return Concatenate(axis=axis, **kwargs)(list(inputs))

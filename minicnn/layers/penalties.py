@@ -1,6 +1,6 @@
 """Penalties on what layers give, which `activity_regularizer=` asks for."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minicnn.dtypes import narrowed, widened
 from minicnn.regularizers import L1, L1L2, L2
@@ -26,7 +26,7 @@ class Penalties:
         self.scale = scale
         self.of_layers: dict[Layer, Array] = {}
 
-    def add(self, layer: "Layer", y: Any) -> None:
+    def add(self, layer: "Layer", y: Array | list[Array]) -> None:
         """Add the penalty on `y`, an array that `layer` gives, or a list of them."""
         for a in y if isinstance(y, (list, tuple)) else [y]:
             penalty = layer.activity_regularizer(widened(a)) / self.images

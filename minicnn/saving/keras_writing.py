@@ -15,6 +15,7 @@ from minicnn.layers.activation import Activation as ActivationLayer
 from minicnn.layers.base import Layer
 from minicnn.layers.input import InputLayer
 from minicnn.layers.nodes import Node, SymbolicTensor
+from minicnn.layers.noise import SpatialDropout2D
 from minicnn.losses import Loss
 from minicnn.metrics import Metric
 from minicnn.models import Model
@@ -217,11 +218,14 @@ def _layer_config(layer: Layer) -> dict[str, Any]:
     _require_own(layer, "layer")
     policy = _policy(layer.dtype_policy.name)
     config = {"name": layer.name, "trainable": layer.trainable, "dtype": policy}
+    if isinstance(layer, SpatialDropout2D):  # Keras's does not take it
+        del config["trainable"]
     if isinstance(layer, ActivationLayer) and keras_class(layer) == "Activation":
         return {**config, "activation": _activation(layer.activation, layer)}
-    for key in layer.get_config():
-        if key not in config and key not in _OWN_ARGUMENTS:
-            config[key] = _value(getattr(layer, key), layer)
+    for key, plain in layer.get_config().items():
+        if key not in (*config, "trainable") and key not in _OWN_ARGUMENTS:
+            value = getattr(layer, key, plain)
+            config[key] = _value(value if isinstance(value, Configurable) else plain, layer)
     return config
 
 
