@@ -165,6 +165,11 @@ def each_size(
     )
 
 
+def product(sizes: Shape) -> int | None:
+    """Of all `sizes`; None where one is open."""
+    return None if None in sizes else math.prod(size or 0 for size in sizes)
+
+
 def fixed_sizes(layer: Layer, sizes: Shape) -> tuple[int, ...]:
     """`sizes` of axes of an input if none is None; `layer` is named in the error."""
     fixed = tuple(size for size in sizes if size is not None)
@@ -176,8 +181,10 @@ def fixed_sizes(layer: Layer, sizes: Shape) -> tuple[int, ...]:
     return fixed
 
 
-def window_output_size(layer: Layer, window: Window, height: int | None, width: int | None) -> Pair:
-    """(rows, columns) of what a sliding window makes of an image.
+def window_output_size(
+    layer: Layer, window: Window, height: int | None, width: int | None
+) -> tuple[int | None, int | None]:
+    """(rows, columns) of what a sliding window makes of an image; None for what is open.
 
     Args:
         layer: named in the error.
@@ -185,14 +192,14 @@ def window_output_size(layer: Layer, window: Window, height: int | None, width: 
         height, width: of the image.
 
     Raises:
-        ValueError: the image is smaller than the window, or of no fixed size.
+        ValueError: the image is smaller than the window.
     """
-    oh, ow = window.output_size(*fixed_sizes(layer, (height, width)))
+    eh, ew = window.extent
+    oh, ow = window.output_size(height or eh, width or ew)  # sizes that will do for open ones
     if oh < 1 or ow < 1:
-        eh, ew = window.extent
         raise ValueError(
             f"{layer.described} would shrink an image of {height}x{width} pixels below 1 pixel: "
             f"its window covers {eh}x{ew}; use padding='same', a smaller window, or fewer pooling "
             f"layers before it"
         )
-    return oh, ow
+    return height and oh, width and ow

@@ -118,13 +118,23 @@ class Layer(Configurable, WeightOwner):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the output, None for the batch, from the `input_shape`. A layer that does not
         define it is tried out on one image of zeros."""
-        shapes = input_shape if _is_shape_list(input_shape) else [input_shape]
+        many = _is_shape_list(input_shape)
+        shapes = input_shape if many else [input_shape]
         dtype = dtype_of(self.compute_dtype)
-        zeros = [backend.current_module().zeros((1, *s[1:]), dtype) for s in shapes]
-        y = self.forward(zeros if _is_shape_list(input_shape) else zeros[0], Context())
-        if isinstance(y, (list, tuple)):
-            return [(None, *a.shape[1:]) for a in y]
-        return (None, *y.shape[1:])
+        tried = []
+        for size in (32, 48)[: 1 + any(None in s[1:] for s in shapes)]:  # for those that are open
+            images = [(1, *(size if s is None else s for s in shape[1:])) for shape in shapes]
+            zeros = [backend.current_module().zeros(shape, dtype) for shape in images]
+            y = self.forward(zeros if many else zeros[0], Context())
+            tried.append([a.shape for a in (y if isinstance(y, (list, tuple)) else [y])])
+        made = [
+            (
+                shapes[0][0],
+                *(s if s == t else None for s, t in zip(one[1:], other[1:], strict=True)),
+            )
+            for one, other in zip(tried[0], tried[-1], strict=True)
+        ]
+        return made if isinstance(y, (list, tuple)) else made[0]
 
     def multiply_adds(self, input_shape: Any) -> int:
         """Multiply-adds of one forward pass over one image of `input_shape`; 0 without products."""

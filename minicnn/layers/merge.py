@@ -5,7 +5,6 @@ from typing import Any
 
 from minicnn.backend import array_module
 from minicnn.dtypes import wide
-from minicnn.layers import arguments
 from minicnn.layers.base import LAYERS, Layer
 from minicnn.layers.context import Context
 from minicnn.typing import Array, Shape
@@ -29,10 +28,24 @@ class _Merge(Layer):
     def _merged(self, shapes: list[Shape]) -> Shape:
         """The shape of the output, from those of the inputs: by default, of one shape but for sizes
         of 1, which are broadcast."""
-        sizes_along = [set(sizes) - {1} for sizes in zip(*shapes, strict=False)]
-        if len({len(s) for s in shapes}) > 1 or any(len(sizes) > 1 for sizes in sizes_along):
+        common = _common(shapes, broadcast=True)
+        if common is None:
             raise ValueError(f"{self.described} needs inputs of one shape; got {shapes}")
-        return tuple(sizes.pop() if sizes else 1 for sizes in sizes_along)
+        return common
+
+
+def _common(shapes: list[Shape], broadcast: bool = False) -> Shape | None:
+    """The shape that all `shapes` have where they say a size, None along an axis where one is open;
+    sizes of 1 fit all where they are `broadcast`. None if there is no such shape."""
+    common: list[int | None] = []
+    for axis, sizes in enumerate(zip(*shapes, strict=False)):
+        fixed = set(sizes) - {None} - ({1} if broadcast and axis else set())
+        if len(fixed) > 1:
+            return None
+        # the batch is as long as one of them says
+        is_open = None in sizes and (axis or not fixed)
+        common.append(None if is_open else fixed.pop() if fixed else 1)
+    return tuple(common) if len({len(s) for s in shapes}) == 1 else None
 
 
 @LAYERS.register()
@@ -216,16 +229,16 @@ class Concatenate(_Merge):
         self.axis = axis
 
     def _merged(self, shapes: list[Shape]) -> Shape:
-        first = shapes[0]
-        rank = len(first)
+        rank = len(shapes[0])
         axis = self.axis % rank if -rank <= self.axis < rank else 0
-        rest = {(len(s), *s[:axis], *s[axis + 1 :]) for s in shapes}
-        if axis == 0 or len(rest) > 1:
+        first = _common([(*s[:axis], None, *s[axis + 1 :]) for s in shapes])
+        if axis == 0 or first is None:
             raise ValueError(
                 f"{self.described} along axis {self.axis} needs inputs that differ there alone, "
                 f"and not along the batch; got {shapes}"
             )
-        size = sum(arguments.fixed_sizes(self, tuple(s[axis] for s in shapes)))
+        along = [s[axis] for s in shapes]
+        size = None if None in along else sum(s or 0 for s in along)
         return (*first[:axis], size, *first[axis + 1 :])
 
     def forward(self, x: Sequence[Array], ctx: Context) -> Array:

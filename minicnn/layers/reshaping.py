@@ -28,7 +28,7 @@ class Flatten(Layer):
         self.data_format = arguments.channels_last(self, data_format)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], prod(arguments.fixed_sizes(self, input_shape[1:])))
+        return (input_shape[0], arguments.product(input_shape[1:]))
 
     def forward(self, x: Array, ctx: Context) -> Array:
         ctx.save(x.shape)
@@ -64,7 +64,9 @@ class Reshape(Layer):
             )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        total = prod(arguments.fixed_sizes(self, input_shape[1:]))
+        total = arguments.product(input_shape[1:])
+        if total is None:
+            return (input_shape[0], *(None if s == -1 else s for s in self.target_shape))
         known = prod(s for s in self.target_shape if s != -1)
         shape = tuple(total // known if s == -1 else s for s in self.target_shape)
         if prod(shape) != total:

@@ -81,6 +81,5 @@ class SlidingFilters(ActivatedLayer):
                 the window.
         """
         self.require_channels(input_shape, channels)
-        height, width, _ = self._image_shape(input_shape)
-        size = arguments.window_output_size(self, self.window, height, width)
+        size = arguments.window_output_size(self, self.window, *input_shape[1:3])
         return (input_shape[0], *size, filters)

@@ -116,6 +116,8 @@ def _crop(producer: Step, reader: Step) -> None:
     if producer.run not in (conv.forward, conv.linear):
         return  # what is left of its work has no windows
     _, height, width, _ = reader.inputs[0].shape
+    if height is None or width is None:
+        return
     read = pooling.window.input_size(pooling.window.output_size(height, width))
     if read != (height, width):
         producer.rows_and_columns = conv.window.input_size(read)

@@ -167,7 +167,8 @@ def shards_of(model: "Trainer", xs: list[Array], training: bool) -> int:
         training: whether a backward pass follows.
     """
     passes = 3 if training else 1  # backward computes two gradients
-    work = passes * model.graph.work // max(1, len(model.graph.steps))
+    graph = model.graph.planned_for([x.shape for x in xs])
+    work = passes * graph.work // max(1, len(graph.steps))
     return shard_count(batch_length(xs), max(1, work))
 
 
