@@ -24,13 +24,13 @@ from minicnn import (
 from minicnn._version import __version__
 from minicnn.backend import get_backend, set_backend
 from minicnn.gradcheck import gradcheck
-from minicnn.layers import Input, Layer
+from minicnn.layers import Input, InputSpec, Layer
 from minicnn.models import Model, Sequential
 from minicnn.parallel import set_num_threads, set_shards
 
 __all__ = [
     "__version__",
-    "Input", "Layer", "Model", "Sequential", "activations", "backend", "callbacks",
+    "Input", "InputSpec", "Layer", "Model", "Sequential", "activations", "backend", "callbacks",
     "constraints", "datasets", "get_backend", "gradcheck", "initializers", "layers", "losses",
     "metrics", "mixed_precision", "models", "optimizers", "plots", "preprocessing", "profiler",
     "regularizers", "report", "saving", "set_backend", "set_num_threads", "set_shards", "utils",

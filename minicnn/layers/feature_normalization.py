@@ -48,23 +48,16 @@ class Normalization(Layer):
     ):
         super().__init__(**kwargs)
         self.axis = (axis,) if isinstance(axis, int) else tuple(axis or ())
-        if np.shape(mean) != np.shape(variance) or (mean is None) != (variance is None):
+        self.invert = bool(invert)
+        self._given = None if mean is None else (np.asarray(mean), np.asarray(variance))
+        if (mean is None) != (variance is None) or np.shape(mean) != np.shape(variance):
             raise ValueError(
                 f"{self.described}: mean and variance go together, in one shape; got "
                 f"mean={mean!r}, variance={variance!r}"
             )
-        if np.ndim(mean) > len(self.axis):
-            raise ValueError(
-                f"{self.described}: mean has {np.ndim(mean)} axes, but axis {self.axis} names "
-                f"{len(self.axis)}"
-            )
-        self._given = None
-        if mean is not None:
-            self._given = [
-                np.asarray(arguments.finite_numbers(self, "mean", mean)),
-                np.asarray(arguments.finite_numbers(self, "variance", variance, least=0)),
-            ]
-        self.invert = bool(invert)
+        if self._given is not None:
+            arguments.finite_numbers(self, "mean", mean)
+            arguments.finite_numbers(self, "variance", variance, least=0)
 
     def get_config(self) -> dict[str, Any]:
         mean, variance = (None, None) if self._given is None else (a.tolist() for a in self._given)
@@ -80,13 +73,18 @@ class Normalization(Layer):
             )
         self._kept = sorted(axis % rank for axis in self.axis)
         self._sizes = arguments.fixed_sizes(self, tuple(input_shape[axis] for axis in self._kept))
+        self._on_device: dict[str, list[Array]] = {}
+        # of the statistics beside inputs
+        self._shape = [s if axis in self._kept else 1 for axis, s in enumerate(input_shape)]
         if self._given is None:
             self._mean = self.add_weight("mean", self._sizes, "zeros", trainable=False)
             self._variance = self.add_weight("variance", self._sizes, "ones", trainable=False)
             self._count = self.add_weight("count", (), "zeros", trainable=False)
-        else:  # checks that they fit
-            for array in self._given:
-                np.broadcast_to(array, self._sizes)
+        elif self._given[0].ndim and self._given[0].shape != self._sizes:
+            raise ValueError(
+                f"{self.described}: a mean of shape {self._given[0].shape} does not fit sizes "
+                f"{self._sizes} along axis {self.axis}"
+            )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         sizes = tuple(input_shape[axis] for axis in self._kept if axis < len(input_shape))
@@ -134,35 +132,37 @@ class Normalization(Layer):
     @property
     def mean(self) -> Array | None:
         """The mean, with 1 for the axes over which it was taken; None before the layer is built."""
-        return self._beside(0) if self.built else None
+        return self._statistics()[0] if self.built else None
 
     @property
     def variance(self) -> Array | None:
         """The variance, as `mean`."""
-        return self._beside(1) if self.built else None
+        return self._statistics()[1] if self.built else None
 
-    def _beside(self, which: int) -> Array:
-        """Mean (0) or variance (1), to be combined with inputs."""
+    def _statistics(self) -> list[Array]:
+        """[mean, variance], to be combined with inputs."""
         if self._given is None:
-            values = (self._mean, self._variance)[which].value
-        else:
-            values = backend.asarray(np.broadcast_to(self._given[which], self._sizes), self.dtype)
-        rank = len(self.input_shape)
-        sizes = dict(zip(self._kept, self._sizes, strict=True))
-        return values.reshape([sizes.get(axis, 1) for axis in range(rank)])
+            return [w.value.reshape(self._shape) for w in (self._mean, self._variance)]
+        name = backend.get_backend()
+        if name not in self._on_device:  # copied there once
+            wide = [np.broadcast_to(a, self._sizes).reshape(self._shape) for a in self._given]
+            self._on_device[name] = [backend.asarray(a, self.dtype) for a in wide]
+        return self._on_device[name]
 
-    def _deviation(self) -> Array:
-        variance = self._beside(1)
-        return array_module(variance).sqrt(variance).clip(_SMALLEST)
+    def _mean_and_deviation(self) -> tuple[Array, Array]:
+        mean, variance = self._statistics()
+        return mean, array_module(variance).sqrt(variance).clip(_SMALLEST)
 
     def forward(self, x: Array, ctx: Context) -> Array:
-        mean, deviation = self._beside(0), self._deviation()
-        if self.invert:
-            return narrowed(mean + widened(x) * deviation, x.dtype)
-        return narrowed((widened(x) - mean) / deviation, x.dtype)
+        mean, deviation = self._mean_and_deviation()
+        wide = widened(x)
+        return narrowed(
+            mean + wide * deviation if self.invert else (wide - mean) / deviation, x.dtype
+        )
 
     def backward(self, dy: Array, ctx: Context) -> Array:
-        wide, deviation = widened(dy), self._deviation()
+        _, deviation = self._mean_and_deviation()
+        wide = widened(dy)
         return narrowed(wide * deviation if self.invert else wide / deviation, dy.dtype)
 
 
@@ -172,15 +172,11 @@ def _batches(data: Any) -> Iterator[Any]:
     if hasattr(data, "shape"):
         yield data
         return
-    if not isinstance(data, Iterable) and not hasattr(data, "__getitem__"):
-        raise TypeError(
-            f"adapt takes an array or an iterable of batches, not {type(data).__name__}"
-        )
     numbered = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    if not (numbered or isinstance(data, Iterable)):
+        raise TypeError(f"adapt takes an array or batches, not {type(data).__name__}")
     for batch in (data[i] for i in range(len(data))) if numbered else data:
         batch = batch[0] if isinstance(batch, tuple) else batch
         if not hasattr(batch, "shape"):
-            raise TypeError(
-                f"adapt takes batches that are arrays; got one of type {type(batch).__name__}"
-            )
+            raise TypeError(f"adapt takes batches that are arrays, not {type(batch).__name__}")
         yield batch
