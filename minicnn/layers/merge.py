@@ -111,14 +111,7 @@ class Multiply(_Merge):
 class Average(Add):
     """Mean of the inputs, element by element.
 
-    Args:
-        kwargs: see `Layer`.
-
-    Shape:
-        a list of arrays of one shape to an array of that shape; sizes of 1 are broadcast.
-
-    Raises:
-        ValueError: fewer than two inputs, or shapes that do not fit.
+    Arguments, shapes and errors are those of `Add`.
     """
 
     def forward(self, x: Sequence[Array], ctx: Context) -> Array:
@@ -132,14 +125,7 @@ class Average(Add):
 class Subtract(_Merge):
     """The first input less the second, element by element.
 
-    Args:
-        kwargs: see `Layer`.
-
-    Shape:
-        a list of two arrays of one shape to an array of that shape; sizes of 1 are broadcast.
-
-    Raises:
-        ValueError: not two inputs, or shapes that do not fit.
+    Arguments, shapes and errors are those of `Add`, but that two inputs are all.
     """
 
     def _merged(self, shapes: list[Shape]) -> Shape:
@@ -161,14 +147,7 @@ class Maximum(_Merge):
     """The largest of the inputs, element by element. Of two that are equal each gets half of the
     gradient.
 
-    Args:
-        kwargs: see `Layer`.
-
-    Shape:
-        a list of arrays of one shape to an array of that shape; sizes of 1 are broadcast.
-
-    Raises:
-        ValueError: fewer than two inputs, or shapes that do not fit.
+    Arguments, shapes and errors are those of `Add`.
     """
 
     _further = "maximum"
@@ -196,14 +175,7 @@ class Minimum(Maximum):
     """The smallest of the inputs, element by element. Of two that are equal each gets half of the
     gradient.
 
-    Args:
-        kwargs: see `Layer`.
-
-    Shape:
-        a list of arrays of one shape to an array of that shape; sizes of 1 are broadcast.
-
-    Raises:
-        ValueError: fewer than two inputs, or shapes that do not fit.
+    Arguments, shapes and errors are those of `Add`.
     """
 
     _further = "minimum"

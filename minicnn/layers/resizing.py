@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from minicnn import backend
 from minicnn.dtypes import wide
 from minicnn.kernels.resampling import INTERPOLATIONS, Axis, resample, resample_gradient
@@ -177,6 +179,14 @@ class Resizing(_SizedImages):
         self.fill_mode = arguments.one_of(self, "fill_mode", fill_mode, ("constant",))
         self.fill_value = arguments.finite_numbers(self, "fill_value", fill_value)
         self.antialias = bool(antialias)
+
+    def __call__(self, x: Array, training: bool | None = None) -> Any:
+        """As `Layer`; images of whole numbers come out as such, rounded, as in Keras."""
+        y = super().__call__(x, training)
+        if getattr(getattr(x, "dtype", None), "kind", "f") not in "iu":
+            return y
+        limits = np.iinfo(x.dtype)
+        return y.round().clip(limits.min, limits.max).astype(x.dtype)
 
     def border(self, height: int, width: int) -> Pads:
         if self.crop_to_aspect_ratio or self.pad_to_aspect_ratio:

@@ -55,14 +55,14 @@ def model_summary(model: "Model", line_length: int | None = None) -> str:
     lines += [table_line(row, widths) for row in rows[1:]]
     total = model.count_params()
     depends = any(is_open(node) for node in model.graph.nodes)
-    products = "as many as the size asks for" if depends else f"{model.multiply_adds():,}"
+    products = f"{model.multiply_adds():,} per image"
     learned = sum(int(w.value.size) for w in model.trainable_weights)
     size = sum(int(w.value.nbytes) for w in model.weights)
     lines += [
         rule,
         f"Parameters: {total:,} ({size / 1024:,.1f} KB), {learned:,} trainable, "
         f"{total - learned:,} not",
-        f"Multiply-adds: {products} per image",
+        f"Multiply-adds: {'depend on the size of images' if depends else products}",
     ]
     return "\n".join(lines)
 

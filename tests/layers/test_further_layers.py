@@ -274,6 +274,15 @@ def test_single_images():
         np.testing.assert_array_equal(layer(X[0]), layer(X)[0])
 
 
+def test_resizing_keeps_whole_numbers():
+    x = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3)).astype("uint8")
+    layer = layers.Resizing(7, 3, "bicubic")
+    y, exact = layer(x), layer(x.astype("float32"))
+    assert y.dtype == np.uint8 and exact.min() < 0 and exact.max() > 255
+    np.testing.assert_array_equal(y, np.rint(exact).clip(0, 255))
+    assert layer(Input((4, 5, 3))).shape == (None, 7, 3, 3)
+
+
 def test_identity_of_lists():
     a, b = Input((3,)), Input((2,))
     model = Model([a, b], layers.Identity()([a, b]))

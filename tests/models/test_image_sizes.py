@@ -119,7 +119,7 @@ def test_summary(capsys):
     model.summary()
     text = capsys.readouterr().out
     assert "(n, None, None, 4)     112              -" in text
-    assert "Multiply-adds: as many as the size asks for per image" in text
+    assert "Multiply-adds: depend on the size of images" in text
     assert model.output_shape == (None, 2)
 
 
