@@ -4,6 +4,7 @@ from minicnn import (
     activations,
     backend,
     callbacks,
+    constraints,
     datasets,
     initializers,
     layers,
@@ -23,14 +24,14 @@ from minicnn import (
 from minicnn._version import __version__
 from minicnn.backend import get_backend, set_backend
 from minicnn.gradcheck import gradcheck
-from minicnn.layers import Input, Layer
+from minicnn.layers import Input, InputSpec, Layer
 from minicnn.models import Model, Sequential
 from minicnn.parallel import set_num_threads, set_shards
 
 __all__ = [
     "__version__",
-    "Input", "Layer", "Model", "Sequential", "activations", "backend", "callbacks", "datasets",
-    "get_backend", "gradcheck", "initializers", "layers", "losses", "metrics", "mixed_precision",
-    "models", "optimizers", "plots", "preprocessing", "profiler", "regularizers", "report",
-    "saving", "set_backend", "set_num_threads", "set_shards", "utils",
+    "Input", "InputSpec", "Layer", "Model", "Sequential", "activations", "backend", "callbacks",
+    "constraints", "datasets", "get_backend", "gradcheck", "initializers", "layers", "losses",
+    "metrics", "mixed_precision", "models", "optimizers", "plots", "preprocessing", "profiler",
+    "regularizers", "report", "saving", "set_backend", "set_num_threads", "set_shards", "utils",
 ]  # fmt: skip

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 _name_counts: dict[str, int] = {}
+_MOST_LISTED = 40  # names beside those that were probably meant
 
 
 def near_matches(name: str, known: Iterable[str]) -> str:
-    """The end of an "unknown name" message: what was probably meant, and all that is known.
+    """The end of an "unknown name" message: what was probably meant, and all that is known, unless
+    that is much.
 
     Args:
         name: the unknown one.
@@ -27,7 +29,8 @@ def near_matches(name: str, known: Iterable[str]) -> str:
     listing = "known: " + ", ".join(sorted(known))
     if not close:
         return listing
-    return "did you mean " + " or ".join(repr(c) for c in close) + f"? ({listing})"
+    meant = "did you mean " + " or ".join(repr(c) for c in close) + "?"
+    return meant if len(known) > _MOST_LISTED else f"{meant} ({listing})"
 
 
 def snake_case(name: str) -> str:

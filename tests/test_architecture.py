@@ -29,7 +29,7 @@ FLOORS = (
     ("dtypes", "files", "parallel"),
     ("kernels", "dtype_policies", "arrays_file"),
     ("random",),
-    ("activations", "initializers", "losses", "regularizers"),
+    ("activations", "constraints", "initializers", "losses", "regularizers"),
     ("optimizers",),
     ("layers", "metrics", "mixed_precision", "progress"),
     ("callbacks", "preprocessing"),

@@ -16,9 +16,10 @@ from minicnn.optimizers.schedules import SCHEDULES
 
 # what constructors cannot do without; any other argument is a half
 NEEDED = {
-    "boundaries": [1], "decay_steps": 2, "factor": 1, "filters": 1, "first_decay_steps": 2, "height": 1, "inner_optimizer": "sgd",
-    "kernel_size": 1, "layers": [], "loss": "mse", "num_classes": 2, "target_shape": (1,), "units": 1,
-    "values": [1.0, 0.5], "width": 1, "activation": "relu",
+    "activation": "relu", "boundaries": [1], "decay_steps": 2, "dims": (1,), "factor": 1,
+    "filters": 1, "first_decay_steps": 2, "height": 1, "inner_optimizer": "sgd", "kernel_size": 1,
+    "layers": [], "loss": "mse", "n": 1, "num_classes": 2, "num_tokens": 2, "output_size": 1,
+    "target_shape": (1,), "units": 1, "values": [1.0, 0.5], "width": 1,
 }  # fmt: skip
 
 
@@ -37,7 +38,7 @@ def made(cls, **arguments):
     needed = {
         name: NEEDED.get(name, 0.5)
         for name, parameter in inspect.signature(cls).parameters.items()
-        if parameter.default is parameter.empty
+        if (parameter.default is parameter.empty or name == "num_tokens")
         and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     }
     if cls is InputLayer:

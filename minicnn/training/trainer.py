@@ -56,6 +56,7 @@ class Trainer(Layer):
         optimizer, loss: as `compile` made them; None before.
         metric_identifiers, weighted_metric_identifiers: what `compile` was given as metrics.
         stop_training: callbacks set it to end `fit` after the batch or epoch.
+        any_image_size: whether images may be of other sizes than the model was made for.
     """
 
     graph: "Graph"
@@ -64,6 +65,7 @@ class Trainer(Layer):
     metric_identifiers: Sequence[Any] = ()
     weighted_metric_identifiers: Sequence[Any] = ()
     stop_training = False
+    any_image_size = False
     _metrics: list[Metric] | None = None
     _targets_shape: tuple[int, ...] | None = None  # that the metrics were made for
     _numbers: TrainingNumbers | None = None
@@ -453,7 +455,7 @@ class Trainer(Layer):
             raise ValueError(
                 "there are no targets: pass y beside x, or an iterator of batches (x, y)"
             )
-        self.loss.check_targets(y, (len(xs[0]), *self.output_shape[1:]))
+        self.loss.check_targets(y, self.compute_output_shape([x.shape for x in xs]))
         if self._metrics is None:
             self._make_metrics(y)
 
@@ -466,7 +468,7 @@ class Trainer(Layer):
         """Build the model for data of this shape if it is not, and see whether they fit it."""
         if not self.built:
             self.build((None, *xs[0].shape[1:]))
-        check_input_shapes(self.described, xs, [t.shape for t in self.graph.inputs])
+        check_input_shapes(self, xs)
 
     def _logs(self) -> dict[str, Any]:
         """The figures so far as Python numbers; waits for the device, once for all of them."""

@@ -9,6 +9,7 @@ from optimizer_cases import FakeWeight
 from small_problem import CLASSES, X, Y
 
 from minicnn import Input, Model, backend, layers
+from minicnn.constraints import UnitNorm
 from minicnn.layers import Conv2D, Dense, Dropout, GlobalAveragePooling2D
 from minicnn.metrics import ConfusionMatrix
 from minicnn.optimizers import SGD, Adam, AdamW
@@ -37,6 +38,23 @@ def test_all_that_a_step_can_consist_of(cuda):
     batches = [(x, to_categorical(y, CLASSES), weights * i) for i, (x, y, _) in enumerate(BATCHES)]
     check(make, batches)
     assert cuda.launches == len(batches) - capture.EAGER_RUNS
+
+
+@pytest.mark.parametrize("name", ["adam", "scaled"])
+def test_constraints_penalties_and_layers_of_every_kind(name, cuda):
+    def make():
+        extra = [Conv2D(4, 3, activation="relu", kernel_constraint=UnitNorm([0, 1, 2]),
+                        activity_regularizer="l2"),
+                 layers.Conv2DTranspose(4, 3, bias_constraint="non_neg"), layers.PReLU(),
+                 layers.Resizing(6, 5, "bicubic"), layers.UpSampling2D(interpolation="bilinear"),
+                 layers.Normalization(mean=[1, 2, 3, 4], variance=[1, 2, 3, 4]),
+                 layers.AdaptiveMaxPooling2D(4), layers.AdaptiveAveragePooling2D(3),
+                 layers.UnitNormalization(), layers.SpatialDropout2D(0.2),
+                 layers.GaussianNoise(0.1, seed=3), layers.AlphaDropout(0.1)]  # fmt: skip
+        return network(name, extra, "l1")
+
+    check(make)
+    assert cuda.launches == len(BATCHES) - capture.EAGER_RUNS
 
 
 def test_several_inputs(cuda):
