@@ -4,6 +4,7 @@ from minicnn import (
     activations,
     backend,
     callbacks,
+    data,
     datasets,
     initializers,
     layers,
@@ -29,8 +30,8 @@ from minicnn.parallel import set_num_threads, set_shards
 
 __all__ = [
     "__version__",
-    "Input", "Layer", "Model", "Sequential", "activations", "backend", "callbacks", "datasets",
-    "get_backend", "gradcheck", "initializers", "layers", "losses", "metrics", "mixed_precision",
-    "models", "optimizers", "plots", "preprocessing", "profiler", "regularizers", "report",
-    "saving", "set_backend", "set_num_threads", "set_shards", "utils",
+    "Input", "Layer", "Model", "Sequential", "activations", "backend", "callbacks", "data",
+    "datasets", "get_backend", "gradcheck", "initializers", "layers", "losses", "metrics",
+    "mixed_precision", "models", "optimizers", "plots", "preprocessing", "profiler", "regularizers",
+    "report", "saving", "set_backend", "set_num_threads", "set_shards", "utils",
 ]  # fmt: skip

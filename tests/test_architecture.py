@@ -31,7 +31,7 @@ FLOORS = (
     ("random",),
     ("activations", "initializers", "losses", "regularizers"),
     ("optimizers",),
-    ("layers", "metrics", "mixed_precision", "progress"),
+    ("data", "layers", "metrics", "mixed_precision", "progress"),
     ("callbacks", "preprocessing"),
     ("datasets", "plots", "report"),
     ("training",),

@@ -29,6 +29,8 @@ RESAMPLING = {
     "hamming": Image.Resampling.HAMMING,
     "box": Image.Resampling.BOX,
     "lanczos": Image.Resampling.LANCZOS,
+    "area": Image.Resampling.BOX,  # these two are Keras's names
+    "lanczos3": Image.Resampling.LANCZOS,
 }
 
 
@@ -75,7 +77,8 @@ def load_img(
         ValueError: not a readable image, one of too many pixels, or of values that `color_mode`
             cannot hold; an unknown `color_mode` or `interpolation`.
     """
-    return _load(path, color_mode, target_size, interpolation, keep_aspect_ratio)
+    fit = "crop" if keep_aspect_ratio else "stretch"
+    return _load(path, color_mode, target_size, interpolation, fit)
 
 
 def _load(
@@ -83,10 +86,10 @@ def _load(
     color_mode: str,
     target_size: tuple[int, int] | None,
     interpolation: str,
-    keep_aspect_ratio: bool,
+    fit: str,
     eight_bits: bool = False,
 ) -> Image.Image:
-    """The same as `load_img`; with `eight_bits`, grey images have 8 bits, too."""
+    """The same as `load_img`, with the arguments of `read_batch`."""
     check_choice("color_mode", color_mode, _MODES)
     check_choice("interpolation", interpolation, RESAMPLING)
     size = None if target_size is None else image_size("target_size", target_size)[::-1]
@@ -105,7 +108,9 @@ def _load(
                 image = opened.convert(_MODES[color_mode])
         if size is None or image.size == size:
             return image
-        box = _centre_box(image.size, size) if keep_aspect_ratio else None
+        if fit == "pad":
+            return _padded(image, size, RESAMPLING[interpolation])
+        box = _centre_box(image.size, size) if fit == "crop" else None
         return image.resize(size, RESAMPLING[interpolation], box=box)
     except Exception as error:  # Pillow's decoders raise nearly anything
         name = "the given bytes" if path is source else str(path)
@@ -178,6 +183,16 @@ def _centre_box(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, in
     box_height = min(height, width * target[1] // target[0])
     left, upper = (width - box_width) // 2, (height - box_height) // 2
     return left, upper, left + box_width, upper + box_height
+
+
+def _padded(image: Image.Image, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+    """The whole image in its proportions in the middle of a black one of `size`."""
+    shrunk = max(image.width / size[0], image.height / size[1])
+    inner = [max(1, int(length / shrunk)) for length in image.size]
+    canvas = Image.new(image.mode, size, 0)
+    left, upper = ((whole - part) // 2 for whole, part in zip(size, inner, strict=True))
+    canvas.paste(image.resize((inner[0], inner[1]), resample), (left, upper))
+    return canvas
 
 
 def img_to_array(img: Image.Image, dtype: Any = "float32") -> np.ndarray:
@@ -325,7 +340,7 @@ def read_batch(
     color_mode: str,
     dtype: Any,
     interpolation: str,
-    keep_aspect_ratio: bool,
+    fit: str = "stretch",
     eight_bits: bool = False,
 ) -> np.ndarray:
     """Image files as one array (n, height, width, channels).
@@ -333,13 +348,14 @@ def read_batch(
     Args:
         paths: n files.
         size: (height, width) to which each image is resized.
-        color_mode, interpolation, keep_aspect_ratio: see `load_img`.
+        color_mode, interpolation: see `load_img`.
         dtype: of the array.
+        fit: what becomes of other proportions: "stretch", "crop" to the centre, or "pad" in black.
         eight_bits: have grey images of more bits brought to 0 to 255, as those in colour are.
     """
     batch = np.empty((len(paths), *size, CHANNELS[color_mode]), dtype)
     for i, path in enumerate(paths):
-        image = _load(path, color_mode, size, interpolation, keep_aspect_ratio, eight_bits)
+        image = _load(path, color_mode, size, interpolation, fit, eight_bits)
         batch[i] = img_to_array(image, dtype)
     return batch
 

@@ -250,7 +250,7 @@ class DirectoryIterator(Iterator):
         self.classes = np.repeat(np.arange(len(names), dtype=np.int32), [len(p) for p in by_class])
         self._reading: dict[str, Any] = {
             "interpolation": interpolation,
-            "keep_aspect_ratio": keep_aspect_ratio,
+            "fit": "crop" if keep_aspect_ratio else "stretch",
         }
         super().__init__(self.samples, generator, **options)
         print(f"Found {self.samples} images belonging to {self.num_classes} classes.")

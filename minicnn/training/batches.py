@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from typing import Any, TypeAlias
 
 from minicnn import backend, random
+from minicnn.data import INFINITE_CARDINALITY, Dataset
 from minicnn.training.class_weight import weighed
 from minicnn.training.data_checks import (
     as_array,
@@ -155,12 +156,12 @@ class IteratorBatches:
         self.dtype = dtype or backend.floatx()
         self.steps = steps
         if steps is None and isinstance(source, Sized):
-            self.steps = len(source)  # also where the source itself goes round for ever
+            self.steps = _length_of(source)  # also where the source itself goes round for ever
         self.on_batch: Callable[[list[Array], Array | None], None] | None = None
         self._class_weight: tuple[dict[int, float], Any, int | None] | None = None
         self._by_number = hasattr(source, "__len__") and hasattr(source, "__getitem__")
         self._by_number &= not isinstance(source, Mapping)
-        self._is_iterator = iter(source) is source
+        self._is_iterator = not isinstance(source, Dataset) and iter(source) is source
         self._resumes = resumes and steps is not None or self._is_iterator and not self._by_number
         self._goes_round = resumes and self._is_iterator and self._by_number
         self._warned = False
@@ -301,6 +302,19 @@ def _warn_if_short(count: int, steps: int) -> bool:
             stacklevel=3,
         )
     return count < steps
+
+
+def _length_of(source: Sized) -> int | None:
+    """How many batches there are; None where the source does not know."""
+    if not isinstance(source, Dataset):
+        return len(source)
+    length = int(source.cardinality())
+    if length == INFINITE_CARDINALITY:
+        raise ValueError(
+            "the data set is infinite: say how many batches make an epoch, with steps_per_epoch "
+            "or validation_steps (steps in evaluate and predict), or leave out repeat()"
+        )
+    return length if length >= 0 else None
 
 
 def batch_length(xs: Sequence[Array]) -> int:
