@@ -55,6 +55,7 @@ UPWARD_CALLS = {
     ("minicnn.models.model.Model.save_weights", "minicnn.saving"),
     ("minicnn.models.__getattr__", "minicnn.saving"),  # load_model and save_model
     ("minicnn.plots.__getattr__", "minicnn.profiler"),  # plot_profile
+    ("minicnn.preprocessing.__getattr__", "minicnn.datasets.folder"),
 }
 
 MOST_LINES = 500

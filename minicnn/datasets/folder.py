@@ -134,7 +134,7 @@ def image_dataset_from_directory(
     files.check_choice("label_mode", label_mode, ("int", "categorical", "binary", None))
     files.check_choice("color_mode", color_mode, files.CHANNELS)
     files.check_choice("interpolation", interpolation, files.RESAMPLING)
-    files.check_choice("data_format", data_format, ("channels_last", "channels_first", None))
+    files.check_choice("data_format", data_format, files.DATA_FORMATS)
     files.check_choice("format", format, ("tf",))
     if batch_size is not None and (int(batch_size) != batch_size or batch_size < 1):
         raise ValueError(f"batch_size should be an integer from 1 on, not {batch_size!r}")

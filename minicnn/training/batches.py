@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from minicnn import backend, random
 from minicnn.data import INFINITE_CARDINALITY, Dataset
+from minicnn.data.ahead import mapped_ahead
 from minicnn.training.class_weight import weighed
 from minicnn.training.data_checks import (
     as_array,
@@ -209,13 +210,21 @@ class IteratorBatches:
 
     def _numbered(self) -> Iterator[Any]:
         while length := len(self.source):  # type: ignore[arg-type]
-            for index in range(length):
-                item = self.source[index]  # type: ignore[index]
+            for index, item in enumerate(self._read(length)):
                 if self._is_iterator and index == length - 1:
                     self._end_of_pass()
                 yield item
             if not self._goes_round:
                 return
+
+    def _read(self, length: int) -> Iterator[Any]:
+        """All batches by number, by the threads that a `PyDataset` asks for."""
+        source: Any = self.source
+        workers = getattr(source, "workers", 1)
+        if workers > 1 or (workers and getattr(source, "use_multiprocessing", False)):
+            most = max(1, source.max_queue_size)
+            return mapped_ahead(source.__getitem__, range(length), workers, most)
+        return (source[index] for index in range(length))
 
     def _end_of_pass(self) -> None:
         if hasattr(self.source, "on_epoch_end"):

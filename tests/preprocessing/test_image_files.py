@@ -101,9 +101,9 @@ def test_numbers_that_fit_8_bits_are_what_they_were(tmp_path, dtype):
 
 def test_an_integer_array_that_cannot_hold_the_values(tmp_path):
     image = load_img(write(tmp_path / "a.png", RAMP), "grayscale")
-    assert img_to_array(image, "uint16").max() == 65535
+    assert img_to_array(image, dtype="uint16").max() == 65535
     with pytest.raises(ValueError, match="0 to 65535, do not fit into dtype uint8; take float32"):
-        img_to_array(image, "uint8")
+        img_to_array(image, dtype="uint8")
 
 
 def test_palettes_alpha_and_cmyk_are_what_pillow_makes_of_them(tmp_path):
