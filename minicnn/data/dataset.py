@@ -176,7 +176,8 @@ class Dataset:
     @staticmethod
     def range(*args: int, output_type: Any = "int64") -> "Dataset":
         """Whole numbers in dtype `output_type`; `args` are those of Python's `range`."""
-        return Dataset.from_tensor_slices(np.arange(*map(operator.index, args)).astype(output_type))
+        numbers, dtype = range(*map(operator.index, args)), np.dtype(output_type)
+        return Dataset(lambda key, start: map(dtype.type, numbers[start:]), len(numbers))
 
     @staticmethod
     def zip(*args: Any, datasets: Any = None) -> "Dataset":

@@ -1,6 +1,9 @@
 """Chains of steps give what the same steps on a Python list give, from any element on."""
 
+import gc
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -305,6 +308,7 @@ def threads():
 
 
 def wait_for_no_threads():
+    gc.collect()  # what earlier tests have left in circles
     end = time.monotonic() + 20
     while threads():
         assert time.monotonic() < end, threads()
@@ -388,6 +392,18 @@ def test_map_uses_several_threads_at_the_same_time():
     meeting = threading.Barrier(3, timeout=20)
     dataset = Dataset.range(3).map(lambda x: meeting.wait() * 0 + x, num_parallel_calls=3)
     assert listed(dataset) == [0, 1, 2]
+
+
+def test_a_program_ends_although_a_pass_goes_on():
+    program = (
+        "from minicnn.data import Dataset\n"
+        "d = Dataset.range(10**9).map(abs, 3).batch(2).prefetch(2).map(abs, 2)\n"
+        "it = iter(d); print(next(it).tolist())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[0, 1]\n", "")
 
 
 def test_a_generator_is_closed_when_the_consumer_stops():
