@@ -68,8 +68,8 @@ class PyDataset:
             def __getitem__(self, index):
                 return x, y  # batch number `index`
 
-    `on_epoch_end` is called after each pass, for instance to shuffle. Keras's older name is
-    `Sequence`.
+    `on_epoch_begin` is called before and `on_epoch_end` after each pass, for instance to shuffle.
+    Keras's older name is `Sequence`.
 
     Args:
         workers: with more than one, so many threads make the next batches while one is trained on;
@@ -98,6 +98,14 @@ class PyDataset:
 
     def __getitem__(self, index: int) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define __getitem__(index)")
+
+    @property
+    def num_batches(self) -> int:
+        """The same as its length."""
+        return len(self)
+
+    def on_epoch_begin(self) -> None:
+        """Before each pass over the batches."""
 
     def on_epoch_end(self) -> None:
         """After each pass over the batches."""

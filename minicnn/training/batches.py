@@ -210,6 +210,8 @@ class IteratorBatches:
 
     def _numbered(self) -> Iterator[Any]:
         while length := len(self.source):  # type: ignore[arg-type]
+            if hasattr(self.source, "on_epoch_begin"):
+                self.source.on_epoch_begin()
             for index, item in enumerate(self._read(length)):
                 if self._is_iterator and index == length - 1:
                     self._end_of_pass()

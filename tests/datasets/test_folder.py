@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import minicnn
 from minicnn.datasets.folder import image_dataset_from_directory
 from minicnn.preprocessing import files
 
@@ -253,3 +254,10 @@ def test_bad_directories(tmp_path):
     (tmp_path / "a" / "broken.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match="broken.png cannot be read as an image"):
         list(image_dataset_from_directory(tmp_path))
+
+
+def test_it_has_the_same_name_where_keras_has_it():
+    assert minicnn.utils.image_dataset_from_directory is image_dataset_from_directory
+    assert minicnn.preprocessing.image_dataset_from_directory is image_dataset_from_directory
+    with pytest.raises(AttributeError, match="no attribute 'text'"):
+        minicnn.preprocessing.text  # noqa: B018

@@ -200,6 +200,16 @@ def test_the_steps_of_fit_reach_all_images_and_ordinary_fits_do_not_warn():
     assert source.asked == [0, 1, 2] * 3 and source.ends == 5
 
 
+def test_a_data_set_is_told_when_a_pass_begins():
+    class Told(Numbered):
+        def on_epoch_begin(self):
+            self.asked.append("begin")
+
+    source = Told(workers=1)
+    identity().fit(source, epochs=2, verbose=0)
+    assert source.asked == ["begin", 0, 1, 2] * 2 and source.num_batches == 3
+
+
 class Slow(Numbered):
     """The first batch takes longest; remembers how many are being made at the same time."""
 
