@@ -261,8 +261,7 @@ def smart_resize(
     """The largest centred part of an image in the proportions of `size`, resized to it.
 
     Args:
-        x: (height, width, channels), or (n, height, width, channels). Integers become numbers of
-            floating point.
+        x: (height, width, channels), or (n, height, width, channels); whole numbers stay such.
         size: (height, width).
         interpolation: "nearest", "bilinear", "bicubic", "lanczos3" or "lanczos5", between pixels:
             what becomes smaller is not averaged over.
@@ -288,6 +287,8 @@ def smart_resize(
     batch = x if x.ndim == 4 else x[None]
     axes = [Axis(interpolation, n, out) for n, out in zip(batch.shape[1:3], target, strict=True)]
     y = resample(batch if x.dtype.kind == "f" else batch.astype(backend.floatx()), *axes)
+    if x.dtype.kind in "iu":
+        y = y.round().clip(np.iinfo(x.dtype).min, np.iinfo(x.dtype).max).astype(x.dtype)
     return y if x.ndim == 4 else y[0]
 
 

@@ -208,6 +208,7 @@ def test_an_input_shape_that_is_no_tuple(wrong):
         Dense(3, input_shape=wrong, name="d")
 
 
+@pytest.mark.cpu_only("results on a GPU are no NumPy arrays")
 def test_results_for_the_elements_of_a_data_set_have_numpy_too():
     x = np.ones((2, 3), "float32")
     (element,) = Dataset.from_tensor_slices(x).batch(2)

@@ -49,6 +49,11 @@ def test_smart_resize(shape, size, interpolation):
         expected = keras_image.smart_resize(given, size, interpolation, data_format)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
         assert found.dtype == np.float32
+    whole = (x * 255).astype("uint8")
+    found = image.smart_resize(whole, size, interpolation)
+    assert found.dtype == np.uint8
+    expected = keras_image.smart_resize(whole, size, interpolation)
+    np.testing.assert_allclose(found.astype(int), expected.astype(int), atol=1)
     with pytest.raises(ValueError, match="has 3 axes and a batch of them 4"):
         image.smart_resize(x[..., 0, 0], size)
 
