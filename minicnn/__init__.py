@@ -5,6 +5,7 @@ from minicnn import (
     backend,
     callbacks,
     constraints,
+    data,
     datasets,
     initializers,
     layers,
@@ -31,7 +32,8 @@ from minicnn.parallel import set_num_threads, set_shards
 __all__ = [
     "__version__",
     "Input", "InputSpec", "Layer", "Model", "Sequential", "activations", "backend", "callbacks",
-    "constraints", "datasets", "get_backend", "gradcheck", "initializers", "layers", "losses",
-    "metrics", "mixed_precision", "models", "optimizers", "plots", "preprocessing", "profiler",
-    "regularizers", "report", "saving", "set_backend", "set_num_threads", "set_shards", "utils",
+    "constraints", "data", "datasets", "get_backend", "gradcheck", "initializers", "layers",
+    "losses", "metrics", "mixed_precision", "models", "optimizers", "plots", "preprocessing",
+    "profiler", "regularizers", "report", "saving", "set_backend", "set_num_threads",
+    "set_shards", "utils",
 ]  # fmt: skip

@@ -6,7 +6,9 @@ seed, so `set_random_seed(0)` at the top of a script fixes the whole run.
 """
 
 import random
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ _generator = np.random.default_rng()
 _seed: int | None = None
 _entropy: int = np.random.SeedSequence().entropy  # type: ignore[assignment]
 _streams = 0
+_here = threading.local()  # in `at_place`: the place, then its generator
 
 
 class Stream(NamedTuple):
@@ -27,7 +30,7 @@ class Stream(NamedTuple):
     Attributes:
         seed: what `set_random_seed` was given; None where it was not called.
         entropy: the seed, or something that the system drew.
-        number: of the models that were trained since, this is the how-manieth, counted from 0.
+        number: how many models were trained before it since then.
     """
 
     seed: int | None
@@ -73,12 +76,29 @@ def checked_seed(owner: Any, seed: Any) -> int | None:
 
 def host_generator(seed: int | None = None) -> np.random.Generator:
     """A new NumPy generator with this `seed`; default: the library's own."""
-    return _generator if seed is None else np.random.default_rng(seed)
+    if seed is not None:
+        return np.random.default_rng(seed)
+    here = getattr(_here, "generator", None)
+    if isinstance(here, tuple):  # nobody has drawn in this place yet
+        here = _here.generator = np.random.default_rng(here)
+    return _generator if here is None else here
+
+
+@contextmanager
+def at_place(*numbers: int) -> Iterator[None]:
+    """Within the context this thread draws from a generator of its own, which follows from the
+    `numbers`, such as a seed and the place of an image in a data set."""
+    before = getattr(_here, "generator", None)
+    _here.generator = numbers
+    try:
+        yield
+    finally:
+        _here.generator = before
 
 
 def device_generator() -> Any:
     """A new generator on the active backend, seeded from the library's own."""
-    return backend.random_generator(int(_generator.integers(2**63)))
+    return backend.random_generator(int(host_generator().integers(2**63)))
 
 
 def new_stream() -> Stream:

@@ -1,12 +1,19 @@
 """What Keras scripts look for in `keras.utils`."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from minicnn.datasets.folder import image_dataset_from_directory
-from minicnn.preprocessing.image import array_to_img, img_to_array, load_img, save_img
+from minicnn.preprocessing.image import (
+    array_to_img,
+    img_to_array,
+    load_img,
+    save_img,
+    smart_resize,
+)  # fmt: skip
 from minicnn.random import set_random_seed
 
 
@@ -61,17 +68,27 @@ class PyDataset:
             def __getitem__(self, index):
                 return x, y  # batch number `index`
 
-    `on_epoch_end` is called after each pass, for instance to shuffle. Keras's older name is
-    `Sequence`.
+    `on_epoch_begin` is called before and `on_epoch_end` after each pass, for instance to shuffle.
+    Keras's older name is `Sequence`.
 
     Args:
-        workers, use_multiprocessing, max_queue_size: kept for scripts that were written for Keras:
-            each batch is made when it is needed, in the thread that trains.
+        workers: with more than one, so many threads make the next batches while one is trained on;
+            they come in their order.
+        use_multiprocessing: a warning says that threads are used, not processes.
+        max_queue_size: how many batches may be made ahead.
     """
+
+    workers, use_multiprocessing, max_queue_size = 1, False, 10  # without super().__init__()
 
     def __init__(
         self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10
     ):
+        if use_multiprocessing:
+            warnings.warn(
+                "use_multiprocessing: batches are made in threads of this process, as many as "
+                "workers says",
+                stacklevel=2,
+            )
         self.workers = workers
         self.use_multiprocessing = use_multiprocessing
         self.max_queue_size = max_queue_size
@@ -81,6 +98,14 @@ class PyDataset:
 
     def __getitem__(self, index: int) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define __getitem__(index)")
+
+    @property
+    def num_batches(self) -> int:
+        """The same as its length."""
+        return len(self)
+
+    def on_epoch_begin(self) -> None:
+        """Before each pass over the batches."""
 
     def on_epoch_end(self) -> None:
         """After each pass over the batches."""
@@ -94,5 +119,5 @@ Sequence = PyDataset
 
 __all__ = [
     "PyDataset", "Sequence", "array_to_img", "image_dataset_from_directory", "img_to_array",
-    "load_img", "normalize", "save_img", "set_random_seed", "to_categorical",
+    "load_img", "normalize", "save_img", "set_random_seed", "smart_resize", "to_categorical",
 ]  # fmt: skip

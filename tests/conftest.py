@@ -26,6 +26,7 @@ counts.MIN_WORK_PER_SHARD = 1
 # Folders in which no array of a GPU is met.
 CPU_ONLY = {
     "campaigns": "about files, threads and memory of the host",
+    "data": "elements are made on the host",
     "datasets": "data sets are read on the host",
     "kernels": "the kernels are given NumPy arrays; tests/gpu has those for a GPU",
     "parallel": "about threads and memory of the CPU",

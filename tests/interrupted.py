@@ -10,8 +10,10 @@ from safetensors.numpy import load_file
 from small_problem import CLASSES, problem
 
 from minicnn import Input, Sequential, callbacks, layers, optimizers
+from minicnn.data import Dataset
 from minicnn.optimizers import schedules
 from minicnn.preprocessing.image import ImageDataGenerator, save_img
+from minicnn.random import host_generator
 from minicnn.utils import PyDataset, image_dataset_from_directory, set_random_seed
 
 EPOCHS = 4
@@ -79,6 +81,11 @@ def _folder(folder):
     return image_dataset_from_directory(folder / "images", batch_size=16, image_size=(8, 8))
 
 
+def _noisy(image, label):
+    noise = host_generator().normal(0, 0.1, image.shape)
+    return image + noise.astype("float32"), label
+
+
 def _arrays():
     return {"x": X, "y": Y, "batch_size": 16}
 
@@ -96,6 +103,9 @@ _DATA = {
     "some by number": lambda folder: {"x": Shuffled(), "steps_per_epoch": 3},
     "generator": lambda folder: {"x": _endless(), "steps_per_epoch": 5},
     "files": lambda folder: {"x": _folder(folder)},
+    "chained": lambda folder: {
+        "x": Dataset.from_tensor_slices((X, Y)).shuffle(20).map(_noisy, 2).batch(16).prefetch(2)
+    },
     "some files": lambda folder: {"x": _folder(folder), "steps_per_epoch": 3},
 }
 _OPTIMIZERS = {

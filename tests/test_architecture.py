@@ -31,7 +31,7 @@ FLOORS = (
     ("random",),
     ("activations", "constraints", "initializers", "losses", "regularizers"),
     ("optimizers",),
-    ("layers", "metrics", "mixed_precision", "progress"),
+    ("data", "layers", "metrics", "mixed_precision", "progress"),
     ("callbacks", "preprocessing"),
     ("datasets", "plots", "report"),
     ("training",),
@@ -56,6 +56,7 @@ UPWARD_CALLS = {
     ("minicnn.models.model.Model.save_weights", "minicnn.saving"),
     ("minicnn.models.__getattr__", "minicnn.saving"),  # load_model and save_model
     ("minicnn.plots.__getattr__", "minicnn.profiler"),  # plot_profile
+    ("minicnn.preprocessing.__getattr__", "minicnn.datasets.folder"),
 }
 
 MOST_LINES = 500

@@ -273,7 +273,7 @@ class Layer(Configurable, WeightOwner):
         if tensors and all(isinstance(t, SymbolicTensor) for t in tensors):
             return self._call_symbolic(tensors, many, training)
         dtype = dtype_of(self.compute_dtype if self.autocast else self.dtype)
-        arrays = [backend.asarray(t).astype(dtype, copy=False) for t in tensors]
+        arrays = [backend.plain(backend.asarray(t)).astype(dtype, copy=False) for t in tensors]
         if self.input_spec is not None:
             check_input(self.input_spec, self.described, arrays)
         shapes = [(None, *a.shape[1:]) for a in arrays]
@@ -292,7 +292,7 @@ class Layer(Configurable, WeightOwner):
             layer._penalties = [p for owner, p in penalties.of_layers.items() if owner is layer]
         for weight, value in ctx.updates.items():
             weight.assign(value)
-        return y
+        return y if isinstance(y, list) else backend.of_class(y, tensors[0])
 
     def _call_symbolic(
         self, tensors: list[SymbolicTensor], many: bool, training: bool | None

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from minicnn.backend import array_module, asarray
+from minicnn.backend import array_module, asarray, of_class, plain
 from minicnn.dtypes import dtype_of, is_floating, widened
 from minicnn.kernels.distributions import GAMMA_DRAWS, beta, normal
 from minicnn.layers import arguments
@@ -124,16 +124,17 @@ class MixingLayer(RandomImageLayer):
 
     def _call_on_dict(self, data: dict[str, Any], training: bool | None) -> dict[str, Any]:
         ctx = Context(None if training is None else bool(training), record=False)
-        images = asarray(data["images"])
+        images = plain(asarray(data["images"]))
         if "labels" not in data or not self.augments(ctx) or images.ndim == 3:  # which is alone
             return super()._call_on_dict(data, training)
         self.compute_output_shape(images.shape)
         images = images.astype(dtype_of(self.compute_dtype), copy=False)
-        labels = self._mixable(asarray(data["labels"]), len(images))
+        labels = self._mixable(plain(asarray(data["labels"])), len(images))
         parameters = share, order, *_ = self.drawn(images.shape, ctx)
         y = self.transform(widened(images), ctx, *parameters).astype(images.dtype, copy=False)
         share = share.astype(labels.dtype, copy=False)[:, None]
-        return {"images": y, "labels": share * labels + (1 - share) * labels[order]}
+        mixed = share * labels + (1 - share) * labels[order]
+        return {"images": of_class(y, data["images"]), "labels": of_class(mixed, data["labels"])}
 
     def _mixable(self, labels: Array, images: int) -> Array:
         whole = not is_floating(labels.dtype)

@@ -5,8 +5,9 @@ import pytest
 from layer_calls import run
 from strategies import numbers
 
-from minicnn import backend
+from minicnn import Sequential, backend
 from minicnn.backend import array_module
+from minicnn.data import Dataset
 from minicnn.gradcheck import gradcheck
 from minicnn.layers import BatchNormalization, Conv2D, Dense, Dropout, Input, Layer
 from minicnn.layers.context import Context
@@ -208,3 +209,14 @@ def test_weights_are_also_called_variables():
 def test_an_input_shape_that_is_no_tuple(wrong):
     with pytest.raises(TypeError, match=r"Dense 'd': input_shape is a tuple.*not '?32'?$"):
         Dense(3, input_shape=wrong, name="d")
+
+
+@pytest.mark.cpu_only("results on a GPU are no NumPy arrays")
+def test_results_for_the_elements_of_a_data_set_have_numpy_too():
+    x = np.ones((2, 3), "float32")
+    (element,) = Dataset.from_tensor_slices(x).batch(2)
+    for layer in (Dense(4), Sequential([Dense(4), Dense(2)])):
+        y = layer(element)
+        assert type(y.numpy()) is np.ndarray and y[0].numpy().shape == y.shape[1:]
+        np.testing.assert_array_equal(y, layer(x))
+        assert type(layer(x)) is np.ndarray
