@@ -29,14 +29,15 @@ convolutional neural networks" (2015), arXiv:1509.09308, for the nested form and
 """
 
 from functools import cache
-from math import floor, isfinite
+from math import floor
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minicnn.backend import array_module
-from minicnn.dtypes import overflows_expected, widened
+from minicnn.dtypes import widened
 from minicnn.kernels.dense import rounded
+from minicnn.kernels.overflow import Watch, watched
 from minicnn.kernels.windows import Convolution, Pair, Window, pad
 from minicnn.parallel.slices import even_chunks
 from minicnn.typing import Array
@@ -126,17 +127,17 @@ def forward(
     """
     dtype, x = x.dtype, widened(x)
     scale = 1.0
-    with overflows_expected():
-        y, chunks, is_finite = _forward(x, prepared, convolution)
+    with watched() as watch:
+        y, chunks, is_finite = _forward(x, prepared, convolution, watch)
         if not is_finite:
             scale = _SMALLER
-            y, chunks, _ = _forward(x * scale, prepared, convolution)
+            y, chunks, _ = _forward(x * scale, prepared, convolution, watch)
             y *= 1 / scale
         return y.astype(dtype, copy=False), Transformed(chunks, scale) if keep else None
 
 
 def _forward(
-    x: Array, prepared: Array, convolution: Convolution
+    x: Array, prepared: Array, convolution: Convolution, watch: Watch
 ) -> tuple[Array, list[Array], bool]:
     """(y, V of each chunk, whether y is finite, as far as it was looked at)."""
     xp = array_module(x)
@@ -153,7 +154,7 @@ def _forward(
         m = xp.matmul(v, prepared)
         _place((a @ m.reshape(36, -1)).reshape(4, 4, *shape, filters), y[chunk])
         kept.append(v)
-        is_finite = is_finite and _is_finite(y[chunk])
+        is_finite = is_finite and watch.is_finite(y[chunk])
     return y, kept, is_finite
 
 
@@ -178,13 +179,13 @@ def gradients(
     """
     dtype, dy = dy.dtype, widened(dy)
     chunks, scale = kept or Transformed([], 1.0)
-    needs = needs_dw, needs_dx
-    with overflows_expected():
-        dw, dx, is_finite = _gradients(dy, chunks, prepared, x_shape, convolution, *needs)
+    with watched() as watch:
+        given = chunks, prepared, x_shape, convolution, needs_dw, needs_dx, watch
+        dw, dx, is_finite = _gradients(dy, *given)
         dy_scale = 1.0
         if not is_finite:
             dy_scale = _SMALLER
-            dw, dx, _ = _gradients(dy * dy_scale, chunks, prepared, x_shape, convolution, *needs)
+            dw, dx, _ = _gradients(dy * dy_scale, *given)
         if dw is not None and scale * dy_scale != 1:
             dw = dw * (1 / scale) * (1 / dy_scale)
         if dx is not None and dy_scale != 1:
@@ -200,6 +201,7 @@ def _gradients(
     convolution: Convolution,
     needs_dw: bool,
     needs_dx: bool,
+    watch: Watch,
 ) -> tuple[Array | None, Array | None, bool]:
     """(dw, dx, whether they are finite, as far as they were looked at)."""
     xp = array_module(dy)
@@ -218,18 +220,9 @@ def _gradients(
         if needs_dx:
             dv = xp.matmul(dm, prepared.transpose(0, 2, 1))
             _scatter(b.T @ dv.reshape(36, -1), dx[chunk], convolution)
-            is_finite = is_finite and _is_finite(dx[chunk])
+            is_finite = is_finite and watch.is_finite(dx[chunk])
     dw = (g.T @ du.reshape(36, c * filters)).reshape(3, 3, c, filters) if needs_dw else None
-    return dw, dx, is_finite and (dw is None or _is_finite(dw))
-
-
-def _is_finite(a: Array) -> bool:
-    """Whether a contiguous array just written holds neither NaN nor infinity: a dot product with
-    itself, the quickest look there is. True on a device, where each look would wait."""
-    if type(a) is not np.ndarray:
-        return True
-    flat = a.reshape(-1)
-    return isfinite(flat.dot(flat)) or bool(np.isfinite(flat).all())
+    return dw, dx, is_finite and (dw is None or watch.is_finite(dw))
 
 
 def _chunks(n: int, c: int, filters: int, output_size: Pair, itemsize: int) -> list[slice]:

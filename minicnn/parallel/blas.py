@@ -40,7 +40,7 @@ class _Limit:
             self.users += 1
             self.own.count = getattr(self.own, "count", 0) + 1
             if self.users == 1:
-                self.before = {library: library.num_threads for library in _libraries()}
+                self.before = {library: library.num_threads for library in libraries()}
                 _set(dict.fromkeys(self.before, 1))
 
     def leave(self) -> None:
@@ -81,13 +81,18 @@ def one_blas_thread() -> Iterator[None]:
         _limit.leave()
 
 
+def has_one_thread() -> bool:
+    """Whether BLAS has one thread now, since somebody asked for it."""
+    return _limit.users > 0
+
+
 def limit_this_thread() -> None:
     """Set the limit for this thread alone, if there is a BLAS that counts by thread (one that runs
     on OpenMP); for workers, which have nothing else to do."""
-    _set({lib: 1 for lib in _libraries() if getattr(lib, "threading_layer", "") == "openmp"})
+    _set({lib: 1 for lib in libraries() if getattr(lib, "threading_layer", "") == "openmp"})
 
 
-def _libraries() -> list[Any]:
+def libraries() -> list[Any]:
     """Every BLAS of the process; NumPy's is not the only one where SciPy is imported."""
     return _libraries_with(len(sys.modules))
 
