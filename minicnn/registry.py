@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from minicnn.custom_objects import get_registered_name, get_registered_object
+
 _name_counts: dict[str, int] = {}
 
 
@@ -102,7 +104,7 @@ def serialize(value: Any) -> Any:
     if isinstance(value, Configurable):
         config = value.get_config()
         _require_arguments(type(value), config)
-        return {"class_name": type(value).__name__, "config": config}
+        return {"class_name": get_registered_name(type(value)), "config": config}
     if isinstance(value, (list, tuple)):
         return [serialize(v) for v in value]
     if isinstance(value, dict):
@@ -162,17 +164,33 @@ class Registry:
 
         Args:
             name: in any spelling.
-            custom_objects: the user's classes by name, which come first.
+            custom_objects: the user's classes by name, which come first, and then those of
+                `minicnn.custom_objects`.
 
         Raises:
             ValueError: no such class; the message lists the near matches.
         """
-        if custom_objects and name in custom_objects:
-            return custom_objects[name]
-        cls = self._keys.get(_key(name))
+        cls = get_registered_object(name, custom_objects) or self._keys.get(_key(name))
         if cls is None:
             raise ValueError(f"unknown {self.kind} {name!r}; {near_matches(name, self._classes)}")
         return cls
+
+    def find_saved(self, name: str, custom_objects: dict[str, type] | None = None) -> type:
+        """The class that a configuration calls `name`.
+
+        Args:
+            name: as `serialize` wrote it.
+            custom_objects: your own classes by name, which come first.
+
+        Raises:
+            ValueError: no such class; the message says how one of your own is given.
+        """
+        try:
+            return self.find(name, custom_objects)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}. If it is a class of your own: custom_objects={{{name!r}: {name}}}"
+            ) from None
 
     def get(self, identifier: Any, **defaults: Any) -> Any:
         """An instance.
@@ -188,9 +206,12 @@ class Registry:
         if identifier is None:
             return None
         if isinstance(identifier, str):
-            return self.find(identifier)(**defaults)
+            found = self.find(identifier)
+            return found(**defaults) if isinstance(found, type) else self.get(found)
         if isinstance(identifier, dict) and "class_name" in identifier:
-            cls: Any = self.find(identifier["class_name"])
+            registered = identifier.get("registered_name") or ""  # as Keras writes it
+            name = registered if ">" in registered else identifier["class_name"]
+            cls: Any = self.find_saved(name)
             return cls.from_config(identifier.get("config") or {})
         families = tuple({_family(c) for c in self._classes.values()})
         if isinstance(identifier, type) and issubclass(identifier, families):

@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # From the ground up. A room may import the rooms on the lines above its own, not those beside it.
 FLOORS = (
-    ("typing", "_version", "registry"),
+    ("typing", "_version", "custom_objects"),
+    ("registry",),
     ("backend",),
     ("dtypes", "files", "parallel"),
     ("kernels", "dtype_policies"),

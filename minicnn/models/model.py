@@ -11,7 +11,7 @@ from minicnn.layers.nodes import SymbolicTensor
 from minicnn.layers.weight import Weight
 from minicnn.models.graph import Graph
 from minicnn.models.summary import model_summary
-from minicnn.registry import Registry, serialize
+from minicnn.registry import serialize
 from minicnn.training.trainer import Trainer
 from minicnn.typing import Array, Shape
 
@@ -356,31 +356,10 @@ def layer_from_config(
         config: {"class_name": ..., "config": ...}.
         custom_objects: {class name: class} for layers that are not the library's.
     """
-    cls = find_class(LAYERS, config["class_name"], custom_objects)
+    cls = LAYERS.find_saved(config["class_name"], custom_objects)
     if issubclass(cls, Model):
         return cls.from_config(config["config"], custom_objects)
     return cls.from_config(config["config"])  # type: ignore[attr-defined]
-
-
-def find_class(
-    registry: Registry, name: str, custom_objects: dict[str, type] | None = None
-) -> type:
-    """The class that a configuration calls `name`.
-
-    Args:
-        registry: of the classes of its kind.
-        name: as `get_config` of the class wrote it.
-        custom_objects: your own classes by name, which come first.
-
-    Raises:
-        ValueError: no such class; the message says how one of your own is given.
-    """
-    try:
-        return registry.find(name, custom_objects)
-    except ValueError as error:
-        raise ValueError(
-            f"{error}. If it is a class of your own: custom_objects={{{name!r}: {name}}}"
-        ) from None
 
 
 def _numbered(keys: dict[Weight, str]) -> dict[Weight, str]:

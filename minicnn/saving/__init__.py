@@ -8,10 +8,24 @@ Nothing here uses pickle.
 import os
 from pathlib import Path
 
+from minicnn.custom_objects import (
+    CustomObjectScope,
+    custom_object_scope,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+)
 from minicnn.files import KERAS_SUFFIXES, model_path
 from minicnn.models import Model
 from minicnn.saving import native
 from minicnn.saving.reading import errors_named
+
+__all__ = [
+    "CustomObjectScope", "custom_object_scope", "get_custom_objects", "get_registered_name",
+    "get_registered_object", "load_model", "load_weights", "register_keras_serializable",
+    "save_model", "save_weights",
+]  # fmt: skip
 
 
 def save_model(model: Model, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
@@ -60,7 +74,7 @@ def load_model(
             message names the file.
     """
     path = _existing(filepath, "a model")
-    with errors_named(path):
+    with errors_named(path), CustomObjectScope(custom_objects):
         if path.suffix in KERAS_SUFFIXES:
             from minicnn.saving import keras_format
 

@@ -5,10 +5,12 @@ layers are still described as Keras 2 did, {"class_name", "config"}.
 """
 
 import warnings
+from types import FunctionType
 from typing import Any
 
 from minicnn import metrics
 from minicnn.activations import Activation
+from minicnn.custom_objects import get_registered_name
 from minicnn.initializers import Initializer
 from minicnn.layers.activation import Activation as ActivationLayer
 from minicnn.layers.base import Layer
@@ -50,7 +52,7 @@ class ConfigWriter:
         elif isinstance(layer, InputLayer):
             entry = self._input(layer.name, (layer.batch_size, *layer.shape), layer.dtype)
         else:
-            entry = self._entry("keras.layers", keras_class(layer), _layer_config(layer))
+            entry = self._plain(layer)
             if layer.weights and not self.legacy:
                 entry["build_config"] = {"input_shape": serialize(layer.input_shape)}
         first = self._written.setdefault(layer, entry)
@@ -64,6 +66,14 @@ class ConfigWriter:
         if self.legacy:
             return {"class_name": class_name, "config": config}
         return _described(module, class_name, config, registered)
+
+    def _plain(self, layer: Layer) -> dict[str, Any]:
+        config = _layer_config(layer)
+        if not is_library_code(type(layer)):
+            entry = _of(layer, "", config)
+            name = entry["registered_name"]
+            return {"class_name": name, "config": config} if self.legacy else entry
+        return self._entry("keras.layers", keras_class(layer), config)
 
     def _input(self, name: str, batch_shape: Shape, dtype: str) -> dict[str, Any]:
         shape = list(batch_shape)
@@ -159,7 +169,7 @@ def compile_config(model: Model) -> dict[str, Any]:
         model: compiled.
 
     Raises:
-        ValueError: Keras does not have the optimizer or the loss.
+        ValueError: Keras cannot do what the loss does.
     """
     written = [_metric(identifier) for identifier in model.metric_identifiers]
     return {
@@ -178,49 +188,47 @@ def compile_config(model: Model) -> dict[str, Any]:
 def _optimizer(optimizer: Optimizer) -> dict[str, Any]:
     if isinstance(optimizer, LossScaleOptimizer):  # Keras's compile puts its own around it
         optimizer = optimizer.inner_optimizer
-    _require_own(optimizer, "optimizer")
     config = optimizer.get_config()
     rate = optimizer._learning_rate
     if isinstance(rate, LearningRateSchedule):
-        _require_own(rate, "learning-rate schedule")
-        module = "keras.optimizers.schedules"
-        config["learning_rate"] = _described(module, type(rate).__name__, rate.get_config())
-    return _described("keras.optimizers", type(optimizer).__name__, config)
+        config["learning_rate"] = _of(rate, "keras.optimizers.schedules", rate.get_config())
+    return _of(optimizer, "keras.optimizers", config)
 
 
 def _loss(loss: Loss) -> dict[str, Any]:
-    _require_own(loss, "loss")
-    name = type(loss).__name__
     config = {k: v for k, v in loss.get_config().items() if k != "name" or v is not None}
-    if name == "SparseCategoricalCrossentropy" and config.pop("label_smoothing"):
+    if type(loss).__name__ == "SparseCategoricalCrossentropy" and config.pop("label_smoothing"):
         raise ValueError(
             "Keras's SparseCategoricalCrossentropy has no label_smoothing; save as .safetensors, "
             "or train with CategoricalCrossentropy on one-hot targets"
         )
-    return _described("keras.losses", name, config)
+    return _of(loss, "keras.losses", config)
 
 
 def _metric(identifier: Any) -> str | dict[str, Any] | None:
     if identifier in ("accuracy", "acc"):
         return identifier
+    if isinstance(identifier, FunctionType) and identifier.__name__ != "<lambda>":
+        return _described("builtins", "function", {}, "function") | {
+            "config": get_registered_name(identifier)
+        }
     metric: Metric = metrics.get(identifier)
-    if not (is_library_code(type(metric)) and metric.in_keras):
+    if not metric.in_keras:
         warnings.warn(f"Keras has no metric like {metric!r}: it is left out", stacklevel=2)
         return None
     label = identifier if isinstance(identifier, str) else metric.name
     config = {**metric.get_config(), "name": label}
-    return _described("keras.metrics", type(metric).__name__, config)
+    return _of(metric, "keras.metrics", config)
 
 
 def _layer_config(layer: Layer) -> dict[str, Any]:
-    _require_own(layer, "layer")
     policy = _policy(layer.dtype_policy.name)
     config = {"name": layer.name, "trainable": layer.trainable, "dtype": policy}
     if isinstance(layer, ActivationLayer) and keras_class(layer) == "Activation":
         return {**config, "activation": _activation(layer.activation, layer)}
-    for key in layer.get_config():
+    for key, value in serialize(layer)["config"].items():
         if key not in config and key not in _OWN_ARGUMENTS:
-            config[key] = _value(getattr(layer, key), layer)
+            config[key] = _value(getattr(layer, key, value), layer)
     return config
 
 
@@ -228,19 +236,19 @@ def _value(value: Any, layer: Layer) -> Any:
     if isinstance(value, Activation):
         return _activation(value, layer)
     if isinstance(value, Initializer):
-        _require_own(value, "initializer")
         # older versions of Keras cannot choose the axes over which fans are counted
         config = {k: v for k, v in value.get_config().items() if v is not None or k == "seed"}
-        return _described("keras.initializers", type(value).__name__, config)
+        return _of(value, "keras.initializers", config)
     if isinstance(value, Regularizer):
-        _require_own(value, "regularizer")
-        return _described("keras.regularizers", type(value).__name__, value.get_config())
+        return _of(value, "keras.regularizers", value.get_config())
     return serialize(value)
 
 
 def _activation(function: Activation, layer: Layer) -> str | dict[str, Any]:
     name, config = type(function).__name__, function.get_config()
-    if is_library_code(type(function)) and function.keras_name is not None:
+    if not is_library_code(type(function)):
+        return _of(function, "", config)
+    if function.keras_name is not None:
         if config == type(function)().get_config():
             return function.keras_name
         if function.has_keras_layer:  # Keras accepts a layer as activation=
@@ -266,9 +274,11 @@ def _policy(name: str) -> dict[str, Any]:
     return _described("keras", "DTypePolicy", {"name": name})
 
 
-def _require_own(thing: Configurable, kind: str) -> None:
-    if not is_library_code(type(thing)):
-        raise ValueError(
-            f"Keras has no {kind} {type(thing).__name__}, which is not one of minicnn's; save as "
-            f".safetensors"
-        )
+def _of(thing: Configurable, module: str, config: dict[str, Any]) -> dict[str, Any]:
+    """`thing`, of a class that is Keras's too and stands in `module`, or of one of your own: Keras
+    writes the name under which this is registered."""
+    cls: Any = type(thing)
+    if is_library_code(cls):
+        return _described(module, cls.__name__, config)
+    own: Any = None if cls.__module__ == "__main__" else cls.__module__
+    return _described(own, cls.__name__, config, get_registered_name(cls))

@@ -28,7 +28,6 @@ from minicnn.layers.weight import Weight
 from minicnn.losses import LOSSES
 from minicnn.metrics.base import METRICS
 from minicnn.models import Model, layer_from_config
-from minicnn.models.model import find_class
 from minicnn.optimizers import OPTIMIZERS
 from minicnn.registry import Configurable, Registry, serialize
 from minicnn.saving.matching import take_over, undecayed
@@ -133,7 +132,7 @@ def _compile(model: Model, parts: dict[str, Any], custom_objects: dict[str, type
     def made(registry: Registry, identifier: Any) -> Any:
         if not isinstance(identifier, dict):
             return identifier
-        cls: Any = find_class(registry, identifier["class_name"], custom_objects)
+        cls: Any = registry.find_saved(identifier["class_name"], custom_objects)
         return cls.from_config(identifier["config"])
 
     model.compile(
