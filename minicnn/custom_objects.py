@@ -1,10 +1,10 @@
 """Classes and functions of your own, under the names by which files and configurations call them.
 
-    @register_keras_serializable("mine")
-    class Scale(Layer): ...          # files call it "mine>Scale", and find it again
+@register_keras_serializable("mine")
+class Scale(Layer): ...          # files call it "mine>Scale", and find it again
 
-    with custom_object_scope({"Scale": Scale}):
-        model = load_model("model.keras")
+with custom_object_scope({"Scale": Scale}):
+    model = load_model("model.keras")
 """
 
 import inspect

@@ -15,20 +15,32 @@ from minicnn.custom_objects import get_registered_name, get_registered_object
 _name_counts: dict[str, int] = {}
 
 
-def near_matches(name: str, known: Iterable[str]) -> str:
+def near_matches(name: str, known: Iterable[str], any_case: bool = False) -> str:
     """The end of an "unknown name" message: what was probably meant, and all that is known.
 
     Args:
         name: the unknown one.
         known: all known names.
+        any_case: whether names are known in any spelling, so that "Adam" may be shown as "adam" to
+            those who write that.
     """
     known = list(known)
-    by_key = {_key(k): k for k in known}
-    close = [by_key[k] for k in difflib.get_close_matches(_key(str(name)), by_key, n=3, cutoff=0.6)]
+    close = closest(name, known)
+    if any_case and str(name).islower():
+        close = [re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", c).lower() for c in close]
     listing = "known: " + ", ".join(sorted(known))
     if not close:
         return listing
     return "did you mean " + " or ".join(repr(c) for c in close) + f"? ({listing})"
+
+
+def closest(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three of the `known` names that are most like `name`; of those that differ in spelling
+    alone, the one with or without capitals as `name` is."""
+    in_style = sorted(known, key=lambda k: k.islower() == str(name).islower())
+    by_key = {_key(k): k for k in in_style}
+    matches = difflib.get_close_matches(_key(str(name)), by_key, n=3, cutoff=0.6)
+    return [by_key[k] for k in matches]
 
 
 def snake_case(name: str) -> str:
@@ -172,7 +184,8 @@ class Registry:
         """
         cls = get_registered_object(name, custom_objects) or self._keys.get(_key(name))
         if cls is None:
-            raise ValueError(f"unknown {self.kind} {name!r}; {near_matches(name, self._classes)}")
+            near = near_matches(name, self._classes, any_case=True)
+            raise ValueError(f"unknown {self.kind} {name!r}; {near}")
         return cls
 
     def find_saved(self, name: str, custom_objects: dict[str, type] | None = None) -> type:

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     ("typing", "_version", "custom_objects"),
     ("registry",),
+    ("absent",),
     ("backend",),
     ("dtypes", "files", "parallel"),
     ("kernels", "dtype_policies"),
@@ -33,7 +34,7 @@ FLOORS = (
     ("activations", "initializers", "losses", "regularizers"),
     ("optimizers",),
     ("layers", "metrics", "mixed_precision", "progress"),
-    ("callbacks", "preprocessing"),
+    ("callbacks", "config", "preprocessing"),
     ("datasets", "plots", "report"),
     ("training",),
     ("models",),
@@ -54,7 +55,8 @@ UPWARD_CALLS = {
     ("minicnn.models.model.Model.profile", "minicnn.profiler"),
     ("minicnn.models.model.Model.save", "minicnn.saving"),
     ("minicnn.models.model.Model.save_weights", "minicnn.saving"),
-    ("minicnn.models.__getattr__", "minicnn.saving"),  # load_model and save_model
+    ("minicnn.models.model.Model.to_json", "minicnn.saving"),
+    ("minicnn.models.__getattr__", "minicnn.saving"),  # load_model, model_from_json, save_model
     ("minicnn.plots.__getattr__", "minicnn.profiler"),  # plot_profile
 }
 

@@ -79,7 +79,7 @@ def _by_name(name: str) -> Metric:
             continue
         return found() if registry is METRICS else LossValue(found())
     known = sorted({*METRICS.names(), *LOSSES.names()})
-    raise ValueError(f"unknown metric {name!r}; {near_matches(name, known)}")
+    raise ValueError(f"unknown metric {name!r}; {near_matches(name, known, any_case=True)}")
 
 
 def _loss_classes() -> tuple[type, ...]:

@@ -312,16 +312,30 @@ class Model(Trainer):
 
     # Files
 
-    def save(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
+    def save(
+        self, filepath: str | os.PathLike[str], overwrite: bool = True, **options: Any
+    ) -> None:
         """Write architecture, weights and the optimizer's state to one file.
 
         Args:
             filepath: ending in .safetensors, or in .keras or .h5 as Keras 3 writes them.
             overwrite: whether an existing file may be replaced.
+            options: see `minicnn.saving.save_model`.
         """
         from minicnn.saving import save_model
 
-        save_model(self, filepath, overwrite)
+        save_model(self, filepath, overwrite, **options)
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The architecture, and how it is compiled, as Keras writes it, too; `model_from_json`
+        reads it.
+
+        Args:
+            kwargs: of `json.dumps`, such as indent=2.
+        """
+        from minicnn.saving import model_to_json
+
+        return model_to_json(self, **kwargs)
 
     def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
         """Write the weights alone.

@@ -46,18 +46,19 @@ _OPTIMIZER, _INNER_OPTIMIZER = "optimizer/vars", "optimizer/inner_optimizer/vars
 _OLD_LAYERS = "_layer_checkpoint_dependencies/"  # "layers/" in Keras 2.13 and before
 
 
-def save(model: Model, path: Path) -> None:
+def save(model: Model, path: Path, with_training: bool) -> None:
     """Write a .keras file.
 
     Args:
-        model: built; if it is compiled, how it is being trained is written too.
+        model: built.
         path: of the file.
+        with_training: whether to write how it is being trained, too; it is compiled then.
     """
     config = ConfigWriter().layer(model)
-    if model.loss is not None:
+    if with_training:
         config["compile_config"] = compile_config(model)
     now = datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
-    weights = _weights_file(model, with_optimizer=model.loss is not None)
+    weights = _weights_file(model, with_optimizer=with_training)
     text = to_json(config)
     with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr("metadata.json", json.dumps({"keras_version": VERSION, "date_saved": now}))

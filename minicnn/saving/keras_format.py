@@ -21,19 +21,20 @@ from minicnn.saving.keras_order import weight_groups
 from minicnn.saving.keras_state import host, require_h5py
 
 
-def save(model: Model, path: Path) -> None:
-    """Write a model and, if it is compiled, how it is being trained.
+def save(model: Model, path: Path, with_training: bool) -> None:
+    """Write a model.
 
     Args:
         model: built.
         path: ends in .keras, .h5 or .hdf5.
+        with_training: whether to write how it is being trained, too; it is compiled then.
 
     Raises:
         ImportError: h5py is not installed.
         ValueError: the model has a part that Keras does not support.
     """
     require_h5py()
-    (keras_archive if path.suffix == ".keras" else keras_h5).save(model, path)
+    (keras_archive if path.suffix == ".keras" else keras_h5).save(model, path, with_training)
 
 
 def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> Model:

@@ -46,17 +46,18 @@ _OPTIMIZER, _OWN_OPTIMIZER = "optimizer_weights", "minicnn_optimizer_weights"
 _ATTRIBUTE_LIMIT = 64512  # bytes; HDF5 has no larger attributes
 
 
-def save(model: Model, path: Path) -> None:
+def save(model: Model, path: Path, with_training: bool) -> None:
     """Write a .h5 file.
 
     Args:
-        model: built; if it is compiled, how it is being trained is written too.
+        model: built.
         path: of the file.
+        with_training: whether to write how it is being trained, too; it is compiled then.
     """
     h5py = require_h5py()
     entry = ConfigWriter(legacy=True).layer(model)
     training = None
-    if model.loss is not None:
+    if with_training:
         training = compile_config(model)
         training["optimizer_config"] = training.pop("optimizer")
     layers = keras_layers(model)

@@ -45,12 +45,14 @@ class ConfigReader:
     Args:
         custom_objects: {class name: class} for what is not the library's; see
             `minicnn.saving.load_model`.
+        unbuilt: whether models may be of no known input shape, without weights.
 
     Attributes:
         class_names: {layer: what Keras calls its class}, for such layers.
     """
 
-    def __init__(self, custom_objects: dict[str, type] | None):
+    def __init__(self, custom_objects: dict[str, type] | None, unbuilt: bool = False):
+        self.unbuilt = unbuilt
         self._custom_objects = custom_objects or {}
         self.class_names: dict[Layer, str] = {}
         self._shared: dict[int, Layer] = {}
@@ -119,7 +121,7 @@ class ConfigReader:
         shape = config.get("build_input_shape")
         if not model.built and shape:
             model.build(tuple(shape))
-        if not model.built:
+        if not model.built and not self.unbuilt:
             raise ValueError(
                 f"{model.described} was saved before its input shape was known, and has no weights"
             )
@@ -270,7 +272,8 @@ class ConfigReader:
                 OPTIMIZERS, config.get("optimizer") or config.get("optimizer_config")
             )
             loss = self._loss(config)
-            require_one_output(model)
+            if loss is not None:
+                require_one_output(model)
         except ValueError as error:
             raise ValueError(
                 f"{error}. To leave out how the model was trained: load_model(path, compile=False)"
@@ -283,14 +286,17 @@ class ConfigReader:
                 warnings.warn(f"a metric is left out: {error}", stacklevel=2)
         model.compile(optimizer, loss, chosen, config.get("auto_scale_loss", True))
 
-    def _loss(self, config: dict[str, Any]) -> Loss:
+    def _loss(self, config: dict[str, Any]) -> Loss | None:
         given = _flat(config.get("loss"))
+        if not given:
+            return None
         if len(given) != 1 or config.get("loss_weights") is not None:
             raise ValueError(
                 f"minicnn trains with one loss; the file has loss={config.get('loss')!r}, "
                 f"loss_weights={config.get('loss_weights')!r}"
             )
-        return self.object(LOSSES, given[0])
+        loss: Loss = self.object(LOSSES, given[0])
+        return loss
 
     def _metric(self, entry: Any) -> Any:
         if isinstance(entry, dict) and entry["class_name"] == "function":

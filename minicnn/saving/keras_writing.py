@@ -81,19 +81,17 @@ class ConfigWriter:
         return self._entry("keras.layers", "InputLayer", {**config, "name": name})
 
     def _model(self, model: Model) -> dict[str, Any]:
-        if not model.built:
-            raise ValueError(
-                f"{model.described} has no weights yet: give it an Input, build it or train it"
-            )
         # In Keras a frozen model learns nothing, whatever its layers say; here the layers decide.
         learns = model.trainable or bool(model.trainable_weights)
         config: dict[str, Any] = {"name": model.name, "trainable": learns}
         if keras_class(model) == "Functional":
             config.update(self._graph(model))
             return self._entry("keras.src.models.functional", "Functional", config, "Functional")
-        source = model.inputs[0].source
         config["dtype"] = _policy(model.dtype_policy.name)
-        config["layers"] = [self.layer(layer) for layer in (source, *model.layers)]
+        layers = [model.inputs[0].source, *model.layers] if model.built else model.layers
+        config["layers"] = [self.layer(layer) for layer in layers]
+        if not model.built:  # it has no weights yet, and files hold none such
+            return self._entry("keras", "Sequential", config)
         config["build_input_shape"] = list(model.inputs[0].shape)
         entry = self._entry("keras", "Sequential", config)
         if not self.legacy:
@@ -191,7 +189,7 @@ def _optimizer(optimizer: Optimizer) -> dict[str, Any]:
     config = optimizer.get_config()
     rate = optimizer._learning_rate
     if isinstance(rate, LearningRateSchedule):
-        config["learning_rate"] = _of(rate, "keras.optimizers.schedules", rate.get_config())
+        config["learning_rate"] = described(rate)
     return _of(optimizer, "keras.optimizers", config)
 
 
@@ -225,16 +223,36 @@ def _layer_config(layer: Layer) -> dict[str, Any]:
     policy = _policy(layer.dtype_policy.name)
     config = {"name": layer.name, "trainable": layer.trainable, "dtype": policy}
     if isinstance(layer, ActivationLayer) and keras_class(layer) == "Activation":
-        return {**config, "activation": _activation(layer.activation, layer)}
+        return {**config, "activation": _activation(layer.activation, layer.described)}
     for key, value in serialize(layer)["config"].items():
         if key not in config and key not in _OWN_ARGUMENTS:
-            config[key] = _value(getattr(layer, key, value), layer)
+            config[key] = _value(getattr(layer, key, value), layer.described)
     return config
 
 
-def _value(value: Any, layer: Layer) -> Any:
+def described(thing: Configurable) -> Any:
+    """A loss, metric, optimizer or schedule, or what layers hold, as Keras describes it.
+
+    Args:
+        thing: that.
+
+    Raises:
+        ValueError: Keras has nothing like it.
+    """
+    if isinstance(thing, Optimizer):
+        return _optimizer(thing)
+    if isinstance(thing, Loss):
+        return _loss(thing)
+    if isinstance(thing, Metric):
+        return _of(thing, "keras.metrics", thing.get_config())
+    if isinstance(thing, LearningRateSchedule):
+        return _of(thing, "keras.optimizers.schedules", thing.get_config())
+    return _value(thing, type(thing).__name__)
+
+
+def _value(value: Any, owner: str) -> Any:
     if isinstance(value, Activation):
-        return _activation(value, layer)
+        return _activation(value, owner)
     if isinstance(value, Initializer):
         # older versions of Keras cannot choose the axes over which fans are counted
         config = {k: v for k, v in value.get_config().items() if v is not None or k == "seed"}
@@ -244,7 +262,7 @@ def _value(value: Any, layer: Layer) -> Any:
     return serialize(value)
 
 
-def _activation(function: Activation, layer: Layer) -> str | dict[str, Any]:
+def _activation(function: Activation, owner: str) -> str | dict[str, Any]:
     name, config = type(function).__name__, function.get_config()
     if not is_library_code(type(function)):
         return _of(function, "", config)
@@ -254,7 +272,7 @@ def _activation(function: Activation, layer: Layer) -> str | dict[str, Any]:
         if function.has_keras_layer:  # Keras accepts a layer as activation=
             return _described("keras.layers", name, {"name": snake_case(name), **config})
     raise ValueError(
-        f"{layer.described}: a file of Keras cannot hold the activation {name} with {config}; save "
+        f"{owner}: a file of Keras cannot hold the activation {name} with {config}; save "
         f"as .safetensors"
     )
 

@@ -41,12 +41,13 @@ _WEIGHTS, _OPTIMIZER = "weights/", "optimizer/"
 Arrays = dict[str, np.ndarray]
 
 
-def save(model: Model, path: Path) -> None:
-    """Write architecture, weights and, if the model is compiled, how it is being trained.
+def save(model: Model, path: Path, with_training: bool) -> None:
+    """Write architecture and weights.
 
     Args:
         model: built.
         path: of the file.
+        with_training: whether to write how it is being trained, too; it is compiled then.
 
     Raises:
         ValueError: something in the model, or a metric, cannot be written to a file.
@@ -54,7 +55,7 @@ def save(model: Model, path: Path) -> None:
     keys = model.weight_keys()
     arrays = _weights(keys)
     header = _header(keys) | {"model": serialize(model)}
-    if model.loss is not None:
+    if with_training:
         header["compile"] = {
             "optimizer": serialize(model.optimizer),
             "loss": serialize(model.loss),

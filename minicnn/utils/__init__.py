@@ -5,9 +5,24 @@ from typing import Any
 
 import numpy as np
 
+from minicnn.backend import clear_session
+from minicnn.custom_objects import (
+    CustomObjectScope,
+    custom_object_scope,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+)
 from minicnn.datasets.folder import image_dataset_from_directory
 from minicnn.preprocessing.image import array_to_img, img_to_array, load_img, save_img
+from minicnn.progress import (
+    disable_interactive_logging,
+    enable_interactive_logging,
+    is_interactive_logging_enabled,
+)
 from minicnn.random import set_random_seed
+from minicnn.saving.objects import deserialize_keras_object, serialize_keras_object
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
@@ -93,6 +108,10 @@ class PyDataset:
 Sequence = PyDataset
 
 __all__ = [
-    "PyDataset", "Sequence", "array_to_img", "image_dataset_from_directory", "img_to_array",
-    "load_img", "normalize", "save_img", "set_random_seed", "to_categorical",
+    "CustomObjectScope", "PyDataset", "Sequence", "array_to_img", "clear_session",
+    "custom_object_scope", "deserialize_keras_object", "disable_interactive_logging",
+    "enable_interactive_logging", "get_custom_objects", "get_registered_name",
+    "get_registered_object", "image_dataset_from_directory", "img_to_array",
+    "is_interactive_logging_enabled", "load_img", "normalize", "register_keras_serializable",
+    "save_img", "serialize_keras_object", "set_random_seed", "to_categorical",
 ]  # fmt: skip
