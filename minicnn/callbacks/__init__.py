@@ -9,6 +9,7 @@ from minicnn.callbacks.lambda_callback import LambdaCallback
 from minicnn.callbacks.lazy_logs import LazyLogs
 from minicnn.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
 from minicnn.callbacks.list import CallbackList
+from minicnn.callbacks.tensorboard import TensorBoard
 from minicnn.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "LearningRateScheduler",
     "ModelCheckpoint",
     "ReduceLROnPlateau",
+    "TensorBoard",
     "TerminateOnNaN",
 ]
