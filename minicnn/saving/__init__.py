@@ -26,12 +26,13 @@ from minicnn.saving.objects import (
     model_to_json,
     serialize_keras_object,
 )
-from minicnn.saving.reading import errors_named
+from minicnn.saving.reading import errors_named, to_json
 
 __all__ = [
     "CustomObjectScope", "custom_object_scope", "deserialize_keras_object", "get_custom_objects",
     "get_registered_name", "get_registered_object", "load_model", "load_weights",
-    "model_from_json", "model_to_json", "register_keras_serializable", "save_model",
+    "model_from_json", "model_to_json", "register_keras_serializable",
+    "require_saveable", "save_model",
     "save_weights", "serialize_keras_object",
 ]  # fmt: skip
 
@@ -71,6 +72,29 @@ def save_model(
         keras_format.save(model, path, with_training)
     else:
         native.save(model, path, with_training)
+
+
+def require_saveable(
+    model: Model, filepath: str | os.PathLike[str], weights_only: bool = False
+) -> None:
+    """Raise now what saving would raise later, such as at the end of training.
+
+    Args:
+        model: built or not; compiled or not.
+        filepath: of the file, which may be there or not.
+        weights_only: whether the weights alone are to be saved.
+
+    Raises:
+        ImportError: a file of Keras, and h5py is not installed.
+        ValueError: an ending that says no format, or one that cannot hold something in the model.
+    """
+    path = model_path(filepath, weights_only)
+    if path.suffix in KERAS_SUFFIXES:
+        from minicnn.saving import keras_format
+
+        keras_format.require_saveable(model, path, weights_only)
+    elif not weights_only:
+        to_json(native.description(model, model.loss is not None))
 
 
 def load_model(

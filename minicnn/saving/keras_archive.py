@@ -35,7 +35,7 @@ from minicnn.saving.keras_state import (
     require_h5py,
     write_undecayed,
 )
-from minicnn.saving.keras_writing import ConfigWriter, compile_config
+from minicnn.saving.keras_writing import model_config
 from minicnn.saving.matching import take_over
 from minicnn.saving.reading import MOST_TEXT, from_json, most_bytes, to_json
 
@@ -54,9 +54,7 @@ def save(model: Model, path: Path, with_training: bool) -> None:
         path: of the file.
         with_training: whether to write how it is being trained, too; it is compiled then.
     """
-    config = ConfigWriter().layer(model)
-    if with_training:
-        config["compile_config"] = compile_config(model)
+    config = model_config(model, with_training)
     now = datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
     weights = _weights_file(model, with_optimizer=with_training)
     text = to_json(config)

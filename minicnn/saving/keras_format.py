@@ -19,6 +19,8 @@ from minicnn.saving import keras_archive, keras_h5
 from minicnn.saving.keras_archive import check_count, load_groups
 from minicnn.saving.keras_order import weight_groups
 from minicnn.saving.keras_state import host, require_h5py
+from minicnn.saving.keras_writing import model_config
+from minicnn.saving.reading import to_json
 
 
 def save(model: Model, path: Path, with_training: bool) -> None:
@@ -35,6 +37,23 @@ def save(model: Model, path: Path, with_training: bool) -> None:
     """
     require_h5py()
     (keras_archive if path.suffix == ".keras" else keras_h5).save(model, path, with_training)
+
+
+def require_saveable(model: Model, path: Path, weights_only: bool) -> None:
+    """Raise what `save`, or `save_weights`, would raise, without writing anything.
+
+    Args:
+        model: built or not.
+        path: as for `save`.
+        weights_only: whether `save_weights` is to be called.
+    """
+    require_h5py()
+    with_training = model.loss is not None
+    if path.suffix == ".keras" and not weights_only:
+        to_json(model_config(model, with_training))
+    elif not weights_only:
+        for description in keras_h5.descriptions(model, with_training):
+            to_json(description or {})
 
 
 def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> Model:

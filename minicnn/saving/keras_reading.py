@@ -284,7 +284,13 @@ class ConfigReader:
                 chosen.append(self._metric(entry))
             except ValueError as error:
                 warnings.warn(f"a metric is left out: {error}", stacklevel=2)
-        model.compile(optimizer, loss, chosen, config.get("auto_scale_loss", True))
+        model.compile(
+            optimizer,
+            loss,
+            chosen,
+            run_eagerly=bool(config.get("run_eagerly")),
+            auto_scale_loss=config.get("auto_scale_loss", True),
+        )
 
     def _loss(self, config: dict[str, Any]) -> Loss | None:
         given = _flat(config.get("loss"))

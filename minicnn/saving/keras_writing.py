@@ -158,6 +158,22 @@ class ConfigWriter:
         }
 
 
+def model_config(model: Model, with_training: bool) -> dict[str, Any]:
+    """What Keras keeps in .keras files and makes of `to_json`.
+
+    Args:
+        model: any.
+        with_training: whether to say how it is being trained, too; it is compiled then.
+
+    Raises:
+        ValueError: Keras does not have something in it.
+    """
+    config = ConfigWriter().layer(model)
+    if with_training:
+        config["compile_config"] = compile_config(model)
+    return config
+
+
 def compile_config(model: Model) -> dict[str, Any]:
     """How the model is trained, as Keras keeps it in .keras files.
 
@@ -177,7 +193,7 @@ def compile_config(model: Model) -> dict[str, Any]:
         "loss_weights": None,
         "metrics": [m for m in written if m is not None],
         "weighted_metrics": None,
-        "run_eagerly": False,
+        "run_eagerly": model.run_eagerly,
         "steps_per_execution": 1,
         "jit_compile": "auto",
     }

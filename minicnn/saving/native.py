@@ -54,17 +54,31 @@ def save(model: Model, path: Path, with_training: bool) -> None:
     """
     keys = model.weight_keys()
     arrays = _weights(keys)
-    header = _header(keys) | {"model": serialize(model)}
+    header = _header(keys) | description(model, with_training)
     if with_training:
-        header["compile"] = {
-            "optimizer": serialize(model.optimizer),
-            "loss": serialize(model.loss),
-            "metrics": [_metric_config(m) for m in model.metric_identifiers],
-            "undecayed": [keys[w] for w in undecayed(model)],
-        }
+        header["compile"]["undecayed"] = [keys[w] for w in undecayed(model)]
         state = model.optimizer.state_arrays(keys)
         arrays.update({_OPTIMIZER + k: np.asarray(v, order="C") for k, v in state.items()})
     _write(arrays, header, path)
+
+
+def description(model: Model, with_training: bool) -> dict[str, Any]:
+    """What `save` writes in words.
+
+    Args:
+        model, with_training: as for `save`.
+
+    Raises:
+        ValueError: as in `save`.
+    """
+    described: dict[str, Any] = {"model": serialize(model)}
+    if with_training:
+        described["compile"] = {
+            "optimizer": serialize(model.optimizer),
+            "loss": serialize(model.loss),
+            "metrics": [_metric_config(m) for m in model.metric_identifiers],
+        }
+    return described
 
 
 def save_weights(model: Model, path: Path) -> None:

@@ -35,10 +35,7 @@ def model_to_json(model: Model, **kwargs: Any) -> str:
     Raises:
         ValueError: Keras does not have something in it.
     """
-    config = keras_writing.ConfigWriter().layer(model)
-    if model.loss is not None:
-        config["compile_config"] = keras_writing.compile_config(model)
-    text = to_json(config)
+    text = to_json(keras_writing.model_config(model, model.loss is not None))
     return json.dumps(json.loads(text), **kwargs) if kwargs else text
 
 
