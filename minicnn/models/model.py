@@ -1,6 +1,7 @@
 """`Model`: layers put together in any graph."""
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -205,16 +206,35 @@ class Model(Trainer):
     # Description
 
     def summary(
-        self, line_length: int | None = None, print_fn: Callable[[str], Any] | None = None
+        self,
+        line_length: int | None = None,
+        positions: Any = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
     ) -> None:
         """Print a table: each layer's output shape, parameters, multiply-adds per image and, in a
         graph with branches, what it reads.
 
         Args:
             line_length: characters per line at most; default: 80.
+            positions: of Keras; columns are as wide as they need to be here, which a warning says.
             print_fn: called with the table in place of `print`.
+            expand_nested: whether the layers of a model within the model have lines, too.
+            show_trainable: whether a column says which layers learn.
+            layer_range: names of the first and last layer shown, or regular expressions for them.
+
+        Raises:
+            ValueError: no layer matches an end of layer_range.
         """
-        (print_fn or print)(model_summary(self, line_length))
+        if positions is not None:
+            warnings.warn(
+                "positions: the columns of minicnn's summary are as wide as they need to be",
+                stacklevel=2,
+            )
+        table = model_summary(self, line_length, expand_nested, show_trainable, layer_range)
+        (print_fn or print)(table)
 
     def profile(
         self,
