@@ -75,8 +75,7 @@ class ProgressBar:
                 f"verbose is 0 (silent), 1 (bar), 2 (one line per epoch) or 'auto', got {verbose!r}"
             )
         bar = verbose in (1, "auto")
-        shows = bar and _interactive and (_is_terminal(sys.stdout) or _in_notebook())
-        self.style = "silent" if verbose == 0 else "bar" if shows else "line"
+        self.style = "silent" if verbose == 0 else "bar" if bar and shows_bars() else "line"
         self.epochs = epochs
         self.steps = steps
         self.title = title
@@ -164,6 +163,11 @@ def print_message(text: str, show: Callable[[str], Any] = tqdm.write) -> None:
         show: prints it; default: above a bar.
     """
     (show if _interactive else _log.info)(text)
+
+
+def shows_bars() -> bool:
+    """Whether bars are drawn: where standard output is a terminal or a notebook."""
+    return _interactive and (_is_terminal(sys.stdout) or _in_notebook())
 
 
 def _in_notebook() -> bool:
