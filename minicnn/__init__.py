@@ -7,6 +7,7 @@ from minicnn import (
     backend,
     callbacks,
     config,
+    data,
     datasets,
     dtype_policies,
     initializers,
@@ -42,11 +43,11 @@ from minicnn.regularizers import Regularizer
 __all__ = [
     "__version__",
     "DTypePolicy", "Initializer", "Input", "Layer", "Loss", "Metric", "Model", "Optimizer",
-    "Regularizer", "Sequential", "activations", "backend", "callbacks", "config", "datasets",
-    "dtype_policies", "get_backend", "gradcheck", "initializers", "layers", "losses", "metrics",
-    "mixed_precision", "models", "optimizers", "plots", "preprocessing", "profiler", "random",
-    "regularizers", "report", "saving", "set_backend", "set_num_threads", "set_shards", "utils",
-    "version",
+    "Regularizer", "Sequential", "activations", "backend", "callbacks", "config", "data",
+    "datasets", "dtype_policies", "get_backend", "gradcheck", "initializers", "layers", "losses",
+    "metrics", "mixed_precision", "models", "optimizers", "plots", "preprocessing", "profiler",
+    "random", "regularizers", "report", "saving", "set_backend", "set_num_threads", "set_shards",
+    "utils", "version",
 ]  # fmt: skip
 
 explain_in(sys.modules[__name__])

@@ -33,7 +33,7 @@ FLOORS = (
     ("random",),
     ("activations", "initializers", "losses", "regularizers"),
     ("optimizers",),
-    ("layers", "metrics", "mixed_precision", "progress"),
+    ("data", "layers", "metrics", "mixed_precision", "progress"),
     ("callbacks", "config", "preprocessing"),
     ("datasets", "plots", "report"),
     ("training",),
@@ -59,6 +59,7 @@ UPWARD_CALLS = {
     ("minicnn.models.model.Model.to_json", "minicnn.saving"),
     ("minicnn.models.__getattr__", "minicnn.saving"),  # load_model, model_from_json, save_model
     ("minicnn.plots.__getattr__", "minicnn.profiler"),  # plot_profile
+    ("minicnn.preprocessing.__getattr__", "minicnn.datasets.folder"),
 }
 
 MOST_LINES = 500

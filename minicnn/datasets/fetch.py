@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,25 +52,49 @@ def download_archive(url: str, md5: str, destination: Path, member_sizes: dict[s
             written.
         ValueError: the hash is wrong, or the archive does not hold what it should hold.
     """
+    with _new_folder(destination, member_sizes) as unpacked:
+        archive = unpacked.parent / "archive.tar.gz"
+        _retrieve(url, f"md5:{md5}", archive, sum(member_sizes.values()) + (1 << 20))
+        extract_members(archive, unpacked, member_sizes)
+
+
+def download_files(files: dict[str, tuple[str, str]], destination: Path, most_bytes: int) -> None:
+    """The same for files that are not in an archive.
+
+    Args:
+        files: {name: (address, its hash such as "md5:...")}.
+        destination: the folder to make.
+        most_bytes: more than the largest file has.
+
+    Raises:
+        OSError, ValueError: as there.
+    """
+    with _new_folder(destination, files) as folder:
+        folder.mkdir()
+        for name, (url, known_hash) in files.items():
+            _retrieve(url, known_hash, folder / name, most_bytes)
+
+
+@contextlib.contextmanager
+def _new_folder(destination: Path, names: Iterable[str]) -> Iterator[Path]:
+    """A folder to make and fill with files of these names; it then becomes the destination."""
     destination.parent.mkdir(parents=True, exist_ok=True)
     for old in destination.parent.glob(f"{_WORK}*"):
         with contextlib.suppress(OSError):  # somebody else may have been quicker
             if time.time() - old.stat().st_mtime > 2 * LONGEST:  # its process is dead
                 shutil.rmtree(old)
     with tempfile.TemporaryDirectory(prefix=_WORK, dir=destination.parent) as work:
-        archive = Path(work) / "archive.tar.gz"
-        _retrieve(url, md5, archive, sum(member_sizes.values()) + (1 << 20))
-        unpacked = Path(work) / destination.name
-        extract_members(archive, unpacked, member_sizes)
+        folder = Path(work) / destination.name
+        yield folder
         try:
-            os.rename(unpacked, destination)
+            os.rename(folder, destination)
         except OSError:
             # Another process may have been quicker; its copy will do.
-            if not all((destination / name).is_file() for name in member_sizes):
+            if not all((destination / name).is_file() for name in names):
                 raise
 
 
-def _retrieve(url: str, md5: str, archive: Path, most_bytes: int) -> None:
+def _retrieve(url: str, known_hash: str, file_path: Path, most_bytes: int) -> None:
     """Download one file of at most `most_bytes` and check its hash.
 
     A server that sends a byte now and then never runs into a timeout of the network, so another
@@ -103,9 +128,9 @@ def _retrieve(url: str, md5: str, archive: Path, most_bytes: int) -> None:
         try:
             pooch.retrieve(
                 url,
-                known_hash=f"md5:{md5}",
-                fname=archive.name,
-                path=archive.parent,
+                known_hash=known_hash,
+                fname=file_path.name,
+                path=file_path.parent,
                 downloader=download,
             )
         except Exception as error:

@@ -1,31 +1,29 @@
 """Your own images: a directory with one subdirectory of image files per class."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minicnn import random
+from minicnn.data import AUTOTUNE, Dataset
 from minicnn.preprocessing import files
 
-Batch = np.ndarray | tuple[np.ndarray, np.ndarray]  # x, or (x, y)
 
+class ImageFolder(Dataset):
+    """Batches (x, y) of image files, or x alone; each pass has an order of its own if it shuffles.
 
-class ImageFolder:
-    """Batches (x, y) of image files; iterating over it again is another epoch.
-
-    x is float32 (batch, height, width, channels), 0 to 255; of 16 bits the upper 8. `len()` is the
-    number of batches. Images are read when their batch is asked for, so memory holds one batch. The
-    arguments up to `shuffle` are attributes, too.
+    x is float32 (batch, height, width, channels), 0 to 255; of 16 bits the upper 8. Threads read
+    images ahead, two batches wait at most. The arguments up to `color_mode` are attributes, too.
 
     Args:
         file_paths: the image files.
         labels: the class of each file, (n,); None for images alone.
         class_names: the classes in the order of their labels.
-        label_mode, batch_size, image_size, color_mode, shuffle, seed: see
+        label_mode, batch_size, image_size, color_mode, shuffle, seed, data_format: see
             `image_dataset_from_directory`.
-        reading: `interpolation` and `keep_aspect_ratio` of `load_img`.
+        reading: `interpolation` and `fit` of `files.read_batch`.
     """
 
     def __init__(
@@ -34,11 +32,12 @@ class ImageFolder:
         labels: np.ndarray | None,
         class_names: list[str] | None,
         label_mode: str | None,
-        batch_size: int,
+        batch_size: int | None,
         image_size: tuple[int, int],
         color_mode: str,
-        shuffle: bool,
-        seed: int | None,
+        shuffle: bool = False,
+        seed: int | None = None,
+        data_format: str | None = None,
         **reading: Any,
     ):
         self.file_paths = list(file_paths)
@@ -48,31 +47,36 @@ class ImageFolder:
         self.batch_size = batch_size
         self.image_size = image_size
         self.color_mode = color_mode
-        self.shuffle = shuffle
-        self._rng = random.host_generator(seed)
+        self._data_format = data_format
         self._reading = reading
+        numbers = Dataset.range(len(self.file_paths))
+        if shuffle:
+            numbers = numbers.shuffle(len(self.file_paths), seed)
+        images = numbers.map(self._read, AUTOTUNE)
+        batches = images if batch_size is None else images.batch(batch_size)
+        made = batches.map(self._finished).prefetch(AUTOTUNE)
+        super().__init__(made._begin, len(made), [made])
 
-    def __len__(self) -> int:
-        return -(-len(self.file_paths) // self.batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        n = len(self.file_paths)
-        order = self._rng.permutation(n) if self.shuffle else np.arange(n)
-        for start in range(0, n, self.batch_size):
-            yield self._batch(order[start : start + self.batch_size])
-
-    def _batch(self, indices: np.ndarray) -> Batch:
-        paths = [self.file_paths[i] for i in indices]
-        x = files.read_batch(
-            paths, self.image_size, self.color_mode, np.float32, **self._reading, eight_bits=True
+    def _read(self, number: int) -> Any:
+        """One image, in bytes, and its class."""
+        path = self.file_paths[number]
+        (x,) = files.read_batch(
+            [path], self.image_size, self.color_mode, np.uint8, **self._reading, eight_bits=True
         )
-        if self.labels is None or self.label_mode is None:
+        return x if self.labels is None else (x, self.labels[number])
+
+    def _finished(self, x: np.ndarray, y: np.ndarray | None = None) -> Any:
+        """The same for a batch, or for one image, as the user gets it."""
+        x = x.astype(np.float32)
+        if self._data_format == "channels_first":
+            x = np.moveaxis(x, -1, -3)
+        if y is None:
             return x
-        y = self.labels[indices]
         if self.label_mode == "binary":
-            return x, y.astype(np.float32)[:, None]
+            return x, np.asarray(y, np.float32)[..., None]
         if self.label_mode == "categorical":
-            return x, files.one_hot(y, len(self.class_names or ()), np.float32)
+            one_hot = np.arange(len(self.class_names or ())) == np.asarray(y)[..., None]
+            return x, one_hot.astype(np.float32)
         return x, y
 
 
@@ -82,8 +86,8 @@ def image_dataset_from_directory(
     label_mode: str | None = "int",
     class_names: Sequence[str] | None = None,
     color_mode: str = "rgb",
-    batch_size: int = 32,
-    image_size: tuple[int, int] = (256, 256),
+    batch_size: int | None = 32,
+    image_size: int | tuple[int, int] = (256, 256),
     shuffle: bool = True,
     seed: int | None = None,
     validation_split: float | None = None,
@@ -91,6 +95,9 @@ def image_dataset_from_directory(
     interpolation: str = "bilinear",
     follow_links: bool = False,
     crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
+    data_format: str | None = None,
+    format: str = "tf",
     verbose: bool = True,
 ) -> ImageFolder | tuple[ImageFolder, ImageFolder]:
     """Batches of the images in `directory`, like `keras.utils.image_dataset_from_directory`.
@@ -98,20 +105,23 @@ def image_dataset_from_directory(
     Args:
         directory: holds one subdirectory per class, with image files at any depth.
         labels: "inferred" from the subdirectories; or one integer per file, in sorted order; or
-            None for images alone.
+            None for images alone, in whichever subdirectories.
         label_mode: "int" (int32 (n,)), "categorical" (one-hot (n, classes)), "binary" ((n, 1), two
             classes) or None for images alone.
         class_names: the subdirectories to use, in the order of their labels; default: all, sorted.
         color_mode: "rgb", "rgba" or "grayscale".
-        batch_size: images per batch; the last may have fewer.
-        image_size: (height, width) to which every image is resized.
+        batch_size: images per batch; the last may have fewer. None for images one by one.
+        image_size: (height, width) to which every image is resized, or one number for both.
         shuffle: a new order for each epoch.
         seed: fixes the order and the split.
         validation_split: the fraction of the files that is kept back; drawn at random if `shuffle`.
         subset: "training" or "validation", one side of the split; "both" for the pair of them.
-        interpolation: as in `load_img`.
+        interpolation: as in `load_img`; images that become smaller are averaged over.
         follow_links: also enter directories that are symbolic links.
         crop_to_aspect_ratio: crop to the centre instead of distorting.
+        pad_to_aspect_ratio: put black bars on two sides instead.
+        data_format: "channels_first" for (batch, channels, height, width); default: channels last.
+        format: "tf", for this library's `Dataset`; "grain" is not supported.
         verbose: print how many files were found.
 
     Returns:
@@ -124,9 +134,16 @@ def image_dataset_from_directory(
     files.check_choice("label_mode", label_mode, ("int", "categorical", "binary", None))
     files.check_choice("color_mode", color_mode, files.CHANNELS)
     files.check_choice("interpolation", interpolation, files.RESAMPLING)
-    if int(batch_size) != batch_size or batch_size < 1:
+    files.check_choice("data_format", data_format, files.DATA_FORMATS)
+    files.check_choice("format", format, ("tf",))
+    if batch_size is not None and (int(batch_size) != batch_size or batch_size < 1):
         raise ValueError(f"batch_size should be an integer from 1 on, not {batch_size!r}")
-    size = files.image_size("image_size", image_size)
+    if crop_to_aspect_ratio and pad_to_aspect_ratio:
+        raise ValueError("give crop_to_aspect_ratio or pad_to_aspect_ratio, not both")
+    both = isinstance(image_size, int)
+    size = files.image_size("image_size", (image_size, image_size) if both else image_size)
+    if label_mode is None:
+        labels = None
     _check_split(validation_split, subset, shuffle, seed)
     paths, targets, names = _indexed(directory, labels, class_names, follow_links)
     if label_mode == "binary" and names is not None and len(names) != 2:
@@ -139,32 +156,35 @@ def image_dataset_from_directory(
     if shuffle:
         order = random.host_generator(seed).permutation(order)
 
-    def folder_of(chosen: np.ndarray) -> ImageFolder:
+    def folder_of(chosen: np.ndarray, side: str = "", shuffle: bool = shuffle) -> ImageFolder:
         if not len(chosen):
             raise ValueError(
                 f"validation_split={validation_split} of {len(paths)} files leaves no image for "
                 "training or none for validation"
             )
+        if verbose and side:
+            print(f"Using {len(chosen)} files for {side}.")
         return ImageFolder(
             [paths[i] for i in chosen],
             None if targets is None else targets[chosen],
             names,
-            label_mode,
-            int(batch_size),
+            None if targets is None else label_mode,
+            batch_size and int(batch_size),
             size,
             color_mode,
             shuffle,
             seed,
+            data_format,
             interpolation=interpolation,
-            keep_aspect_ratio=crop_to_aspect_ratio,
+            fit="crop" if crop_to_aspect_ratio else "pad" if pad_to_aspect_ratio else "stretch",
         )
 
     if subset is None:
         return folder_of(order)
     cut = len(paths) - int((validation_split or 0) * len(paths))
-    if subset == "both":
-        return folder_of(order[:cut]), folder_of(order[cut:])
-    return folder_of(order[:cut] if subset == "training" else order[cut:])
+    if subset == "both":  # of which, as in Keras, the second keeps its order
+        return folder_of(order[:cut], "training"), folder_of(order[cut:], "validation", False)
+    return folder_of(order[:cut] if subset == "training" else order[cut:], subset)
 
 
 def _check_split(

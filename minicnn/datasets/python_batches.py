@@ -1,4 +1,4 @@
-"""CIFAR-10's python-format batch files, read without `pickle.load`.
+"""CIFAR's python-format batch files, read without `pickle.load`.
 
 Those files are pickles, and loading a pickle runs whatever its author put in. Here the stream is
 only *read*: `pickletools.genops` takes it apart into opcodes, and the few opcodes that describe
@@ -15,9 +15,9 @@ import numpy as np
 
 _PIXELS = 3072  # 3 planes of 32 x 32
 
-# More than what an official file has (31 MB, some 40,000 opcodes), so that no file takes hours or
-# all memory to read.
-_MOST_BYTES = 40_000_000
+# More than what the largest official file has (CIFAR-100's: 155 MB, some 200,000 opcodes), so that
+# no file takes hours or all memory to read.
+_MOST_BYTES = 200_000_000
 _MOST_OPCODES = 500_000
 _SHOWN = 200  # characters of what the file holds that a message quotes
 
@@ -47,43 +47,45 @@ class _Refused(ValueError):
     """The stream holds something a batch file has no use for."""
 
 
-def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_batch(path: Path, label_key: str = "labels") -> tuple[np.ndarray, np.ndarray]:
     """The labels (n,) and pixels (n, 3072), both uint8, of one python-format batch file.
 
     The pixels of an image are its red, green and blue planes, each row by row.
 
     Args:
         path: the file, such as data_batch_1.
+        label_key: the entry with the labels; CIFAR-100 has "fine_labels" and "coarse_labels".
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is truncated, is not a pickle, or holds anything but such a batch.
     """
     size = path.stat().st_size
+    kind, usual = (
+        ("CIFAR-10", "31,035,000") if label_key == "labels" else ("CIFAR-100", "155,249,918")
+    )
     try:
         if size > _MOST_BYTES:
             raise _Refused(f"it has {size:,} bytes, {_MOST_BYTES:,} at most are read")
         content = _interpret(path.read_bytes())
     except _Refused as error:
-        raise ValueError(
-            f"{path} is not a CIFAR-10 batch: {error}; nothing in it was run"
-        ) from error
+        raise ValueError(f"{path} is not a {kind} batch: {error}; nothing in it was run") from error
     except (
         ValueError, IndexError, KeyError, TypeError, EOFError, AttributeError, OverflowError,
         MemoryError, RecursionError, struct.error,
     ) as error:  # fmt: skip
         raise ValueError(
-            f"{path} ({size:,} bytes) cannot be read as a CIFAR-10 python-format batch, it may be "
-            f"truncated (an official one has about 31,035,000 bytes): "
+            f"{path} ({size:,} bytes) cannot be read as a {kind} python-format batch, it may be "
+            f"truncated (an official one has about {usual} bytes): "
             f"{str(error)[:_SHOWN] or type(error).__name__}"
         ) from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, not a batch's dictionary")
-    missing = [key for key in ("data", "labels") if key not in content]
+    missing = [key for key in ("data", label_key) if key not in content]
     if missing:
         entries = ", ".join(sorted(content))[:_SHOWN]
         raise ValueError(f"{path} has no {missing} among its {len(content)} entries: {entries}")
-    return _checked(path, content["labels"], content["data"])
+    return _checked(path, content[label_key], content["data"])
 
 
 def _checked(path: Path, labels: Any, data: Any) -> tuple[np.ndarray, np.ndarray]:

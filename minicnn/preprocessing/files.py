@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from minicnn import backend
 from minicnn.files import atomic_write
 from minicnn.registry import near_matches
 from minicnn.typing import Array
@@ -20,6 +21,7 @@ IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 
+DATA_FORMATS = ("channels_last", "channels_first", None)
 CHANNELS = {"rgb": 3, "rgba": 4, "grayscale": 1}
 _MODES = {"rgb": "RGB", "rgba": "RGBA", "grayscale": "L"}
 RESAMPLING = {
@@ -29,6 +31,8 @@ RESAMPLING = {
     "hamming": Image.Resampling.HAMMING,
     "box": Image.Resampling.BOX,
     "lanczos": Image.Resampling.LANCZOS,
+    "area": Image.Resampling.BOX,  # these two are Keras's names
+    "lanczos3": Image.Resampling.LANCZOS,
 }
 
 
@@ -75,7 +79,8 @@ def load_img(
         ValueError: not a readable image, one of too many pixels, or of values that `color_mode`
             cannot hold; an unknown `color_mode` or `interpolation`.
     """
-    return _load(path, color_mode, target_size, interpolation, keep_aspect_ratio)
+    fit = "crop" if keep_aspect_ratio else "stretch"
+    return _load(path, color_mode, target_size, interpolation, fit)
 
 
 def _load(
@@ -83,10 +88,10 @@ def _load(
     color_mode: str,
     target_size: tuple[int, int] | None,
     interpolation: str,
-    keep_aspect_ratio: bool,
+    fit: str,
     eight_bits: bool = False,
 ) -> Image.Image:
-    """The same as `load_img`; with `eight_bits`, grey images have 8 bits, too."""
+    """The same as `load_img`, with the arguments of `read_batch`."""
     check_choice("color_mode", color_mode, _MODES)
     check_choice("interpolation", interpolation, RESAMPLING)
     size = None if target_size is None else image_size("target_size", target_size)[::-1]
@@ -105,7 +110,9 @@ def _load(
                 image = opened.convert(_MODES[color_mode])
         if size is None or image.size == size:
             return image
-        box = _centre_box(image.size, size) if keep_aspect_ratio else None
+        if fit == "pad":
+            return _padded(image, size, RESAMPLING[interpolation])
+        box = _centre_box(image.size, size) if fit == "crop" else None
         return image.resize(size, RESAMPLING[interpolation], box=box)
     except Exception as error:  # Pillow's decoders raise nearly anything
         name = "the given bytes" if path is source else str(path)
@@ -174,61 +181,120 @@ def _centre_box(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, in
     """The largest centred (left, upper, right, lower) in `size` with the proportions of `target`,
     both (width, height)."""
     width, height = size
-    box_width = min(width, height * target[0] // target[1])
-    box_height = min(height, width * target[1] // target[0])
+    box_width = max(1, min(width, height * target[0] // target[1]))
+    box_height = max(1, min(height, width * target[1] // target[0]))
     left, upper = (width - box_width) // 2, (height - box_height) // 2
     return left, upper, left + box_width, upper + box_height
 
 
-def img_to_array(img: Image.Image, dtype: Any = "float32") -> np.ndarray:
+def _padded(image: Image.Image, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+    """The whole image in its proportions in the middle of a black one of `size`."""
+    shrunk = max(image.width / size[0], image.height / size[1])
+    inner = [max(1, int(length / shrunk)) for length in image.size]
+    canvas = Image.new(image.mode, size, 0)
+    left, upper = ((whole - part) // 2 for whole, part in zip(size, inner, strict=True))
+    canvas.paste(image.resize((inner[0], inner[1]), resample), (left, upper))
+    return canvas
+
+
+def img_to_array(img: Image.Image, data_format: str | None = None, dtype: Any = None) -> np.ndarray:
     """A Pillow image as an array (height, width, channels), values unchanged (0 to 255).
 
     Args:
         img: the image.
-        dtype: of the array.
+        data_format: "channels_first" for (channels, height, width); default: "channels_last".
+        dtype: of the array; default: `backend.floatx()`.
 
     Raises:
         ValueError: the array would not have 2 or 3 axes, or an integer `dtype` cannot hold the
             image's values.
     """
+    check_choice("data_format", data_format, DATA_FORMATS)
     values = np.asarray(img)
-    x = np.array(values, dtype=dtype)
+    x = np.array(values, dtype=backend.floatx() if dtype is None else dtype)
     if x.dtype.kind in "iu" and not np.array_equal(x, values):
         raise ValueError(
             f"the image's values, {values.min():g} to {values.max():g}, do not fit into dtype "
             f"{x.dtype}; take float32"
         )
-    if x.ndim == 2:
-        return x[..., None]
-    if x.ndim != 3:
+    if x.ndim not in (2, 3):
         raise ValueError(f"an image has 2 or 3 axes, this one has shape {x.shape}")
-    return x
+    x = x[..., None] if x.ndim == 2 else x
+    return x.transpose(2, 0, 1) if data_format == "channels_first" else x
 
 
-def array_to_img(x: Array, scale: bool = True) -> Image.Image:
+def array_to_img(
+    x: Array, data_format: str | None = None, scale: bool = True, dtype: Any = None
+) -> Image.Image:
     """An array (height, width, 1, 3 or 4 channels) as a Pillow image of 8 bits per channel.
 
     Args:
         x: the pixels.
+        data_format: as for `img_to_array`.
         scale: stretch the values so that the smallest becomes 0 and the largest 255; without it
             they are levels from 0 to 255, and what lies outside is clipped.
+        dtype: in which to compute; default: `backend.floatx()`.
 
     Raises:
         ValueError: the shape is not that of an image.
     """
-    x = np.asarray(x, dtype="float32")
+    check_choice("data_format", data_format, DATA_FORMATS)
+    x = np.asarray(x, dtype=backend.floatx() if dtype is None else dtype)
+    if data_format == "channels_first" and x.ndim == 3:
+        x = x.transpose(1, 2, 0)
     if x.ndim != 3 or x.shape[-1] not in (1, 3, 4):
         raise ValueError(f"an image is (height, width, 1, 3 or 4 channels), not {x.shape}")
     if scale:
         x = x - x.min()
-        x *= 255 / (x.max() or 1.0)
+        x = x / (x.max() or 1) * 255
     levels = np.clip(x, 0, 255).astype(np.uint8)
     return Image.fromarray(levels[..., 0] if x.shape[-1] == 1 else levels)
+
+
+def smart_resize(
+    x: Array,
+    size: tuple[int, int],
+    interpolation: str = "bilinear",
+    data_format: str | None = "channels_last",
+    backend_module: Any = None,
+) -> np.ndarray:
+    """The largest centred part of an image in the proportions of `size`, resized to it.
+
+    Args:
+        x: (height, width, channels), or (n, height, width, channels). Integers become numbers of
+            floating point.
+        size: (height, width).
+        interpolation: "nearest", "bilinear", "bicubic", "lanczos3" or "lanczos5", between pixels:
+            what becomes smaller is not averaged over.
+        data_format: "channels_first" for (channels, height, width), or "channels_last".
+        backend_module: not used: the result is a NumPy array.
+
+    Raises:
+        ValueError: x is no image.
+    """
+    from minicnn.kernels.resampling import INTERPOLATIONS, Axis, resample
+
+    check_choice("interpolation", interpolation, INTERPOLATIONS)
+    check_choice("data_format", data_format, DATA_FORMATS)
+    target = image_size("size", size)
+    x = backend.to_numpy(x)
+    if x.ndim not in (3, 4):
+        raise ValueError(f"an image has 3 axes and a batch of them 4, this has shape {x.shape}")
+    if data_format == "channels_first":
+        return np.moveaxis(smart_resize(np.moveaxis(x, -3, -1), size, interpolation), -1, -3)
+    height, width = x.shape[-3:-1]
+    left, upper, right, lower = _centre_box((width, height), target[::-1])
+    x = x[..., upper:lower, left:right, :]
+    batch = x if x.ndim == 4 else x[None]
+    axes = [Axis(interpolation, n, out) for n, out in zip(batch.shape[1:3], target, strict=True)]
+    y = resample(batch if x.dtype.kind == "f" else batch.astype(backend.floatx()), *axes)
+    return y if x.ndim == 4 else y[0]
 
 
 def save_img(
     path: PathLike | io.BytesIO,
     x: Array,
+    data_format: str | None = None,
     file_format: str | None = None,
     scale: bool = True,
     **kwargs: Any,
@@ -238,14 +304,14 @@ def save_img(
     Args:
         path: the file, or a file object such as a BytesIO (which needs `file_format`). A file that
             is there already is replaced by the whole new one or stays as it is.
-        x, scale: see `array_to_img`.
+        x, data_format, scale: see `array_to_img`.
         file_format: "png", "jpeg" ...; default: the suffix of the file's name.
         **kwargs: passed on to Pillow's `Image.save`, for example `quality=90`.
 
     Raises:
         OSError: the file cannot be written; one that was there stays.
     """
-    image = array_to_img(x, scale=scale)
+    image = array_to_img(x, data_format, scale)
     if file_format is None and not hasattr(path, "write"):
         file_format = Path(path).suffix[1:]
     if file_format is not None and file_format.lower() in ("jpg", "jpeg"):
@@ -325,7 +391,7 @@ def read_batch(
     color_mode: str,
     dtype: Any,
     interpolation: str,
-    keep_aspect_ratio: bool,
+    fit: str = "stretch",
     eight_bits: bool = False,
 ) -> np.ndarray:
     """Image files as one array (n, height, width, channels).
@@ -333,25 +399,13 @@ def read_batch(
     Args:
         paths: n files.
         size: (height, width) to which each image is resized.
-        color_mode, interpolation, keep_aspect_ratio: see `load_img`.
+        color_mode, interpolation: see `load_img`.
         dtype: of the array.
+        fit: what becomes of other proportions: "stretch", "crop" to the centre, or "pad" in black.
         eight_bits: have grey images of more bits brought to 0 to 255, as those in colour are.
     """
     batch = np.empty((len(paths), *size, CHANNELS[color_mode]), dtype)
     for i, path in enumerate(paths):
-        image = _load(path, color_mode, size, interpolation, keep_aspect_ratio, eight_bits)
-        batch[i] = img_to_array(image, dtype)
+        image = _load(path, color_mode, size, interpolation, fit, eight_bits)
+        batch[i] = img_to_array(image, dtype=dtype)
     return batch
-
-
-def one_hot(labels: np.ndarray, classes: int, dtype: Any) -> np.ndarray:
-    """Labels (n,) as rows (n, classes) with a single 1.
-
-    Args:
-        labels: integers below `classes`.
-        classes: how many there are.
-        dtype: of the rows.
-    """
-    rows = np.zeros((len(labels), classes), dtype)
-    rows[np.arange(len(labels)), labels] = 1
-    return rows

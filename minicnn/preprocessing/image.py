@@ -12,6 +12,7 @@ import numpy as np
 
 from minicnn import random
 from minicnn.kernels.borders import FILL_MODES
+from minicnn.preprocessing.dataframe import FromDataFrame
 from minicnn.preprocessing.files import (
     PathLike,
     array_to_img,
@@ -19,6 +20,7 @@ from minicnn.preprocessing.files import (
     img_to_array,
     load_img,
     save_img,
+    smart_resize,
 )
 from minicnn.preprocessing.iterators import DirectoryIterator, NumpyArrayIterator
 from minicnn.preprocessing.transforms import GEOMETRY, PARAMETERS, transformed
@@ -32,13 +34,14 @@ __all__ = [
     "img_to_array",
     "load_img",
     "save_img",
+    "smart_resize",
 ]
 
 _FIT_CHUNK = 1024  # images that `fit` reads at a time
 _EPSILON = 1e-6  # added to a standard deviation before dividing by it
 
 
-class ImageDataGenerator:
+class ImageDataGenerator(FromDataFrame):
     """Makes batches of randomly transformed and normalised images.
 
     Images are (height, width, channels) or batches of them. A transformation comes first, then

@@ -100,6 +100,10 @@ class Iterator:
             indices = self._indices(self._order, index % len(self))
         return self._finish(indices, rng)
 
+    def next(self) -> Batch:
+        """The next batch, as `next(iterator)` gives it."""
+        return next(self)
+
     def reset(self) -> None:
         """Start a new epoch with the next batch."""
         self.batch_index = 0
@@ -130,7 +134,7 @@ class Iterator:
         for image, index in zip(images, indices, strict=True):
             name = f"{self.save_prefix}_{index}_{rng.integers(10**7)}.{self.save_format}"
             encoded = io.BytesIO()  # a new name each time: there is nothing to be replaced
-            files.save_img(encoded, image, self.save_format)
+            files.save_img(encoded, image, file_format=self.save_format)
             (Path(self.save_to_dir or ".") / name).write_bytes(encoded.getbuffer())
 
     def _images(self, indices: np.ndarray) -> np.ndarray:
@@ -196,35 +200,106 @@ class NumpyArrayIterator(Iterator):
         return images, self.y[indices], self.sample_weight[indices]
 
 
-class DirectoryIterator(Iterator):
+class FilesIterator(Iterator):
+    """Batches read from image files.
+
+    Args:
+        filenames: of the images, below `directory`.
+        directory: where they are; None for the current one.
+        classes: the label of each image, or a list of its labels; None without classes.
+        class_indices: {name of a class: its label}.
+        generator, options: see `Iterator`.
+        target_size, color_mode, class_mode, interpolation, keep_aspect_ratio: see
+            `ImageDataGenerator.flow_from_directory`.
+        targets: for class modes "raw" and "multi_output": arrays (n, ...).
+        sample_weight: (n,) or None.
+
+    Attributes:
+        filepaths, filenames, classes: path, path below `directory`, and label of each sample.
+        labels: the same as `classes`, or what stands in their place.
+    """
+
+    def __init__(
+        self,
+        filenames: Sequence[str],
+        directory: files.PathLike | None,
+        classes: Any,
+        class_indices: dict[str, int],
+        generator: "ImageDataGenerator",
+        target_size: tuple[int, int] = (256, 256),
+        color_mode: str = "rgb",
+        class_mode: str | None = "categorical",
+        interpolation: str = "nearest",
+        keep_aspect_ratio: bool = False,
+        targets: Any = None,
+        sample_weight: np.ndarray | None = None,
+        **options: Any,
+    ):
+        files.check_choice("color_mode", color_mode, files.CHANNELS)
+        self.directory = directory
+        self.filenames = list(filenames)
+        self.filepaths = [Path(directory or "") / name for name in filenames]
+        self.samples = len(self.filepaths)
+        self.target_size = files.image_size("target_size", target_size)
+        self.image_shape = (*self.target_size, files.CHANNELS[color_mode])
+        self.color_mode = color_mode
+        self.class_mode = class_mode
+        self.class_indices = class_indices
+        self.num_classes = len(class_indices)
+        self.classes = classes
+        self.labels = classes if targets is None else targets
+        self.sample_weight = sample_weight
+        fit = "crop" if keep_aspect_ratio else "stretch"
+        self._reading: dict[str, Any] = {"interpolation": interpolation, "fit": fit}
+        super().__init__(self.samples, generator, **options)
+
+    def _images(self, indices: np.ndarray) -> np.ndarray:
+        paths = [self.filepaths[i] for i in indices]
+        dtype = self.image_data_generator.dtype
+        return files.read_batch(paths, self.target_size, self.color_mode, dtype, **self._reading)
+
+    def _with_targets(self, images: np.ndarray, indices: np.ndarray) -> Batch:
+        dtype = self.image_data_generator.dtype
+        targets: Any
+        match self.class_mode:
+            case None:
+                return images
+            case "input":
+                targets = images.copy()
+            case "sparse" | "raw":
+                targets = self.labels[indices]
+            case "binary":
+                targets = self.labels[indices].astype(dtype)
+            case "multi_output":
+                targets = [of_output[indices] for of_output in self.labels]
+            case _:
+                targets = np.zeros((len(indices), self.num_classes), dtype)
+                for row, index in zip(targets, indices, strict=True):
+                    row[self.labels[index]] = 1  # one label or a list of them
+        if self.sample_weight is None:
+            return images, targets
+        return images, targets, self.sample_weight[indices]
+
+
+class DirectoryIterator(FilesIterator):
     """Batches read from a directory with one subdirectory of image files per class.
 
     Args:
-        directory, target_size, color_mode, classes, class_mode: see
+        directory, classes, class_mode, follow_links, subset: see
             `ImageDataGenerator.flow_from_directory`.
-        follow_links, subset, interpolation, keep_aspect_ratio: see there, too.
-        generator, options: see `Iterator`.
-
-    Attributes:
-        class_indices: {name of a class: its label}.
-        filepaths, filenames, classes: path, path below `directory`, and label of each sample.
+        generator, options: see `FilesIterator`.
     """
 
     def __init__(
         self,
         directory: files.PathLike,
         generator: "ImageDataGenerator",
-        target_size: tuple[int, int] = (256, 256),
-        color_mode: str = "rgb",
         classes: Sequence[str] | None = None,
         class_mode: str | None = "categorical",
         follow_links: bool = False,
         subset: str | None = None,
-        interpolation: str = "nearest",
-        keep_aspect_ratio: bool = False,
         **options: Any,
     ):
-        files.check_choice("color_mode", color_mode, files.CHANNELS)
         modes = ("categorical", "binary", "sparse", "input", None)
         files.check_choice("class_mode", class_mode, modes)
         files.check_choice("subset", subset, SUBSETS)
@@ -238,39 +313,10 @@ class DirectoryIterator(Iterator):
                 paths[:cut] if subset == "validation" else paths[cut:]
                 for paths, cut in zip(by_class, cuts, strict=True)
             ]
-        self.directory = directory
-        self.target_size = files.image_size("target_size", target_size)
-        self.color_mode = color_mode
-        self.class_mode = class_mode
-        self.class_indices = {name: label for label, name in enumerate(names)}
-        self.num_classes = len(names)
-        self.filepaths = [path for paths in by_class for path in paths]
-        self.filenames = [os.path.relpath(path, directory) for path in self.filepaths]
-        self.samples = len(self.filepaths)
-        self.classes = np.repeat(np.arange(len(names), dtype=np.int32), [len(p) for p in by_class])
-        self._reading: dict[str, Any] = {
-            "interpolation": interpolation,
-            "keep_aspect_ratio": keep_aspect_ratio,
-        }
-        super().__init__(self.samples, generator, **options)
+        labels = np.repeat(np.arange(len(names), dtype=np.int32), [len(p) for p in by_class])
+        filenames = [os.path.relpath(path, directory) for paths in by_class for path in paths]
+        indices = {name: label for label, name in enumerate(names)}
+        super().__init__(
+            filenames, directory, labels, indices, generator, class_mode=class_mode, **options
+        )
         print(f"Found {self.samples} images belonging to {self.num_classes} classes.")
-
-    def _images(self, indices: np.ndarray) -> np.ndarray:
-        paths = [self.filepaths[i] for i in indices]
-        dtype = self.image_data_generator.dtype
-        return files.read_batch(paths, self.target_size, self.color_mode, dtype, **self._reading)
-
-    def _with_targets(self, images: np.ndarray, indices: np.ndarray) -> Batch:
-        labels = self.classes[indices]
-        dtype = self.image_data_generator.dtype
-        match self.class_mode:
-            case None:
-                return images
-            case "input":
-                return images, images.copy()
-            case "sparse":
-                return images, labels
-            case "binary":
-                return images, labels.astype(dtype)
-            case _:
-                return images, files.one_hot(labels, self.num_classes, dtype)

@@ -10,9 +10,15 @@ from minicnn.random.draws import (
     truncated_normal,
     uniform,
 )
-from minicnn.random.seeding import device_generator, host_generator, next_pass, set_random_seed
+from minicnn.random.seeding import (
+    at_place,
+    device_generator,
+    host_generator,
+    next_pass,
+    set_random_seed,
+)
 
 __all__ = [
-    "SeedGenerator", "categorical", "device_generator", "dropout", "host_generator", "next_pass",
-    "normal", "randint", "set_random_seed", "shuffle", "truncated_normal", "uniform",
+    "SeedGenerator", "at_place", "categorical", "device_generator", "dropout", "host_generator",
+    "next_pass", "normal", "randint", "set_random_seed", "shuffle", "truncated_normal", "uniform",
 ]  # fmt: skip

@@ -5,7 +5,9 @@ host generator, so `set_random_seed(0)` at the top of a script fixes the whole r
 """
 
 import random
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
 
@@ -15,6 +17,7 @@ from minicnn import backend
 from minicnn.kernels.cuda.random import CounterGenerator
 
 _generator = np.random.default_rng()
+_here = threading.local()  # in `at_place`: the place, then its generator
 
 
 def set_random_seed(seed: int) -> None:
@@ -36,12 +39,29 @@ def set_random_seed(seed: int) -> None:
 
 def host_generator(seed: int | None = None) -> np.random.Generator:
     """A new NumPy generator with this `seed`; default: the library's own."""
-    return _generator if seed is None else np.random.default_rng(seed)
+    if seed is not None:
+        return np.random.default_rng(seed)
+    here = getattr(_here, "generator", None)
+    if isinstance(here, tuple):  # nobody has drawn in this place yet
+        here = _here.generator = np.random.default_rng(here)
+    return _generator if here is None else here
+
+
+@contextmanager
+def at_place(*numbers: int) -> Iterator[None]:
+    """Within the context this thread draws from a generator of its own, which follows from the
+    `numbers`, such as a seed and the place of an image in a data set."""
+    before = getattr(_here, "generator", None)
+    _here.generator = numbers
+    try:
+        yield
+    finally:
+        _here.generator = before
 
 
 def device_generator() -> Any:
     """A new generator on the active backend, seeded from the library's own."""
-    return backend.random_generator(int(_generator.integers(2**63)))
+    return backend.random_generator(int(host_generator().integers(2**63)))
 
 
 def next_pass(generators: Iterable[Any]) -> None:

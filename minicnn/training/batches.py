@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from typing import Any, TypeAlias
 
 from minicnn import backend, random
+from minicnn.data import INFINITE_CARDINALITY, Dataset
+from minicnn.data.ahead import mapped_ahead
 from minicnn.training.class_weight import weighed
 from minicnn.training.data_checks import (
     as_array,
@@ -155,12 +157,12 @@ class IteratorBatches:
         self.dtype = dtype or backend.floatx()
         self.steps = steps
         if steps is None and isinstance(source, Sized):
-            self.steps = len(source)  # also where the source itself goes round for ever
+            self.steps = _length_of(source)  # also where the source itself goes round for ever
         self.on_batch: Callable[[list[Array], Array | None], None] | None = None
         self._class_weight: tuple[dict[int, float], Any, int | None] | None = None
         self._by_number = hasattr(source, "__len__") and hasattr(source, "__getitem__")
         self._by_number &= not isinstance(source, Mapping)
-        self._is_iterator = iter(source) is source
+        self._is_iterator = not isinstance(source, Dataset) and iter(source) is source
         self._resumes = resumes and steps is not None or self._is_iterator and not self._by_number
         self._goes_round = resumes and self._is_iterator and self._by_number
         self._warned = False
@@ -208,13 +210,21 @@ class IteratorBatches:
 
     def _numbered(self) -> Iterator[Any]:
         while length := len(self.source):  # type: ignore[arg-type]
-            for index in range(length):
-                item = self.source[index]  # type: ignore[index]
+            for index, item in enumerate(self._read(length)):
                 if self._is_iterator and index == length - 1:
                     self._end_of_pass()
                 yield item
             if not self._goes_round:
                 return
+
+    def _read(self, length: int) -> Iterator[Any]:
+        """All batches by number, by the threads that a `PyDataset` asks for."""
+        source: Any = self.source
+        workers = getattr(source, "workers", 1)
+        if workers > 1 or (workers and getattr(source, "use_multiprocessing", False)):
+            most = max(1, source.max_queue_size)
+            return mapped_ahead(source.__getitem__, range(length), workers, most)
+        return (source[index] for index in range(length))
 
     def _end_of_pass(self) -> None:
         if hasattr(self.source, "on_epoch_end"):
@@ -301,6 +311,19 @@ def _warn_if_short(count: int, steps: int) -> bool:
             stacklevel=3,
         )
     return count < steps
+
+
+def _length_of(source: Sized) -> int | None:
+    """How many batches there are; None where the source does not know."""
+    if not isinstance(source, Dataset):
+        return len(source)
+    length = int(source.cardinality())
+    if length == INFINITE_CARDINALITY:
+        raise ValueError(
+            "the data set is infinite: say how many batches make an epoch, with steps_per_epoch "
+            "or validation_steps (steps in evaluate and predict), or leave out repeat()"
+        )
+    return length if length >= 0 else None
 
 
 def batch_length(xs: Sequence[Array]) -> int:

@@ -1,5 +1,6 @@
 """What Keras scripts look for in `keras.utils`."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,13 @@ from minicnn.custom_objects import (
     register_keras_serializable,
 )
 from minicnn.datasets.folder import image_dataset_from_directory
-from minicnn.preprocessing.image import array_to_img, img_to_array, load_img, save_img
+from minicnn.preprocessing.image import (
+    array_to_img,
+    img_to_array,
+    load_img,
+    save_img,
+    smart_resize,
+)  # fmt: skip
 from minicnn.progress import (
     disable_interactive_logging,
     enable_interactive_logging,
@@ -80,13 +87,23 @@ class PyDataset:
     `Sequence`.
 
     Args:
-        workers, use_multiprocessing, max_queue_size: kept for scripts that were written for Keras:
-            each batch is made when it is needed, in the thread that trains.
+        workers: with more than one, so many threads make the next batches while one is trained on;
+            they come in their order.
+        use_multiprocessing: a warning says that threads are used, not processes.
+        max_queue_size: how many batches may be made ahead.
     """
+
+    workers, use_multiprocessing, max_queue_size = 1, False, 10  # without super().__init__()
 
     def __init__(
         self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10
     ):
+        if use_multiprocessing:
+            warnings.warn(
+                "use_multiprocessing: batches are made in threads of this process, as many as "
+                "workers says",
+                stacklevel=2,
+            )
         self.workers = workers
         self.use_multiprocessing = use_multiprocessing
         self.max_queue_size = max_queue_size
@@ -113,5 +130,5 @@ __all__ = [
     "enable_interactive_logging", "get_custom_objects", "get_registered_name",
     "get_registered_object", "image_dataset_from_directory", "img_to_array",
     "is_interactive_logging_enabled", "load_img", "normalize", "register_keras_serializable",
-    "save_img", "serialize_keras_object", "set_random_seed", "to_categorical",
+    "save_img", "serialize_keras_object", "set_random_seed", "smart_resize", "to_categorical",
 ]  # fmt: skip

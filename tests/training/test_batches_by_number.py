@@ -1,5 +1,7 @@
 """Batches by number: rows belong to their images wherever an iterator stands; what `steps` do."""
 
+import threading
+import time
 import warnings
 
 import numpy as np
@@ -185,8 +187,7 @@ def test_a_generator_that_ends_within_an_epoch_is_told():
 
 
 def test_the_steps_of_fit_reach_all_images_and_ordinary_fits_do_not_warn():
-    model, source = identity(), Numbered(workers=2, use_multiprocessing=True, max_queue_size=3)
-    assert (source.workers, source.use_multiprocessing, source.max_queue_size) == (2, True, 3)
+    model, source = identity(), Numbered()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.fit(source, epochs=3, steps_per_epoch=1, verbose=0)
@@ -197,3 +198,63 @@ def test_the_steps_of_fit_reach_all_images_and_ordinary_fits_do_not_warn():
         ).history["loss"]
     assert losses == pytest.approx([(X[:5] ** 2).mean(), (X[5:] ** 2).mean()])
     assert source.asked == [0, 1, 2] * 3 and source.ends == 5
+
+
+class Slow(Numbered):
+    """The first batch takes longest; remembers how many are being made at the same time."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.meeting = threading.Barrier(2, timeout=20)
+
+    def __getitem__(self, index):
+        if index < 2:
+            self.meeting.wait()  # which nobody passes alone
+            time.sleep(0.05 * (1 - index))
+        return super().__getitem__(index)
+
+
+def test_workers_make_batches_ahead_in_their_order():
+    source = Slow(workers=2, max_queue_size=3)
+    for _ in range(2):
+        assert firsts(make_batches(source), 2) == [[0, 4, 8]] * 2
+    assert sorted(source.asked) == sorted([0, 1, 2] * 4) and source.ends == 4
+
+
+def test_no_more_batches_are_made_ahead_than_max_queue_size():
+    class Long(Numbered):
+        def __len__(self):
+            return 1000
+
+        def __getitem__(self, index):
+            self.asked.append(index)
+            return X
+
+    source = Long(workers=2, max_queue_size=3)
+    assert sum(1 for _ in make_batches(source, steps=5)) == 5
+    assert len(source.asked) <= 5 + 3
+
+
+def test_an_error_of_a_worker_is_raised():
+    class Broken(Numbered):
+        def __getitem__(self, index):
+            if index == 1:
+                raise OSError("cannot read 1.png")
+            return super().__getitem__(index)
+
+    batches = iter(make_batches(Broken(workers=3)))
+    next(batches)
+    with pytest.raises(OSError, match="cannot read 1.png"):
+        next(batches)
+
+
+def test_processes_are_threads_and_the_user_is_told():
+    with pytest.warns(UserWarning, match="use_multiprocessing: batches are made in threads"):
+        source = Numbered(workers=1, use_multiprocessing=True)
+    assert firsts(make_batches(source), 1) == [[0, 4, 8]]
+
+    class Old(Numbered):  # as in scripts that leave out super().__init__()
+        def __init__(self):
+            self.asked, self.ends = [], 0
+
+    assert firsts(make_batches(Old()), 1) == [[0, 4, 8]]
