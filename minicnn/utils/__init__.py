@@ -30,6 +30,14 @@ from minicnn.progress import (
 )
 from minicnn.random import set_random_seed
 from minicnn.saving.objects import deserialize_keras_object, serialize_keras_object
+from minicnn.utils.batches import (
+    pack_x_y_sample_weight,
+    split_dataset,
+    unpack_x_y_sample_weight,
+)
+from minicnn.utils.download import get_file
+from minicnn.utils.model_plot import plot_model
+from minicnn.utils.progbar import Progbar
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
@@ -125,10 +133,12 @@ class PyDataset:
 Sequence = PyDataset
 
 __all__ = [
-    "CustomObjectScope", "PyDataset", "Sequence", "array_to_img", "clear_session",
+    "CustomObjectScope", "Progbar", "PyDataset", "Sequence", "array_to_img", "clear_session",
     "custom_object_scope", "deserialize_keras_object", "disable_interactive_logging",
-    "enable_interactive_logging", "get_custom_objects", "get_registered_name",
+    "enable_interactive_logging", "get_custom_objects", "get_file", "get_registered_name",
     "get_registered_object", "image_dataset_from_directory", "img_to_array",
-    "is_interactive_logging_enabled", "load_img", "normalize", "register_keras_serializable",
-    "save_img", "serialize_keras_object", "set_random_seed", "smart_resize", "to_categorical",
+    "is_interactive_logging_enabled", "load_img", "normalize", "pack_x_y_sample_weight",
+    "plot_model", "register_keras_serializable", "save_img", "serialize_keras_object",
+    "set_random_seed", "smart_resize", "split_dataset", "to_categorical",
+    "unpack_x_y_sample_weight",
 ]  # fmt: skip
