@@ -9,6 +9,9 @@ from minicnn.callbacks.lambda_callback import LambdaCallback
 from minicnn.callbacks.lazy_logs import LazyLogs
 from minicnn.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
 from minicnn.callbacks.list import CallbackList
+from minicnn.callbacks.progbar_logger import ProgbarLogger
+from minicnn.callbacks.remote_monitor import RemoteMonitor
+from minicnn.callbacks.swap_ema_weights import SwapEMAWeights
 from minicnn.callbacks.tensorboard import TensorBoard
 from minicnn.callbacks.terminate_on_nan import TerminateOnNaN
 
@@ -22,7 +25,10 @@ __all__ = [
     "LazyLogs",
     "LearningRateScheduler",
     "ModelCheckpoint",
+    "ProgbarLogger",
     "ReduceLROnPlateau",
+    "RemoteMonitor",
+    "SwapEMAWeights",
     "TensorBoard",
     "TerminateOnNaN",
 ]
