@@ -128,6 +128,21 @@ def serialize(value: Any) -> Any:
     return value
 
 
+def serialize_object(thing: Configurable, module: str) -> dict[str, Any]:
+    """`thing` as Keras 3 describes it.
+
+    Args:
+        thing: of the library, or your own.
+        module: where Keras has the library's.
+    """
+    own = is_library_code(type(thing))
+    return {
+        "module": module if own else type(thing).__module__,
+        **serialize(thing),
+        "registered_name": None if own else type(thing).__name__,
+    }
+
+
 def _require_arguments(cls: Any, config: dict[str, Any]) -> None:
     """Raise unless `config` has all that the constructor of `cls` cannot do without: better now
     than when a file is to be read."""
@@ -237,6 +252,25 @@ class Registry:
             f"not as {identifier!r} of type {type(identifier).__name__}; "
             f"known names: {', '.join(sorted(self._classes))}"
         )
+
+
+    def deserialize(self, config: Any, custom_objects: dict[str, type] | None = None) -> Any:
+        """An instance from its configuration.
+
+        Args:
+            config: {"class_name", "config", ...}, or what else `get` takes.
+            custom_objects: your own classes by name, which come first.
+
+        Raises:
+            ValueError, TypeError: as `get`.
+        """
+        if not isinstance(config, dict) or not custom_objects:
+            return self.get(config)
+        cls: Any = self.find(config["class_name"], custom_objects)
+        arguments = dict(config.get("config") or {})
+        if "custom_objects" in inspect.signature(cls.from_config).parameters:
+            return cls.from_config(arguments, custom_objects)
+        return cls.from_config(arguments)
 
 
 def _family(cls: type) -> type:

@@ -5,9 +5,20 @@ import re
 import textwrap
 
 from minicnn.backend import array_module
-from minicnn.optimizers import SGD, Adam, AdamW, Lion, Optimizer, RMSprop
+from minicnn.optimizers import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lion,
+    Nadam,
+    Optimizer,
+    RMSprop,
+)
 
-CASES = {
+RULES = {
     "sgd": lambda **k: SGD(0.1, **k),
     "momentum": lambda **k: SGD(0.1, momentum=0.9, **k),
     "nesterov": lambda **k: SGD(0.1, momentum=0.9, nesterov=True, **k),
@@ -17,6 +28,21 @@ CASES = {
     "amsgrad": lambda **k: Adam(0.01, amsgrad=True, **k),
     "adamw": lambda **k: AdamW(0.01, **k),
     "lion": lambda **k: Lion(0.01, **k),
+    "nadam": lambda **k: Nadam(0.01, **k),
+    "adamax": lambda **k: Adamax(0.01, **k),
+    "adagrad": lambda **k: Adagrad(0.1, **k),
+    "adadelta": lambda **k: Adadelta(1.0, **k),
+}
+# With what goes on before and after an update
+CASES = {
+    **RULES,
+    "averaged": lambda **k: Adam(
+        0.01, **{**k, "use_ema": True, "ema_momentum": 0.7, "ema_overwrite_frequency": 3}
+    ),
+    "accumulated": lambda **k: SGD(0.1, momentum=0.9, gradient_accumulation_steps=2, **k),
+    "all_together": lambda **k: Adagrad(
+        0.1, use_ema=True, gradient_accumulation_steps=2, ema_overwrite_frequency=2, **k
+    ),
 }
 
 
@@ -31,7 +57,7 @@ class FakeWeight:
 class Recorder(Optimizer):
     """Moves no weight, but keeps the gradients of the last step."""
 
-    def apply(self, gradients, scale=None):
+    def apply(self, gradients, trainable_variables=None, *, scale=None):
         self.gradients = dict(gradients)
         self.iterations += 1
         return True

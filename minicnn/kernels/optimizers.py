@@ -3,7 +3,8 @@
 Every rule takes
 
     w, g, slots ...      weights, their gradient (not changed), and what is kept beside them
-    rate                 the factor of the optimizer step: a number, or an array (1,) on a GPU
+    rate                 the factor of the optimizer step: a number, or an array (1,) on a GPU;
+                         nadam: several of them
     scratch              an array to calculate in
 
 all arrays of w's shape and dtype. It works element by element, so that a weight may be cut into
@@ -24,8 +25,9 @@ class Rates(NamedTuple):
     """The rate of an optimizer step in CUDA C, and what is done in the same kernel.
 
     Attributes:
-        values: (2,) on the device, where a step that was captured as a CUDA graph finds new ones:
-            the factor of the step, and that of the decaying weights before it.
+        values: (2 or more,) on the device, where a step that was captured as a CUDA graph finds new
+            ones: the factor of the step, that of the decaying weights before it, and further
+            factors of the step.
         decaying: how many weights decay, counted from the first.
         apply_if: an array of one boolean on the device: where it is False, nothing changes; None
             for always.
@@ -37,6 +39,14 @@ class Rates(NamedTuple):
 
 
 Rate: TypeAlias = float | Array | Rates
+SeveralRates: TypeAlias = Sequence[float | Array] | Rates
+
+
+def _move(average: Array, goal: Array, share: float, scratch: Array) -> None:
+    """average ← average + share (goal - average); the goal may lie in scratch."""
+    array_module(average).subtract(goal, average, out=scratch)
+    scratch *= share
+    average += scratch
 
 
 @with_cuda_version
@@ -141,13 +151,8 @@ def adam(
     """
     xp = array_module(w)
     t = scratch
-    xp.subtract(g, m, out=t)
-    t *= 1.0 - beta_1
-    m += t
-    xp.multiply(g, g, out=t)
-    t -= v
-    t *= 1.0 - beta_2
-    v += t
+    _move(m, g, 1.0 - beta_1, t)
+    _move(v, xp.multiply(g, g, out=t), 1.0 - beta_2, t)
     if largest is not None:
         v = xp.maximum(largest, v, out=largest)
     xp.sqrt(v, out=t)
@@ -155,6 +160,115 @@ def adam(
     xp.divide(m, t, out=t)
     t *= rate
     w -= t
+
+
+@with_cuda_version
+def nadam(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    rate: SeveralRates,
+    beta_1: float,
+    beta_2: float,
+    scratch: Array,
+) -> None:
+    """m and v as in `adam`, w ← w - (rate_0 m + rate_1 g) / (sqrt(v) + rate_2).
+
+    Args:
+        rate: three, with the bias of the averages corrected.
+        w, g, scratch: see the module.
+        m, v, beta_1, beta_2: as above.
+    """
+    xp = array_module(w)
+    t = scratch
+    of_m, of_g, epsilon = rate
+    _move(m, g, 1.0 - beta_1, t)
+    _move(v, xp.multiply(g, g, out=t), 1.0 - beta_2, t)
+    step = m * of_m
+    step += xp.multiply(g, of_g, out=t)
+    xp.sqrt(v, out=t)
+    t += epsilon
+    step /= t
+    w -= step
+
+
+@with_cuda_version
+def adamax(
+    w: Array,
+    g: Array,
+    m: Array,
+    u: Array,
+    rate: Rate,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+    scratch: Array,
+) -> None:
+    """m ← m + (1 - beta_1)(g - m), u ← max(beta_2 u, |g|), w ← w - rate m / (u + epsilon).
+
+    Args:
+        rate: with the bias of m corrected.
+        w, g, scratch: see the module.
+        m, u, beta_1, beta_2, epsilon: as above.
+    """
+    xp = array_module(w)
+    t = scratch
+    _move(m, g, 1.0 - beta_1, t)
+    u *= beta_2
+    xp.maximum(u, xp.abs(g, out=t), out=u)
+    xp.add(u, epsilon, out=t)
+    xp.divide(m, t, out=t)
+    t *= rate
+    w -= t
+
+
+@with_cuda_version
+def adagrad(w: Array, g: Array, a: Array, rate: Rate, epsilon: float, scratch: Array) -> None:
+    """a ← a + g², w ← w - rate g / sqrt(a + epsilon).
+
+    Args:
+        w, g, rate, scratch: see the module.
+        a, epsilon: as above.
+    """
+    xp = array_module(w)
+    t = scratch
+    a += xp.multiply(g, g, out=t)
+    xp.add(a, epsilon, out=t)
+    xp.sqrt(t, out=t)
+    xp.divide(g, t, out=t)
+    t *= rate
+    w -= t
+
+
+@with_cuda_version
+def adadelta(
+    w: Array,
+    g: Array,
+    a: Array,
+    d: Array,
+    rate: Rate,
+    rho: float,
+    epsilon: float,
+    scratch: Array,
+) -> None:
+    """a ← rho a + (1 - rho) g², step = sqrt(d + epsilon) / sqrt(a + epsilon) g,
+    d ← rho d + (1 - rho) step², w ← w - rate step.
+
+    Args:
+        w, g, rate, scratch: see the module.
+        a, d, rho, epsilon: as above.
+    """
+    xp = array_module(w)
+    t = scratch
+    _move(a, xp.multiply(g, g, out=t), 1.0 - rho, t)
+    step = xp.sqrt(d + epsilon)
+    xp.add(a, epsilon, out=t)
+    step /= xp.sqrt(t, out=t)
+    step *= g
+    _move(d, xp.multiply(step, step, out=t), 1.0 - rho, t)
+    step *= rate
+    w -= step
 
 
 @with_cuda_version
@@ -181,9 +295,7 @@ def lion(
     xp.sign(t, out=t)
     t *= rate
     w -= t
-    xp.subtract(g, m, out=t)
-    t *= 1.0 - beta_2
-    m += t
+    _move(m, g, 1.0 - beta_2, t)
 
 
 @with_cuda_version

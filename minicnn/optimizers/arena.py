@@ -28,18 +28,21 @@ class Arena:
     Args:
         decays: {weight: whether it decays}.
         slots: {weight: {name: array}}; the inner dicts are kept, and get the views.
+        rates: how many there are.
 
     Attributes:
         w: all weights, (elements,).
         slots: {name: (elements,)}.
         decaying: the part of `w` that decays; those weights lie in front.
-        rates: what changes from one optimizer step to the next, (2,): the factor of the step, and
-            that of the decaying weights before it; see `set_rates`.
+        rates: what changes from one optimizer step to the next, (2 or more,); see
+            `on_device.rates_of`.
         weights: in the order of their places.
         decays: as given.
     """
 
-    def __init__(self, decays: dict[Any, bool], slots: Mapping[Any, dict[str, Array]]):
+    def __init__(
+        self, decays: dict[Any, bool], slots: Mapping[Any, dict[str, Array]], rates: int = 2
+    ):
         self.decays = decays
         self.weights = sorted(decays, key=lambda weight: not decays[weight])
         values = [weight.value for weight in self.weights]
@@ -58,8 +61,8 @@ class Arena:
         for weight, view in zip(self.weights, self._views, strict=True):
             weight.value = view
 
-        self.rates = self._xp.empty(2, self._dtype)
-        self._rates_set: list[float | None] = [None, None]
+        self.rates = self._xp.empty(rates, self._dtype)
+        self._rates_set: list[float | None] = [None] * rates
         self._owners: Array | None = None
         self._slots_by_weight = [slots[weight] for weight in self.weights]
         self.slots: dict[str, Array] = {}
@@ -85,18 +88,14 @@ class Arena:
         gather(flat, fitting, self._places)
         return flat
 
-    def set_rates(self, step_size: float, kept: float) -> None:
+    def set_rates(self, *rates: float) -> None:
         """Write the `rates` of the next optimizer step where they have changed.
 
         The host does not wait; and a step whose rates have been set before is left with nothing to
         write, so that it can be captured as a CUDA graph, which then reads the rates of each
         replay.
-
-        Args:
-            step_size: the factor of the step.
-            kept: what decaying weights are multiplied by before it.
         """
-        for place, rate in enumerate((step_size, kept)):
+        for place, rate in enumerate(rates):
             if rate != self._rates_set[place]:
                 self.rates[place : place + 1].fill(rate)
                 self._rates_set[place] = rate

@@ -16,7 +16,11 @@ _OLD_ARGUMENTS = {
 
 _LARGEST = float(np.finfo("float32").max)
 
-_COMMON = ("learning_rate", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "name")
+_COMMON = (
+    "learning_rate", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema",
+    "ema_momentum", "ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps",
+    "name",
+)  # fmt: skip
 
 
 def unknown_argument(optimizer: Configurable, argument: str) -> TypeError:
@@ -49,9 +53,37 @@ def check_limits(
         )
 
 
-def checked_learning_rate(value: Any) -> float | LearningRateSchedule:
-    """`value` as a float of 0 or above; a schedule as it is."""
-    if isinstance(value, LearningRateSchedule):
+def check_averaging(use_ema: bool, ema_momentum: float, ema_overwrite_frequency: Any) -> None:
+    """Raise a ValueError where, with `use_ema`, `ema_momentum` or `ema_overwrite_frequency` is out
+    of range."""
+    if not use_ema:
+        return
+    check_fraction("use_ema", "ema_momentum", ema_momentum, below_one=False)
+    if ema_overwrite_frequency is not None and not _is_integer(ema_overwrite_frequency, 1):
+        raise ValueError(
+            "ema_overwrite_frequency must be an integer of 1 or above, or None for the end of "
+            f"training alone; got {_shown(ema_overwrite_frequency)}"
+        )
+
+
+def check_accumulation(gradient_accumulation_steps: Any, loss_scale_factor: Any) -> None:
+    """Raise a ValueError where `gradient_accumulation_steps` or `loss_scale_factor` is out of
+    range."""
+    steps, factor = gradient_accumulation_steps, loss_scale_factor
+    if steps and not _is_integer(steps, 2):
+        raise ValueError(
+            "gradient_accumulation_steps must be an integer of 2 or above, or None; got "
+            f"{_shown(steps)}"
+        )
+    if factor is not None and (not _is_usable(factor) or np.float32(factor) == 0):
+        raise ValueError(
+            f"loss_scale_factor must be a finite number above 0, or None; got {_shown(factor)}"
+        )
+
+
+def checked_learning_rate(value: Any) -> Any:
+    """`value` as a float of 0 or above; a schedule, or a function without arguments, as it is."""
+    if isinstance(value, LearningRateSchedule) or (callable(value) and not isinstance(value, type)):
         return value
     try:
         rate = float(value)
@@ -67,10 +99,11 @@ def checked_learning_rate(value: Any) -> float | LearningRateSchedule:
     return rate
 
 
-def scheduled_rate(schedule: LearningRateSchedule, step: int) -> float:
-    """What a `schedule` says after `step` steps, if a step can be taken with it."""
+def scheduled_rate(schedule: Any, step: int) -> float:
+    """What a `schedule`, or a function without arguments, says after `step` steps, if a step can be
+    taken with it."""
     try:
-        value: Any = schedule(step)
+        value = schedule(step) if isinstance(schedule, LearningRateSchedule) else schedule()
     except (OverflowError, ZeroDivisionError) as error:
         value = f"{type(error).__name__}: {error}"
     try:
@@ -93,6 +126,14 @@ def check_fraction(owner: str, name: str, value: float, below_one: bool = True) 
     return value
 
 
+def check_not_negative(owner: str, name: str, value: float) -> float:
+    """`value` where it is a finite number of 0 or above; else a ValueError that begins with the
+    `owner` and the `name` of the argument."""
+    if not _is_usable(value):
+        raise ValueError(f"{owner} needs a finite {name} of 0 or above; got {_shown(value)}")
+    return value
+
+
 def check_epsilon(owner: str, value: float) -> float:
     """`value` if it keeps quotients of zeros finite; else a ValueError that begins with the
     `owner`."""
@@ -112,6 +153,11 @@ def _is_usable(value: Any) -> bool:
         return 0 <= float(value) <= _LARGEST
     except (TypeError, ValueError, OverflowError):
         return False
+
+
+def _is_integer(value: Any, least: int) -> bool:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return whole and value >= least
 
 
 def _shown(value: Any) -> str:

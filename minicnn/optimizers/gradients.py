@@ -1,4 +1,5 @@
-"""What is done to gradients before an optimizer step: loss scaling undone, and clipping.
+"""What is done to gradients before an optimizer step: loss scaling undone, sums over several
+batches, and clipping.
 
 Gradients come as {owner: array}: on the host the owner is a weight, on a device an `Arena`, whose
 array holds the gradients of all its weights.
@@ -17,6 +18,40 @@ if TYPE_CHECKING:
     from minicnn.optimizers.base import Optimizer
 
 Gradients = Mapping[Any, Array]
+
+
+def collected(
+    optimizer: "Optimizer",
+    gradients: Gradients,
+    scale: Array | None,
+    accumulator: Callable[[Any], Array],
+) -> tuple[Gradients, Array | None]:
+    """(the gradients to move the weights with, whether those of this batch are finite; None where
+    nobody asked). There are none before the last batch of an accumulation; those of a batch that
+    are not finite do not get into the sum.
+
+    Args:
+        optimizer, gradients: see the module.
+        scale: see `Optimizer.apply`.
+        accumulator: gives the sum of an owner's gradients so far.
+    """
+    finite = None
+    if scale is not None:
+        gradients, finite = unscaled(gradients, scale)
+    elif optimizer.loss_scale_factor is not None:
+        gradients = {owner: g / optimizer.loss_scale_factor for owner, g in gradients.items()}
+    steps = optimizer.gradient_accumulation_steps
+    if not steps:
+        return gradients, finite
+    for owner, g in gradients.items():
+        sums = accumulator(owner)
+        sums += g if finite is None else array_module(g).where(finite, g, 0)
+    if optimizer.batches % steps != steps - 1:
+        return {}, finite
+    means = {owner: accumulator(owner) / steps for owner in gradients}
+    for owner in gradients:
+        accumulator(owner).fill(0)
+    return means, finite
 
 
 def unscaled(gradients: Gradients, scale: Array) -> tuple[Gradients, Array]:

@@ -7,8 +7,8 @@ import numpy as np
 
 from minicnn import backend
 from minicnn.backend import array_module
-from minicnn.optimizers.base import OPTIMIZERS, Optimizer
-from minicnn.registry import serialize
+from minicnn.optimizers.base import OPTIMIZERS, Optimizer, deserialize, serialize
+from minicnn.optimizers.variables import by_weight
 from minicnn.typing import Array
 
 # The scale neither falls to 0 nor overflows where every gradient is infinite, or 0, for ever.
@@ -53,6 +53,7 @@ class LossScaleOptimizer(Optimizer):
             )
         if dynamic_growth_steps < 1:
             raise ValueError(f"dynamic_growth_steps must be above 0; got {dynamic_growth_steps!r}")
+        inner.loss_scale_factor = None  # or gradients would be divided twice
         self.initial_scale = float(initial_scale)
         self.dynamic_growth_steps = dynamic_growth_steps
         self.name = name or "loss_scale_optimizer"
@@ -78,12 +79,21 @@ class LossScaleOptimizer(Optimizer):
             self._state = backend.asarray(backend.to_numpy(start), "float32")
         return self._state
 
-    def apply(self, gradients: Mapping[Any, Array], scale: Array | None = None) -> Array | bool:
+    def apply(
+        self,
+        gradients: Any,
+        trainable_variables: Iterable[Any] | None = None,
+        *,
+        scale: Array | None = None,
+    ) -> Array | bool:
         """A step of the optimizer inside with gradients that are `loss_scale` times too large; none
         where one of them is infinite or not a number."""
+        if not isinstance(gradients, Mapping):
+            gradients = by_weight(self, gradients, trainable_variables)
         if not gradients:  # nothing learns, so nothing says whether the scale is too large
             return self.inner_optimizer.apply(gradients)
-        taken = self.inner_optimizer.apply(gradients, self.loss_scale if scale is None else scale)
+        scale = self.loss_scale if scale is None else scale
+        taken = self.inner_optimizer.apply(gradients, scale=scale)
         self._adjust(taken)
         return taken
 
@@ -124,7 +134,7 @@ class LossScaleOptimizer(Optimizer):
         self.inner_optimizer.iterations = value
 
     @property
-    def learning_rate(self) -> float:
+    def learning_rate(self) -> Any:
         """The rate of the next optimizer step."""
         return self.inner_optimizer.learning_rate
 
@@ -132,11 +142,20 @@ class LossScaleOptimizer(Optimizer):
     def learning_rate(self, value: Any) -> None:
         self.inner_optimizer.learning_rate = value
 
-    def step_size(self, learning_rate: float) -> float:
+    def step_size(self, learning_rate: float) -> float | tuple[float, ...]:
         return self.inner_optimizer.step_size(learning_rate)
 
     def slots(self) -> tuple[str, ...]:
         return self.inner_optimizer.slots()
+
+    def first_value(self, slot: str) -> float:
+        return self.inner_optimizer.first_value(slot)
+
+    def slot_groups(self) -> list[tuple[str, ...]]:
+        return self.inner_optimizer.slot_groups()
+
+    def derived_state(self) -> dict[str, float]:
+        return self.inner_optimizer.derived_state()
 
     def update(
         self, w: Array, g: Array, slots: dict[str, Array], learning_rate: Any, scratch: Any
@@ -172,8 +191,11 @@ class LossScaleOptimizer(Optimizer):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        return cls(**config)
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, type] | None = None
+    ) -> Any:
+        inner = deserialize(config["inner_optimizer"], custom_objects)
+        return cls(**{**config, "inner_optimizer": inner})
 
     def state_arrays(self, keys: Mapping[Any, str]) -> dict[str, np.ndarray]:
         """Those of the inner optimizer, and "loss_scale": the scale, steps since it changed."""

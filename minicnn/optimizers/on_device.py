@@ -13,7 +13,7 @@ from minicnn.dtypes import overflows_expected
 from minicnn.kernels import device
 from minicnn.kernels.optimizers import Rates
 from minicnn.optimizers.arena import Arena
-from minicnn.optimizers.gradients import clipped_on_device, unscaled
+from minicnn.optimizers.gradients import clipped_on_device, collected
 from minicnn.registry import is_library_code
 from minicnn.typing import Array
 
@@ -33,30 +33,38 @@ def step_on_device(
     Returns:
         Whether weights and slots changed: True, or a 0-d array on the device.
     """
-    step_size, kept = rates_of(optimizer)
+    rates = rates_of(optimizer)
     flat: Mapping[Arena, Array] = {
         arena: arena.gather([gradients[weight] for weight in arena.weights])
-        for arena in _arenas_of(optimizer, gradients)
+        for arena in arenas_of(optimizer, gradients)
     }
-    apply_if = None
-    if scale is not None:
-        flat, apply_if = unscaled(flat, scale)
-    with overflows_expected(scale is not None):
+    flat, finite = collected(
+        optimizer, flat, scale, lambda arena: arena.slots["gradient_accumulator"]
+    )
+    apply_if = None if optimizer.gradient_accumulation_steps else finite
+    with overflows_expected(apply_if is not None):
         flat = clipped_on_device(optimizer, flat)
     for arena, g in flat.items():
-        arena.set_rates(step_size, kept)
+        arena.set_rates(*rates)
         if is_library_code(optimizer.update) and device.on_cuda(g):
-            rates = Rates(arena.rates, arena.decaying.size, apply_if)
-            optimizer.update(arena.w, g, arena.slots, rates, None)
+            of_step = Rates(arena.rates, arena.decaying.size, apply_if)
+            optimizer.update(arena.w, g, arena.slots, of_step, None)
         else:
             _update(optimizer, arena, g, apply_if)
-    return True if apply_if is None else apply_if
+    return True if finite is None else finite
 
 
-def rates_of(optimizer: "Optimizer") -> tuple[float, float]:
-    """(the factor of the next step of `optimizer`, that of the weights that decay before it)."""
-    rate = optimizer.learning_rate
-    return optimizer.step_size(rate), 1.0 - rate * (optimizer.weight_decay or 0.0)
+def rates_of(optimizer: "Optimizer") -> tuple[float, ...]:
+    """(the factor of the next step of `optimizer`, that of the weights that decay before it, and
+    the step's further factors, if any, then what averages of weights keep)."""
+    rate = float(optimizer.learning_rate)
+    first, *others = _listed(optimizer.step_size(rate))
+    kept_average = [optimizer._kept_average()] if optimizer.use_ema else []
+    return (first, 1.0 - rate * (optimizer.weight_decay or 0.0), *others, *kept_average)
+
+
+def _listed(step_size: Any) -> list[Any]:
+    return list(step_size) if isinstance(step_size, tuple) else [step_size]
 
 
 def _update(optimizer: "Optimizer", arena: Arena, g: Array, apply_if: Array | None) -> None:
@@ -66,18 +74,23 @@ def _update(optimizer: "Optimizer", arena: Arena, g: Array, apply_if: Array | No
     changing = [arena.w, *arena.slots.values()]
     before = [] if apply_if is None else [array.copy() for array in changing]
     if arena.decaying.size:
-        arena.decaying *= arena.rates[1:]
+        arena.decaying *= arena.rates[1:2]
     # an `update` of your own gets a number; the library's take one that lies on the device
-    rate = arena.rates[:1] if is_library_code(optimizer.update) else rates_of(optimizer)[0]
+    rate = optimizer.step_size(float(optimizer.learning_rate))
+    if is_library_code(optimizer.update):
+        places = [0, *range(2, 1 + len(_listed(rate)))]
+        one, *others = [arena.rates[place : place + 1] for place in places]
+        rate = (one, *others) if others else one
     with overflows_expected(apply_if is not None):
         optimizer.update(arena.w, g, arena.slots, rate, xp.empty_like(g))
     for array, old in zip(changing, before, strict=False):
         array[...] = xp.where(apply_if, array, old)
 
 
-def _arenas_of(optimizer: "Optimizer", weights: Iterable[Any]) -> list[Arena]:
-    """The arenas, one per dtype, that hold just these weights: those of an earlier step, or new
-    ones where other weights learn now, or these changed shape, dtype or decay."""
+def arenas_of(optimizer: "Optimizer", weights: Iterable[Any]) -> list[Arena]:
+    """The arenas of the `optimizer`, one per dtype, that hold just these `weights`: those of an
+    earlier step, or new ones where other weights learn now, or these changed shape, dtype or
+    decay."""
     decays = {w: optimizer._decays(w) for w in weights}
     found = [a for a in optimizer._arenas if not decays.keys().isdisjoint(a.decays)]
     known = {w: decay for a in found for w, decay in a.decays.items()}
@@ -90,6 +103,6 @@ def _arenas_of(optimizer: "Optimizer", weights: Iterable[Any]) -> list[Arena]:
     for arena in found:
         arena.release(decays)
         optimizer._arenas.remove(arena)
-    made = [Arena(of_dtype, slots) for of_dtype in by_dtype.values()]
+    made = [Arena(of_dtype, slots, len(rates_of(optimizer))) for of_dtype in by_dtype.values()]
     optimizer._arenas += made
     return made

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minicnn.optimizers.gradients import clipped_on_host, unscaled
+from minicnn.optimizers.gradients import clipped_on_host, collected
 from minicnn.parallel import split_work
 from minicnn.typing import Array
 
@@ -37,18 +37,20 @@ def step_on_host(
     Returns:
         Whether weights and slots changed.
     """
-    if scale is not None:
-        gradients, finite = unscaled(gradients, scale)
-        if not finite:
-            return False
-    rate = optimizer.learning_rate
+    gradients, finite = collected(
+        optimizer, gradients, scale, lambda w: optimizer._slots_of(w)["gradient_accumulator"]
+    )
+    taken = finite is None or bool(finite)
+    if not taken and not optimizer.gradient_accumulation_steps:
+        return False
+    rate = float(optimizer.learning_rate)
     flush = optimizer.iterations % _FLUSH_EVERY == _FLUSH_EVERY - 1
     for weight, gradient in clipped_on_host(optimizer, gradients).items():
         _update_weight(optimizer, weight, gradient, rate)
         if flush:
             for slot in optimizer._slots_of(weight).values():
                 slot *= np.abs(slot) > _TINY
-    return True
+    return taken
 
 
 def _update_weight(optimizer: "Optimizer", weight: Any, gradient: Array, rate: float) -> None:

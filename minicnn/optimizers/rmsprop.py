@@ -24,6 +24,8 @@ class RMSprop(Optimizer):
     Source: Hinton 2012, "Neural networks for machine learning", lecture 6e.
     """
 
+    paired_slots = 1
+
     def __init__(
         self,
         learning_rate: Any = 0.001,

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from minicnn.registry import Configurable, Registry
+from minicnn.registry import Configurable, Registry, serialize_object
 
 SCHEDULES = Registry("learning-rate schedule")
 
@@ -223,6 +223,68 @@ class CosineDecay(LearningRateSchedule):
         return peak * ((1 - self.alpha) * cosine + self.alpha)
 
 
+@SCHEDULES.register()
+class CosineDecayRestarts(LearningRateSchedule):
+    """Half a cosine from a peak down to alpha · initial_learning_rate, again and again.
+
+    Period i = 0, 1, ... takes first_decay_steps · t_mul^i steps, and its peak is
+    initial_learning_rate · ((1 - alpha) m_mul^i + alpha).
+
+    Args:
+        initial_learning_rate: the rate at the beginning.
+        first_decay_steps: optimizer steps of the first period; above 0.
+        t_mul: how many times as long the next period is; 1 or above.
+        m_mul: how many times as high the next peak is.
+        alpha: the end of each period, as a fraction of initial_learning_rate.
+        name: kept in the configuration.
+
+    Raises:
+        ValueError: first_decay_steps not above 0, or periods that become shorter.
+
+    Source: Loshchilov, Hutter 2016, arXiv:1608.03983, equation 5.
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        first_decay_steps: float,
+        t_mul: float = 2.0,
+        m_mul: float = 1.0,
+        alpha: float = 0.0,
+        name: str = "SGDRDecay",
+    ):
+        self.initial_learning_rate = initial_learning_rate
+        if not first_decay_steps > 0:
+            raise ValueError(
+                f"CosineDecayRestarts needs first_decay_steps above 0; got {first_decay_steps!r}"
+            )
+        if not t_mul >= 1:  # all periods together would be finite
+            raise ValueError(f"CosineDecayRestarts needs a t_mul of 1 or above; got {t_mul!r}")
+        self.first_decay_steps = first_decay_steps
+        self.t_mul = t_mul
+        self.m_mul = m_mul
+        self.alpha = alpha
+        self.name = name
+
+    def __call__(self, step: int) -> float:
+        done = step / self.first_decay_steps  # in first periods
+        if self.t_mul == 1:
+            period = math.floor(done)
+            done -= period
+        else:
+            # period i begins after 1 + t + ... + t^(i-1) = (t^i - 1) / (t - 1) first periods;
+            # logarithms are rounded, so that the last step of one may seem to be the next's first
+            period = round(math.log(1 + done * (self.t_mul - 1), self.t_mul))
+            while self._begin(period) > done:
+                period -= 1
+            done = (done - self._begin(period)) / self.t_mul**period
+        cosine = 0.5 * self.m_mul**period * (1 + math.cos(math.pi * done))
+        return self.initial_learning_rate * ((1 - self.alpha) * cosine + self.alpha)
+
+    def _begin(self, period: int) -> float:
+        return (self.t_mul**period - 1) / (self.t_mul - 1)
+
+
 def get(identifier: Any) -> LearningRateSchedule:
     """A schedule.
 
@@ -234,3 +296,18 @@ def get(identifier: Any) -> LearningRateSchedule:
         TypeError: something else.
     """
     return SCHEDULES.get(identifier)
+
+
+def serialize(learning_rate_schedule: LearningRateSchedule) -> dict[str, Any]:
+    """A `learning_rate_schedule` as a configuration, for `deserialize`."""
+    return serialize_object(learning_rate_schedule, "keras.optimizers.schedules")
+
+
+def deserialize(config: Any, custom_objects: dict[str, type] | None = None) -> LearningRateSchedule:
+    """A schedule from what `serialize` returned.
+
+    Args:
+        config: that.
+        custom_objects: your own classes by name.
+    """
+    return SCHEDULES.deserialize(config, custom_objects)

@@ -26,7 +26,7 @@ from minicnn.training.model_checks import require_one_output
 # Arguments that minicnn does not have and that change nothing here: an activation has no name; the
 # rest belongs to features that are off.
 _IDLE = {
-    "dtype", "ema_momentum", "is_legacy_optimizer", "jit_compile", "name", "renorm_momentum",
+    "dtype", "is_legacy_optimizer", "jit_compile", "name", "renorm_momentum",
     "trainable",
 }  # fmt: skip
 

@@ -12,8 +12,7 @@ import numpy as np
 from minicnn.backend import to_numpy
 from minicnn.layers.weight import Weight
 from minicnn.models import Model
-from minicnn.optimizers import Adam, LossScaleOptimizer
-from minicnn.optimizers.schedules import LearningRateSchedule
+from minicnn.optimizers import LossScaleOptimizer
 from minicnn.saving.keras_order import ordered_weights
 from minicnn.saving.matching import undecayed
 
@@ -134,21 +133,12 @@ def host(weight: Weight) -> np.ndarray:
     return np.ascontiguousarray(to_numpy(weight.value))
 
 
-def _slot_groups(optimizer: Any) -> list[tuple[str, ...]]:
-    """Slots as Keras orders them: a group's arrays stand together weight by weight, and the next
-    group begins after the last weight."""
-    names = optimizer.slots()
-    if isinstance(getattr(optimizer, "inner_optimizer", optimizer), Adam):
-        return [names[:2], *((name,) for name in names[2:])]
-    return [(name,) for name in names]
-
-
 def _slot_names(model: Model) -> list[tuple[str, Weight]]:
     """("momentum/<weight's path>", weight) in Keras's order, for the weights that learn."""
     learning = {w: path for w, path in ordered_weights(model).items() if w.trainable}
     return [
         (f"{slot}/{path}", weight)
-        for group in _slot_groups(model.optimizer)
+        for group in model.optimizer.slot_groups()
         for weight, path in learning.items()
         for slot in group
     ]
@@ -167,14 +157,17 @@ def optimizer_variables(model: Model) -> dict[str, np.ndarray]:
         unused = np.zeros((), np.int32), np.zeros((), np.float32)
         values = *unused, np.array(steps, np.int32), np.array(scale, np.float32)
         variables = dict(zip(LOSS_SCALE, values, strict=True))
-    variables["iteration"] = np.array(optimizer.iterations, np.int32)
-    if not isinstance(optimizer._learning_rate, LearningRateSchedule):
+    variables["iteration"] = np.array(optimizer.batches, np.int32)
+    if isinstance(optimizer._learning_rate, float):
         variables["learning_rate"] = np.array(optimizer.learning_rate, np.float32)
     state = optimizer.state_arrays(ordered_weights(model))
     for name, weight in _slot_names(model):
         present = state.get(name)
-        variables[name] = np.zeros_like(host(weight)) if present is None else present
-    return variables
+        if present is None:  # a weight that has not learned yet
+            present = to_numpy(optimizer._slots_of(weight)[name.partition("/")[0]])
+        variables[name] = present
+    derived = optimizer.derived_state()
+    return variables | {name: np.array(value, np.float32) for name, value in derived.items()}
 
 
 def load_optimizer_variables(model: Model, file: Any, names: list[str]) -> None:
@@ -188,19 +181,21 @@ def load_optimizer_variables(model: Model, file: Any, names: list[str]) -> None:
     optimizer = model.optimizer
     if not names:
         return
-    slots = _slot_names(model)
+    slots, derived = _slot_names(model), len(optimizer.derived_state())
     scale: dict[str, Any] = {}
     # a file written before the loss was scaled does not have them
-    if isinstance(optimizer, LossScaleOptimizer) and len(names) > 2 + len(slots):
+    if isinstance(optimizer, LossScaleOptimizer) and len(names) > 2 + len(slots) + derived:
         steps, factor = (float(read_array(file, name, ())) for name in names[2:4])
         scale = {"loss_scale": np.array([factor, steps], np.float32)}
         names = names[len(LOSS_SCALE) :]
     state: dict[str, Any] = {"iterations": read_array(file, names[0], ())}
     left = names[1:]
-    if not isinstance(optimizer._learning_rate, LearningRateSchedule) and left:
+    if isinstance(optimizer._learning_rate, float) and left:
         rate = float(read_array(file, left.pop(0), ()))
         if rate != np.float32(optimizer.learning_rate):  # of which this is all that float32 keeps
             optimizer.learning_rate = rate
+    if derived and len(left) == len(slots) + derived:
+        left = left[:-derived]
     if left and len(left) != len(slots):  # none: it was saved before its first optimizer step
         warnings.warn(
             f"the file's {type(optimizer).__name__} has {len(left)} arrays, but the weights that "

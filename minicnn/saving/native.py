@@ -162,7 +162,7 @@ def _load_state(model: Model, keys: dict[Weight, str], arrays: Arrays) -> None:
     state = {k.removeprefix(_OPTIMIZER): v for k, v in arrays.items() if k.startswith(_OPTIMIZER)}
     if not state:
         return
-    slots, known = model.optimizer.slots(), set(keys.values())
+    slots, known = model.optimizer.all_slots(), set(keys.values())
     for name, array in state.items():
         slot, _, key = name.partition("/")
         if slot in slots and key not in known:

@@ -113,14 +113,14 @@ def device_sums(metrics: Iterable[Any]) -> list[tuple[Any, str, Array]]:
 class Watched:
     """The attributes of what takes part in a training step, arrays left out.
 
-    What changes from step to step is not among them: the iterations and learning rate of the
+    What changes from step to step is not among them: the count and learning rate of the
     optimizer, which reach a graph through `Optimizer.set_rates`, and the sums of metrics.
 
     Args:
         components: see `components_of`.
     """
 
-    _CHANGING = ("iterations", "_learning_rate", "_slots", "_sums", "_read")
+    _CHANGING = ("batches", "_learning_rate", "_slots", "_sums", "_read")
 
     def __init__(self, components: Iterable[Any]):
         self._rows = []

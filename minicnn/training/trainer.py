@@ -217,6 +217,7 @@ class Trainer(Layer):
             finally:
                 capture.close()
                 progress.close()
+            self.optimizer.finalize_variable_values(self.trainable_weights)
             watchers.on_train_end(logs)
         return watchers.history  # type: ignore[return-value]
 

@@ -104,6 +104,12 @@ SETTINGS = {
     "iterations": 7,
     "learning_rate": 0.5,
     "lr": 0.5,
+    "use_ema": True,
+    "ema_momentum": 0.5,
+    "ema_overwrite_frequency": 3,
+    "loss_scale_factor": 8.0,
+    "gradient_accumulation_steps": 4,
+    "batches": 5,
     "beta_1": 0.75,  # of Adam alone
 }
 
@@ -126,7 +132,10 @@ def test_its_own_attributes_are_not_those_of_the_optimizer_inside():
     optimizer.name, optimizer.initial_scale, optimizer.dynamic_growth_steps = "outside", 8.0, 6
     assert inner.name == "inside" and not hasattr(inner, "initial_scale")
     assert optimizer.get_config() == {
-        "inner_optimizer": {"class_name": "Adam", "config": inner.get_config()},
+        "inner_optimizer": {
+            "module": "keras.optimizers", "class_name": "Adam", "config": inner.get_config(),
+            "registered_name": None,
+        },
         "initial_scale": 8.0, "dynamic_growth_steps": 6, "name": "outside",
     }  # fmt: skip
     with pytest.raises(AttributeError, match="has no attribute 'wings'"):
@@ -180,7 +189,35 @@ def loaded(optimizer, w):
     return sorted(set(state) - {"loss_scale"}), optimizer.iterations, backend.to_numpy(momentum)
 
 
+def assigned(optimizer, w):
+    """All variables one by one, and at once."""
+    values = [variable.numpy() for variable in optimizer.variables]
+    for variable in optimizer.variables:
+        variable.assign(np.zeros(variable.shape))
+    zeros = [variable.numpy() for variable in optimizer.variables]
+    optimizer.set_weights(values)
+    return zeros, [(v.name, v.shape, v.numpy()) for v in optimizer.variables]
+
+
+def averaged(optimizer, w):
+    optimizer.use_ema = True
+    optimizer._slots_of(w)["average"] = backend.asarray(np.full(3, 7.0, "float32"))
+    optimizer.finalize_variable_values([w])
+    return backend.to_numpy(optimizer.average_of(w)), backend.to_numpy(w.value)
+
+
 METHODS = {
+    "all_slots": lambda optimizer, w: optimizer.all_slots(),
+    "slot_groups": lambda optimizer, w: optimizer.slot_groups(),
+    "paired_slots": lambda optimizer, w: optimizer.paired_slots,
+    "first_value": lambda optimizer, w: optimizer.first_value("momentum"),
+    "derived_state": lambda optimizer, w: optimizer.derived_state(),
+    "variables": assigned,
+    "set_weights": assigned,
+    "average_of": averaged,
+    "finalize_variable_values": averaged,
+    "build": lambda optimizer, w: optimizer.build([w]),
+    "built": lambda optimizer, w: optimizer.built,
     "step_size": lambda optimizer, w: optimizer.step_size(0.25),
     "slots": lambda optimizer, w: optimizer.slots(),
     "update": updated,
@@ -200,7 +237,15 @@ def test_a_method_is_that_of_the_optimizer_inside(name):
 
 def test_each_public_name_of_an_optimizer_is_tried():
     public = {name for name in {*dir(Optimizer), *vars(Adam())} if name[0] != "_"}
-    its_own = {"apply", "loss_scale", "name", "get_config", "from_config"}
+    its_own = {
+        "apply",
+        "apply_gradients",
+        "loss_scale",
+        "scale_loss",
+        "name",
+        "get_config",
+        "from_config",
+    }
     assert public == (METHODS.keys() | SETTINGS.keys() | its_own | {"epsilon", "beta_2", "amsgrad"})
 
 

@@ -2,11 +2,24 @@
 
 import numpy as np
 import pytest
-from optimizer_cases import CASES, FakeWeight, documented_optimizer
+from optimizer_cases import CASES, RULES, FakeWeight, documented_optimizer
 from small_problem import X, Y, network
 
 from minicnn import backend, optimizers
-from minicnn.optimizers import SGD, Adam, AdamW, Lion, Optimizer, RMSprop, on_host, schedules
+from minicnn.optimizers import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lion,
+    Nadam,
+    Optimizer,
+    RMSprop,
+    on_host,
+    schedules,
+)
 from minicnn.parallel import threads
 
 
@@ -26,6 +39,25 @@ def reference_step(o, w, g, slots, lr, t):
         step = lr * g / np.sqrt(variance + o.epsilon)
         slots["m"] = o.momentum * slots.get("m", 0) + step
         return w - slots["m"]
+    if isinstance(o, Adagrad):
+        slots["a"] = slots.get("a", o.initial_accumulator_value) + g**2
+        return w - lr * g / np.sqrt(slots["a"] + o.epsilon)
+    if isinstance(o, Adadelta):
+        slots["a"] = o.rho * slots.get("a", 0) + (1 - o.rho) * g**2
+        before = slots.get("d", 0)
+        step = g * np.sqrt((before + o.epsilon) / (slots["a"] + o.epsilon))
+        slots["d"] = o.rho * before + (1 - o.rho) * step**2
+        return w - lr * step
+    if isinstance(o, Adamax):
+        slots["m"] = o.beta_1 * slots.get("m", 0) + (1 - o.beta_1) * g
+        slots["u"] = np.maximum(o.beta_2 * slots.get("u", 0), np.abs(g))
+        return w - lr / (1 - o.beta_1**t) * slots["m"] / (slots["u"] + o.epsilon)
+    if isinstance(o, Nadam):
+        slots["m"] = o.beta_1 * slots.get("m", 0) + (1 - o.beta_1) * g
+        slots["v"] = o.beta_2 * slots.get("v", 0) + (1 - o.beta_2) * g**2
+        u = [o.beta_1 * (1 - 0.5 * 0.96**i) for i in range(1, t + 2)]
+        ahead = u[-1] * slots["m"] / (1 - np.prod(u)) + (1 - u[-2]) * g / (1 - np.prod(u[:-1]))
+        return w - lr * ahead / (np.sqrt(slots["v"] / (1 - o.beta_2**t)) + o.epsilon)
     if isinstance(o, Lion):
         m = slots.get("m", 0)
         slots["m"] = o.beta_2 * m + (1 - o.beta_2) * g
@@ -37,7 +69,7 @@ def reference_step(o, w, g, slots, lr, t):
     return w - alpha * slots["m"] / (np.sqrt(slots["vhat"]) + o.epsilon)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("shape", [(), (5,), (3, 4), (7, 11, 13)])
 def test_formula(name, shape, monkeypatch):
     monkeypatch.setattr(on_host, "BLOCK", 64)  # (7, 11, 13) takes several blocks
@@ -107,7 +139,7 @@ def test_runs_on_a_device_without_transfers(name, clip, strict):
     np.testing.assert_allclose(backend.to_numpy(device.value), host.value, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*RULES, "averaged"])
 def test_a_step_may_be_left_out(name):
     """As after gradients that are not finite: it is counted, and changes nothing else."""
     rng = np.random.default_rng(0)
@@ -188,7 +220,7 @@ def test_saved_state_goes_on_where_it_was(name):
     second = CASES[name]()
     resumed = FakeWeight(part.value.copy())
     second.load_state_arrays(first.state_arrays({part: "a/kernel"}), {resumed: "a/kernel"})
-    assert second.iterations == 3
+    assert second.batches == 3
     for g in gradients[3:]:
         second.apply({resumed: g})
     np.testing.assert_array_equal(resumed.value, whole.value)
@@ -255,6 +287,11 @@ def test_names_and_defaults():
         "clipnorm": None,
         "clipvalue": None,
         "global_clipnorm": None,
+        "use_ema": False,
+        "ema_momentum": 0.99,
+        "ema_overwrite_frequency": None,
+        "loss_scale_factor": None,
+        "gradient_accumulation_steps": None,
         "name": "adam",
         "beta_1": 0.9,
         "beta_2": 0.999,

@@ -13,6 +13,8 @@ ALL = [
     schedules.PolynomialDecay(0.1, 10, cycle=True),
     schedules.CosineDecay(0.1, 10, alpha=0.1),
     schedules.CosineDecay(0.0, 10, warmup_target=0.1, warmup_steps=4),
+    schedules.CosineDecayRestarts(0.1, 7),
+    schedules.CosineDecayRestarts(0.1, 7, t_mul=1, m_mul=0.5, alpha=0.1),
 ]
 
 
@@ -63,9 +65,28 @@ def test_cosine_with_warmup():
     assert schedule(14) == pytest.approx(0.0)
 
 
+@pytest.mark.parametrize("t_mul", [1, 1.5, 2, 3])
+@pytest.mark.parametrize("first", [1, 3, 10])
+def test_each_period_begins_at_its_peak(t_mul, first):
+    schedule = schedules.CosineDecayRestarts(0.5, first, t_mul, m_mul=0.5, alpha=0.25)
+    begin = 0
+    for period in range(8):
+        length = first * t_mul**period
+        if begin == int(begin):
+            assert schedule(int(begin)) == pytest.approx(0.5 * (0.75 * 0.5**period + 0.25))
+        middle = schedule(begin + length / 2)
+        assert middle == pytest.approx(0.5 * (0.75 * 0.5 * 0.5**period + 0.25))
+        assert schedule(begin + length * (1 - 1e-9)) == pytest.approx(0.125)
+        begin += length
+
+
 def test_errors():
     with pytest.raises(ValueError, match="CosineDecay needs decay_steps above 0; got 0"):
         schedules.CosineDecay(0.1, 0)
+    with pytest.raises(ValueError, match="needs first_decay_steps above 0; got 0"):
+        schedules.CosineDecayRestarts(0.1, 0)
+    with pytest.raises(ValueError, match="t_mul of 1 or above; got 0.5"):
+        schedules.CosineDecayRestarts(0.1, 5, 0.5)
     with pytest.raises(ValueError, match="2 values and 2 boundaries"):
         schedules.PiecewiseConstantDecay([1, 2], [0.1, 0.2])
     with pytest.raises(ValueError, match=r"must rise; got \[2, 1\]"):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from minicnn.optimizers import SGD, Adam, AdamW, RMSprop
+from minicnn.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, RMSprop
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.parity
@@ -34,6 +34,15 @@ CASES = {
     "adamw": (
         AdamW(0.01, weight_decay=0.1, epsilon=1e-30),
         lambda p: torch.optim.AdamW(p, 0.01, eps=1e-30, weight_decay=0.1),
+    ),
+    "adamax": (Adamax(0.01, epsilon=1e-30), lambda p: torch.optim.Adamax(p, 0.01, eps=1e-30)),
+    "adagrad": (
+        Adagrad(0.1, 0.5, 1e-30),
+        lambda p: torch.optim.Adagrad(p, 0.1, initial_accumulator_value=0.5, eps=1e-30),
+    ),
+    "adadelta": (
+        Adadelta(0.5, 0.8, 1e-3),
+        lambda p: torch.optim.Adadelta(p, 0.5, 0.8, 1e-3),
     ),
 }
 

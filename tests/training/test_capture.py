@@ -81,10 +81,10 @@ def test_the_batch_may_change_after_the_step(cuda):
 def test_a_captured_step_reads_its_rate_and_whether_it_is_to_be_made(cuda):
     weight, gradient = (FakeWeight(backend.asarray(np.ones(3))), backend.asarray(np.ones(3)))
     optimizer, scale = SGD(0.1), backend.asarray(np.array(2.0))
-    optimizer.apply({weight: gradient}, scale)  # to 0.95
+    optimizer.apply({weight: gradient}, scale=scale)  # to 0.95
     stream = cuda.Stream(non_blocking=True)
     stream.begin_capture()
-    optimizer.apply({weight: gradient}, scale)
+    optimizer.apply({weight: gradient}, scale=scale)
     graph = stream.end_capture()
     for rate, g, expected in [(0.1, 1, 0.9), (0.1, np.inf, 0.9), (0.2, 1, 0.8)]:
         optimizer.learning_rate = rate

@@ -2,7 +2,7 @@
 //
 // rates: what changes from one training step to the next, on the device, so that a captured
 // training step finds the new ones: the factor of the update, and what the first `decaying` weights
-// are multiplied by before it. apply_if: if it points to false, nothing changes; it may be null.
+// are multiplied by before it, then further factors, if any. apply_if: if it points to false, nothing changes; it may be null.
 //
 // Indices are unsigned: the last of 2^31 - 1 elements plus the threads would not fit into an int.
 
@@ -84,6 +84,85 @@ __global__ void adam(
             largest[at] = square;
         }
         w[at] = weight - mean / (sqrt(square) + epsilon) * rate;
+    }
+}
+
+// m and v as in adam, w <- w - (rates[0] m + rates[2] g) / (sqrt(v) + rates[3]).
+__global__ void nadam(
+    real* __restrict__ w, const real* __restrict__ g, real* __restrict__ m, real* __restrict__ v,
+    const real* __restrict__ rates, const bool* __restrict__ apply_if,
+    unsigned numbers, unsigned decaying, real one_minus_beta_1, real one_minus_beta_2)
+{
+    if (left_out(apply_if)) return;
+    const real of_m = rates[0], keep = rates[1], of_g = rates[2], epsilon = rates[3];
+    const unsigned threads = gridDim.x * blockDim.x;
+    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
+        const real weight = at < decaying ? w[at] * keep : w[at];
+        const real gradient = g[at];
+        const real mean = m[at] + (gradient - m[at]) * one_minus_beta_1;
+        const real square = v[at] + (gradient * gradient - v[at]) * one_minus_beta_2;
+        m[at] = mean;
+        v[at] = square;
+        w[at] = weight - (mean * of_m + gradient * of_g) / (sqrt(square) + epsilon);
+    }
+}
+
+// m <- m + (1 - beta_1)(g - m), u <- max(beta_2 u, |g|), w <- w - rate m / (u + epsilon).
+__global__ void adamax(
+    real* __restrict__ w, const real* __restrict__ g, real* __restrict__ m, real* __restrict__ u,
+    const real* __restrict__ rates, const bool* __restrict__ apply_if,
+    unsigned numbers, unsigned decaying, real one_minus_beta_1, real beta_2, real epsilon)
+{
+    if (left_out(apply_if)) return;
+    const real rate = rates[0], keep = rates[1];
+    const unsigned threads = gridDim.x * blockDim.x;
+    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
+        const real weight = at < decaying ? w[at] * keep : w[at];
+        const real gradient = g[at], size = gradient < 0 ? -gradient : gradient;
+        const real mean = m[at] + (gradient - m[at]) * one_minus_beta_1;
+        real largest = u[at] * beta_2;
+        if (size > largest || size != size) largest = size;  // NaN is handed on
+        m[at] = mean;
+        u[at] = largest;
+        w[at] = weight - mean / (largest + epsilon) * rate;
+    }
+}
+
+// a <- a + g^2, w <- w - rate g / sqrt(a + epsilon).
+__global__ void adagrad(
+    real* __restrict__ w, const real* __restrict__ g, real* __restrict__ a,
+    const real* __restrict__ rates, const bool* __restrict__ apply_if,
+    unsigned numbers, unsigned decaying, real epsilon)
+{
+    if (left_out(apply_if)) return;
+    const real rate = rates[0], keep = rates[1];
+    const unsigned threads = gridDim.x * blockDim.x;
+    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
+        const real weight = at < decaying ? w[at] * keep : w[at];
+        const real gradient = g[at], sum = a[at] + gradient * gradient;
+        a[at] = sum;
+        w[at] = weight - gradient / sqrt(sum + epsilon) * rate;
+    }
+}
+
+// a <- rho a + (1 - rho) g^2, step = sqrt(d + epsilon) / sqrt(a + epsilon) g,
+// d <- rho d + (1 - rho) step^2, w <- w - rate step.
+__global__ void adadelta(
+    real* __restrict__ w, const real* __restrict__ g, real* __restrict__ a, real* __restrict__ d,
+    const real* __restrict__ rates, const bool* __restrict__ apply_if,
+    unsigned numbers, unsigned decaying, real one_minus_rho, real epsilon)
+{
+    if (left_out(apply_if)) return;
+    const real rate = rates[0], keep = rates[1];
+    const unsigned threads = gridDim.x * blockDim.x;
+    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
+        const real weight = at < decaying ? w[at] * keep : w[at];
+        const real gradient = g[at], before = d[at];
+        const real square = a[at] + (gradient * gradient - a[at]) * one_minus_rho;
+        const real step = sqrt(before + epsilon) / sqrt(square + epsilon) * gradient;
+        a[at] = square;
+        d[at] = before + (step * step - before) * one_minus_rho;
+        w[at] = weight - step * rate;
     }
 }
 

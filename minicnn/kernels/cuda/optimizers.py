@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from minicnn.backend import array_module
 from minicnn.kernels.cuda.launch import launch
-from minicnn.kernels.optimizers import Rate, Rates
+from minicnn.kernels.optimizers import Rate, Rates, SeveralRates
 from minicnn.typing import Array
 
 _MOST_SOURCES = 16  # of `gather` in optimizers.cu
@@ -57,6 +57,56 @@ def adam(
     _launch("adam", w, g, [m, v, largest], rate, [1.0 - beta_1, 1.0 - beta_2, epsilon])
 
 
+def nadam(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    rate: SeveralRates,
+    beta_1: float,
+    beta_2: float,
+    scratch: Array | None = None,
+) -> None:
+    """As the generic one (w, g, m, v, rate, beta_1, beta_2); no scratch is needed."""
+    _launch("nadam", w, g, [m, v], rate, [1.0 - beta_1, 1.0 - beta_2])
+
+
+def adamax(
+    w: Array,
+    g: Array,
+    m: Array,
+    u: Array,
+    rate: Rate,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+    scratch: Array | None = None,
+) -> None:
+    """As the generic one (w, g, m, u, rate, beta_1, beta_2, epsilon); no scratch is needed."""
+    _launch("adamax", w, g, [m, u], rate, [1.0 - beta_1, beta_2, epsilon])
+
+
+def adagrad(
+    w: Array, g: Array, a: Array, rate: Rate, epsilon: float, scratch: Array | None = None
+) -> None:
+    """As the generic one (w, g, a, rate, epsilon); no scratch is needed."""
+    _launch("adagrad", w, g, [a], rate, [epsilon])
+
+
+def adadelta(
+    w: Array,
+    g: Array,
+    a: Array,
+    d: Array,
+    rate: Rate,
+    rho: float,
+    epsilon: float,
+    scratch: Array | None = None,
+) -> None:
+    """As the generic one (w, g, a, d, rate, rho, epsilon); no scratch is needed."""
+    _launch("adadelta", w, g, [a, d], rate, [1.0 - rho, epsilon])
+
+
 def lion(
     w: Array,
     g: Array,
@@ -75,13 +125,16 @@ def _launch(
     w: Array,
     g: Array,
     slots: list[Array | None],
-    rate: Rate,
+    rate: Rate | SeveralRates,
     factors: list[float],
     *flags: int,
 ) -> None:
     if not isinstance(rate, Rates):  # of an `update` that calls the library's: no decay here
-        values = array_module(w).ones(2, w.dtype)
-        values[:1] = rate
+        first, *others = rate if isinstance(rate, Sequence) else [rate]
+        values = array_module(w).ones(2 + len(others), w.dtype)
+        values[:1] = first
+        for place, other in enumerate(others, 2):
+            values[place : place + 1] = other
         rate = Rates(values)
     apply_if = None if rate.apply_if is None else rate.apply_if.reshape(1)
     launch(

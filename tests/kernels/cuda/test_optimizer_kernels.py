@@ -11,6 +11,7 @@ from minicnn.kernels.cuda import launch
 from minicnn.kernels.cuda import optimizers as cuda
 from minicnn.optimizers import SGD, Adam, RMSprop
 from minicnn.optimizers.arena import Arena
+from minicnn.optimizers.averages import average_weights
 from minicnn.optimizers.on_device import step_on_device
 from minicnn.optimizers.schedules import ExponentialDecay
 
@@ -40,10 +41,12 @@ class Twins:
         for g in gradients.values():
             g.ravel()[-1:] += wrong
         plain, ours = self.optimizers
-        plain.apply({self.plain[name]: g for name, g in gradients.items()}, scale)
+        plain.apply({self.plain[name]: g for name, g in gradients.items()}, scale=scale)
         with cuda_on_cpu.installed():
             step_on_device(ours, {self.ours[name]: g for name, g in gradients.items()}, scale)
-        ours.iterations += 1
+            if ours.use_ema:
+                average_weights(ours, [self.ours[name] for name in gradients])
+        ours.batches += 1
 
     def check(self):
         for name, weight in self.plain.items():
