@@ -253,7 +253,6 @@ class Registry:
             f"known names: {', '.join(sorted(self._classes))}"
         )
 
-
     def deserialize(self, config: Any, custom_objects: dict[str, type] | None = None) -> Any:
         """An instance from its configuration.
 

@@ -21,7 +21,7 @@ class SwapEMAWeights(Callback):
     def __init__(self, swap_on_epoch: bool = False):
         super().__init__()
         self.swap_on_epoch = swap_on_epoch
-        self._swapped = False
+        self._swapped = self._swapped_before = False
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         if self.swap_on_epoch and self._swapped:
@@ -37,16 +37,19 @@ class SwapEMAWeights(Callback):
             self._swapped = False
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
-        self._swap()
+        self._swapped_before = self._swapped
+        if not self._swapped:
+            self._swap()
 
     def on_test_end(self, logs: Logs | None = None) -> None:
-        self._swap()
+        if not self._swapped_before:
+            self._swap()
 
     def on_predict_begin(self, logs: Logs | None = None) -> None:
-        self._swap()
+        self.on_test_begin()
 
     def on_predict_end(self, logs: Logs | None = None) -> None:
-        self._swap()
+        self.on_test_end()
 
     def _swap(self) -> None:
         for weight, average in self._pairs():
