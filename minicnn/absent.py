@@ -56,6 +56,9 @@ REASONS = {
     r"layers\.SpectralNormalization|layers\.Wrapper": (
         "wraps a layer in another; in minicnn a Layer of your own does that, with its backward pass"
     ),
+    r"layers\.(ContrastLimitedAdaptiveHistogramEqualization|RandomElasticTransform)": (
+        "is seldom used; Equalization, RandomShear and RandomPerspective are like it"
+    ),
     r"layers\.Lambda": (
         "has a function whose gradient minicnn cannot derive: write it as a Layer with forward and "
         "backward"
@@ -76,7 +79,7 @@ REASONS = {
     r"distribution(\..*)?|device": (
         "spreads models over devices: see minicnn.set_num_threads and minicnn.set_backend"
     ),
-    r"quantizers(\..*)?|Quantizer|dtype_policies\.\w+|distillation(\..*)?": (
+    r"quantizers(\..*)?|Quantizer|dtype_policies\.\w+Policy\w*|distillation(\..*)?": (
         "makes trained models smaller; minicnn has mixed precision alone"
     ),
     r"config\.enable_unsafe_deserialization": (
@@ -87,7 +90,9 @@ REASONS = {
     r"utils\.model_to_dot": "needs Graphviz; minicnn.utils.plot_model draws without it",
     r"(Function|KerasTensor|Operation|Variable|StatelessScope|SymbolicScope|name_scope|remat)"
     r"|RematScope|tree(\..*)?|legacy(\..*)?|saving\.KerasFileEditor|utils\.(legacy|Config)(\..*)?"
-    r"|utils\.get_source_inputs": ("belongs to the inner workings of Keras, which are others here"),
+    r"|utils\.(get_source_inputs|is_keras_tensor|standardize_dtype)|dtype_policies\.\w+": (
+        "belongs to the inner workings of Keras, which are others here"
+    ),
 }
 
 # Where the names of older versions' modules are now

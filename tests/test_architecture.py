@@ -49,6 +49,8 @@ PARALLEL_MAY_IMPORT = {"typing", "backend"}  # how to split a batch, whatever is
 # Functions that, when called, import from above, or in their own room a module that imports theirs:
 # mostly since Keras's interface asks for it.
 UPWARD_CALLS = {
+    ("minicnn.layers.configurations.deserialize", "minicnn.saving"),
+    ("minicnn.layers.configurations.serialize", "minicnn.saving"),
     ("minicnn.layers.nodes.SymbolicTensor.__add__", "minicnn.layers.merge"),
     ("minicnn.layers.nodes.SymbolicTensor.__mul__", "minicnn.layers.merge"),
     ("minicnn.callbacks.checkpoint.ModelCheckpoint.on_train_begin", "minicnn.saving"),

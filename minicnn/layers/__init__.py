@@ -8,6 +8,7 @@ from minicnn.layers.augmentation import (
     RandomFlip,
 )
 from minicnn.layers.base import LAYERS, Layer
+from minicnn.layers.configurations import deserialize, serialize
 from minicnn.layers.conv import Conv2D
 from minicnn.layers.dense import Dense
 from minicnn.layers.depthwise import DepthwiseConv2D, SeparableConv2D
@@ -41,5 +42,5 @@ __all__ = [
     "LeakyReLU", "MaxPool2D", "MaxPooling2D", "Multiply", "RandomBrightness", "RandomContrast",
     "RandomCrop", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom", "ReLU",
     "Rescaling", "Reshape", "SeparableConv2D", "Softmax", "Weight", "ZeroPadding2D", "add",
-    "concatenate", "multiply",
+    "concatenate", "deserialize", "multiply", "serialize",
 ]  # fmt: skip
