@@ -82,6 +82,9 @@ REASONS = {
     r"quantizers(\..*)?|Quantizer|dtype_policies\.\w+Policy\w*|distillation(\..*)?": (
         "makes trained models smaller; minicnn has mixed precision alone"
     ),
+    r"callbacks\.RemoteMonitor": (
+        "tells a server of each epoch; LambdaCallback(on_epoch_end=...) with requests.post does so"
+    ),
     r"config\.enable_unsafe_deserialization": (
         "lets files of models run code; in minicnn none ever does"
     ),

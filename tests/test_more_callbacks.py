@@ -1,9 +1,4 @@
-"""Callbacks that look at averages of weights, tell servers, or are there for their names."""
-
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs
+"""Callbacks that look at averages of weights, or are there for their names."""
 
 import numpy as np
 import pytest
@@ -13,7 +8,6 @@ from minicnn.callbacks import (
     LambdaCallback,
     ModelCheckpoint,
     ProgbarLogger,
-    RemoteMonitor,
     SwapEMAWeights,
 )
 from minicnn.layers import Dense, Input
@@ -119,44 +113,6 @@ def test_files_hold_the_averages(tmp_path):
 def test_optimizers_without_averages():
     with pytest.raises(ValueError, match=r"compile with SGD\(use_ema=True\)"):
         model(SGD(0.1)).fit(X, Y, validation_data=(X, Y), verbose=0, callbacks=[SwapEMAWeights()])
-
-
-@pytest.fixture
-def server():
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            asked.append((self.path, dict(self.headers), body))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}", asked
-        http.shutdown()
-
-
-@pytest.mark.parametrize("send_as_json", [False, True])
-def test_servers_are_told(send_as_json, server):
-    root, asked = server
-    monitor = RemoteMonitor(root, headers={"X-Run": "7"}, send_as_json=send_as_json)
-    history = model().fit(X, Y, epochs=2, verbose=0, callbacks=[monitor]).history
-    for epoch, (path, headers, body) in enumerate(asked):
-        assert path == "/publish/epoch/end/" and headers["X-Run"] == "7"
-        sent = json.loads(body if send_as_json else parse_qs(body)["data"][0])
-        assert sent == {"epoch": epoch, "loss": history["loss"][epoch]}
-    assert len(asked) == 2
-
-
-def test_a_server_that_is_not_there():
-    with pytest.warns(UserWarning, match="RemoteMonitor cannot reach 'http://127.0.0.1:9'"):
-        model().fit(X, Y, verbose=0, callbacks=[RemoteMonitor("http://127.0.0.1:9")])
 
 
 def test_progbar_logger_changes_nothing(capsys):

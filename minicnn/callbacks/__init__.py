@@ -10,7 +10,6 @@ from minicnn.callbacks.lazy_logs import LazyLogs
 from minicnn.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
 from minicnn.callbacks.list import CallbackList
 from minicnn.callbacks.progbar_logger import ProgbarLogger
-from minicnn.callbacks.remote_monitor import RemoteMonitor
 from minicnn.callbacks.swap_ema_weights import SwapEMAWeights
 from minicnn.callbacks.tensorboard import TensorBoard
 from minicnn.callbacks.terminate_on_nan import TerminateOnNaN
@@ -27,7 +26,6 @@ __all__ = [
     "ModelCheckpoint",
     "ProgbarLogger",
     "ReduceLROnPlateau",
-    "RemoteMonitor",
     "SwapEMAWeights",
     "TensorBoard",
     "TerminateOnNaN",
