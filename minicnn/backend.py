@@ -171,6 +171,17 @@ def asarray(x: Any, dtype: Any = None) -> Array:
     return _active.module.asarray(to_numpy(x), dtype=dtype)
 
 
+def plain(x: Array) -> Array:
+    """`x` without the methods that a class of its own adds to NumPy's arrays."""
+    return np.asarray(x) if isinstance(x, np.ndarray) else x
+
+
+def of_class(y: Array, x: Any) -> Array:
+    """`y` with a method `numpy()` where `x`, an element of a data set, has one."""
+    is_element = isinstance(x, np.ndarray) and hasattr(x, "numpy")
+    return y.view(type(x)) if is_element and isinstance(y, np.ndarray) else y
+
+
 def to_numpy(x: Any) -> np.ndarray:
     """`x` as a NumPy array on the host."""
     for candidate in _loaded.values():

@@ -1,6 +1,7 @@
 """Everything random comes from one place."""
 
 import random as python_random
+from concurrent.futures import ThreadPoolExecutor
 
 import cuda_on_cpu
 import numpy as np
@@ -81,3 +82,23 @@ def test_the_device_generator_is_on_the_active_backend(strict):
     from strict_backend import StrictArray
 
     assert isinstance(random.device_generator().random(3, dtype="float32"), StrictArray)
+
+
+def test_a_place_has_numbers_of_its_own_in_its_thread_alone():
+    random.set_random_seed(0)
+    expected = [random.host_generator().random() for _ in range(2)]
+    random.set_random_seed(0)
+    found = [random.host_generator().random()]
+
+    def drawn(*numbers):
+        with random.at_place(*numbers):
+            return [random.host_generator().random() for _ in range(2)]
+
+    assert drawn(1, 2) == drawn(1, 2) != drawn(1, 3)
+    assert len(set(drawn(1, 2))) == 2
+    with random.at_place(1, 2):
+        assert drawn(1, 3) != drawn(1, 2)  # within each other
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(random.host_generator).result() is not random.host_generator()
+    found.append(random.host_generator().random())
+    assert found == expected

@@ -22,11 +22,7 @@ Keeper = Callable[[int], Iterator[Any]]  # the elements from a number on
 
 
 def kept_in_memory(make: Callable[[], Iterator[Any]]) -> Keeper:
-    """Elements from a list, once there is one.
-
-    Args:
-        make: the elements to be kept.
-    """
+    """Elements from a list, once there is one; `make()` gives those to be kept."""
     kept: list[list[Any]] = []
 
     def fill(start: int) -> Iterator[Any]:
@@ -41,12 +37,8 @@ def kept_in_memory(make: Callable[[], Iterator[Any]]) -> Keeper:
 
 
 def kept_in_file(path: str | os.PathLike[str], make: Callable[[], Iterator[Any]]) -> Keeper:
-    """Elements from a file, once it is there.
-
-    Args:
-        path: of the file, which is written beside its place and renamed.
-        make: the elements to be kept.
-    """
+    """Elements from the file at `path`, once it is there; `make()` gives those to be kept. It is
+    written beside its place and renamed."""
     path = os.path.abspath(path)
 
     def fill(start: int) -> Iterator[Any]:

@@ -132,12 +132,8 @@ class Dataset:
 
     @staticmethod
     def from_tensor_slices(tensors: Any) -> "Dataset":
-        """The entries of arrays along their first axis.
-
-        Args:
-            tensors: an array, or a tuple or dictionary of arrays of the same length. Lists are
-                arrays, of file names too.
-        """
+        """The entries of `tensors` along their first axis: of an array (a list, too, also of file
+        names), or of a tuple or dictionary of arrays of the same length."""
         arrays = mapped(el.read_only, plain(tensors))
         length = el.common_length(arrays)
         return Dataset(lambda key, start: (el.at(arrays, i) for i in range(start, length)), length)
@@ -154,8 +150,7 @@ class Dataset:
 
         Args:
             generator: a function that returns an iterable.
-            output_types: dtypes to convert to, in the structure of an element; default: as they
-                come.
+            output_types: dtypes to convert to, in the structure of an element.
             output_shapes: not used: arrays know their shapes.
             args: what to call it with.
             output_signature: in place of output_types, a `TensorSpec` for each array.
@@ -180,21 +175,13 @@ class Dataset:
 
     @staticmethod
     def range(*args: int, output_type: Any = "int64") -> "Dataset":
-        """Whole numbers, as Python's `range`.
-
-        Args:
-            args: stop; start and stop; or start, stop and step.
-            output_type: dtype.
-        """
+        """Whole numbers in dtype `output_type`; `args` are those of Python's `range`."""
         return Dataset.from_tensor_slices(np.arange(*map(operator.index, args)).astype(output_type))
 
     @staticmethod
     def zip(*args: Any, datasets: Any = None) -> "Dataset":
-        """Elements of several data sets side by side; the shortest decides when it ends.
-
-        Args:
-            args, datasets: data sets, or one tuple or dictionary of them.
-        """
+        """Elements of several data sets side by side; the shortest decides when it ends. `args`, or
+        `datasets`, are data sets, or one tuple or dictionary of them."""
         given = datasets if datasets is not None else args[0] if len(args) == 1 else args
         inputs = el.leaves(given)
         for dataset in inputs:
@@ -248,11 +235,7 @@ class Dataset:
         return made
 
     def filter(self, predicate: Callable[..., Any]) -> "Dataset":
-        """The elements for which a function is true.
-
-        Args:
-            predicate: called as `map_func` of `map`.
-        """
+        """The elements for which `predicate`, called as the function of `map`, is true."""
 
         def begin(key: Key, start: int) -> Iterator[Any]:
             chosen = (e for e in self._begin(key, 0) if el.called(predicate, e))
@@ -267,10 +250,9 @@ class Dataset:
         num_parallel_calls: int | None = None,
         deterministic: bool | None = None,
     ) -> "Dataset":
-        """Elements put together, along a new first axis.
+        """Elements put together, `batch_size` of them, along a new first axis.
 
         Args:
-            batch_size: how many.
             drop_remainder: leave out a last batch that would be smaller.
             num_parallel_calls: if given, batches are put together ahead, in a thread.
             deterministic: not used: the order is always kept.
@@ -302,13 +284,11 @@ class Dataset:
         seed: int | None = None,
         reshuffle_each_iteration: bool | None = True,
     ) -> "Dataset":
-        """Another order: each element is drawn from a buffer, which the next one of the input
-        refills. With a buffer as large as the data set all orders are equally likely.
+        """Another order: each element is drawn from a buffer of `buffer_size`, which the next one
+        of the input refills. With a buffer as large as the data set all orders are equally likely.
 
         Args:
-            buffer_size: how many elements wait in memory.
-            seed: of the order; default: drawn from the library's generator, see
-                `minicnn.utils.set_random_seed`.
+            seed: default: drawn from the library's generator.
             reshuffle_each_iteration: whether each pass has an order of its own.
         """
         size = _count("buffer_size", buffer_size, 1)
@@ -324,11 +304,7 @@ class Dataset:
         return made
 
     def repeat(self, count: int | None = None) -> "Dataset":
-        """The data set several times.
-
-        Args:
-            count: how often; default, or -1: for ever.
-        """
+        """The data set `count` times; None or -1: for ever."""
         rounds = -1 if count is None else _count("count", count, -1)
 
         def elements(key: Key, start: int) -> Iterator[Any]:
@@ -354,11 +330,7 @@ class Dataset:
         return self._then(begin, self._length * rounds if self._length > 0 else self._length)
 
     def take(self, count: int) -> "Dataset":
-        """The first elements.
-
-        Args:
-            count: how many at most; -1 for all.
-        """
+        """The first `count` elements; -1: all."""
         most = _count("count", count, -1)
 
         def begin(key: Key, start: int) -> Iterator[Any]:
@@ -370,11 +342,7 @@ class Dataset:
         return self._then(begin, most if self._length < 0 else min(self._length, most))
 
     def skip(self, count: int) -> "Dataset":
-        """All but the first elements.
-
-        Args:
-            count: how many to leave out; -1 for all.
-        """
+        """All but the first `count` elements; -1: none."""
         skipped = _count("count", count, -1)
         if skipped < 0:
             return self.take(0)
@@ -382,12 +350,7 @@ class Dataset:
         return self._then(lambda key, start: self._begin(key, start + skipped), length)
 
     def shard(self, num_shards: int, index: int) -> "Dataset":
-        """Every so manieth element, for one of several processes.
-
-        Args:
-            num_shards: how many processes share the elements.
-            index: which of them this is, from 0 on.
-        """
+        """Elements `index`, `index + num_shards` ...: the share of one of several processes."""
         shards, first = _count("num_shards", num_shards, 1), _count("index", index, 0)
         if first >= shards:
             raise ValueError(f"index is below num_shards, {shards}; got {index}")
@@ -399,11 +362,7 @@ class Dataset:
         return self._then(begin, length)
 
     def enumerate(self, start: int = 0) -> "Dataset":
-        """Pairs (number, element).
-
-        Args:
-            start: the first number.
-        """
+        """Pairs (number, element), numbered from `start` on."""
 
         def begin(key: Key, skipped: int) -> Iterator[Any]:
             numbered = enumerate(self._begin(key, skipped), start + skipped)
@@ -412,20 +371,13 @@ class Dataset:
         return self._then(begin, self._length)
 
     def concatenate(self, dataset: "Dataset") -> "Dataset":
-        """The elements of this data set, then those of another.
-
-        Args:
-            dataset: the other.
-        """
+        """The elements of this data set, then those of another `dataset`."""
 
         def begin(key: Key, start: int) -> Iterator[Any]:
-            if self._length >= 0:
-                beyond = max(0, start - self._length)
-                return itertools.chain(
-                    self._begin(key, start - beyond), dataset._begin(key, beyond)
-                )
-            chained = itertools.chain(self._begin(key, 0), dataset._begin(key, 0))
-            return itertools.islice(chained, start, None)
+            beyond = max(0, start - self._length) if self._length >= 0 else 0
+            own = start - beyond if self._length >= 0 else 0
+            chained = itertools.chain(self._begin(key, own), dataset._begin(key, beyond))
+            return itertools.islice(chained, start - own - beyond, None)
 
         lengths = [self._length, dataset._length]
         length = sum(lengths) if min(lengths) >= 0 else max(n for n in lengths if n < 0)
@@ -435,11 +387,8 @@ class Dataset:
         """Elements kept from the first pass that reads all of them. All passes are that one.
 
         Args:
-            filename: a file to keep them in. If it is there already, its elements are used,
+            filename: a file to keep them in; if it is there already, its elements are used,
                 whatever the steps before are. Default: in memory.
-
-        Raises:
-            ValueError: the data set is infinite.
         """
         if self._length == INFINITE_CARDINALITY:
             raise ValueError("an infinite data set cannot be kept; call cache before repeat")
@@ -448,11 +397,8 @@ class Dataset:
         return self._then(lambda key, start: keeper(start), self._length)
 
     def prefetch(self, buffer_size: int) -> "Dataset":
-        """Elements made ahead in a thread, while the last ones are being used.
-
-        Args:
-            buffer_size: how many wait at most; AUTOTUNE for 2.
-        """
+        """Elements made ahead in a thread, while the last ones are being used: `buffer_size` wait
+        at most, with AUTOTUNE 2."""
         most = _count("buffer_size", buffer_size, AUTOTUNE)
         most = 2 if most == AUTOTUNE else most
 

@@ -39,15 +39,8 @@ class Text(str):
 
 
 def mapped(function: Callable[..., Any], first: Any, *others: Any) -> Any:
-    """`function` of each leaf, in the same tuples and dictionaries.
-
-    Args:
-        function: called with a leaf, and those in its place in the others.
-        first, others: elements of the same structure.
-
-    Raises:
-        ValueError: they do not have the same structure.
-    """
+    """`function` of each leaf of `first`, and those in its place in the `others`, in the same
+    tuples and dictionaries; a ValueError if structures differ."""
     if not isinstance(first, (tuple, dict)):
         return function(first, *others)
     for other in others:
@@ -68,12 +61,7 @@ def leaves(element: Any) -> list[Any]:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """What is known of an array.
-
-    Args:
-        shape: None for axes of any length.
-        dtype: a NumPy dtype.
-    """
+    """What is known of an array: its `shape`, None for axes of any length, and its `dtype`."""
 
     shape: Shape
     dtype: Any = "float32"
@@ -97,12 +85,8 @@ def read_only(leaf: Any) -> Any:
 def plain(value: Any) -> Any:
     """The `value` that a user's function or generator gave, as an element.
 
-    Python's numbers, and lists of them, become int32 and the library's default floating-point type
-    as in TensorFlow, arrays keep their dtype, paths become strings. A list is an array, a tuple is
-    a structure.
-
-    Raises:
-        TypeError: something else is in it.
+    As in TensorFlow, Python's numbers, and lists of them, become int32 and the library's default
+    floating-point type, arrays keep their dtype; a list is an array, a tuple a structure.
     """
     return mapped(_plain_leaf, value)
 
@@ -172,11 +156,7 @@ def as_numpy(element: Any) -> Any:
 
 
 def stacked(elements: Sequence[Any]) -> Any:
-    """Several `elements` as one, their leaves along a new first axis.
-
-    Raises:
-        ValueError: they differ in shape or structure.
-    """
+    """Several `elements` as one, their leaves along a new first axis."""
 
     def of_place(*parts: Any) -> Any:
         if parts[0] is None or isinstance(parts[0], str):
@@ -204,11 +184,7 @@ def at(element: Any, index: int) -> Any:
 
 
 def common_length(element: Any) -> int:
-    """The length of the first axis of all leaves of an `element`.
-
-    Raises:
-        ValueError: a leaf has none, or they differ; or there are no arrays.
-    """
+    """The length of the first axis of all leaves of an `element`; a ValueError if they differ."""
     arrays = [leaf for leaf in leaves(element) if leaf is not None]
     lengths = {len(a) if np.ndim(a) else None for a in arrays}
     if len(lengths) != 1 or None in lengths:
@@ -220,13 +196,8 @@ def common_length(element: Any) -> int:
 
 
 def shuffled(elements: Iterator[Any], size: int, rng: np.random.Generator) -> Iterator[Any]:
-    """The elements in another order.
-
-    Args:
-        elements: in theirs.
-        size: of a buffer, from which the next one is drawn while the input refills it.
-        rng: what to draw from.
-    """
+    """The `elements` in another order: each is drawn with `rng` from a buffer of some `size`, which
+    they refill."""
     buffer = list(itertools.islice(elements, size))
     while True:
         for place in rng.integers(size, size=256):

@@ -133,6 +133,7 @@ def image_dataset_from_directory(
     """
     files.check_choice("label_mode", label_mode, ("int", "categorical", "binary", None))
     files.check_choice("color_mode", color_mode, files.CHANNELS)
+    interpolation = interpolation.lower()
     files.check_choice("interpolation", interpolation, files.RESAMPLING)
     files.check_choice("data_format", data_format, files.DATA_FORMATS)
     files.check_choice("format", format, ("tf",))
@@ -153,7 +154,7 @@ def image_dataset_from_directory(
         print(f"Found {len(paths)} files{classes}.")
 
     order = np.arange(len(paths))
-    if shuffle:
+    if shuffle and subset is not None:  # each pass has an order of its own in any case
         order = random.host_generator(seed).permutation(order)
 
     def folder_of(chosen: np.ndarray, side: str = "", shuffle: bool = shuffle) -> ImageFolder:

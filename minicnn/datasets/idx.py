@@ -24,8 +24,7 @@ FILES = [
 
 
 def path_of(folder: Path, name: str) -> Path:
-    """The file `name` of FILES in a folder, or the same without its compression if that is there
-    alone."""
+    """The file `name` of FILES in a `folder`, or the same without its compression."""
     compressed = folder / name
     return compressed if compressed.is_file() else compressed.with_suffix("")
 
@@ -39,13 +38,9 @@ def read_splits(title: str, folder: Path, images: tuple[int, int]) -> tuple[Spli
     """((x_train, y_train), (x_test, y_test)), x (n, 28, 28) and y (n,).
 
     Args:
-        title: of the data set.
+        title: of the data set, for messages; those of errors name the file.
         folder: with the four FILES.
         images: n of both splits.
-
-    Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: one is damaged or another; the message names it.
     """
     paths = [path_of(folder, name) for name in FILES]
     for path, name in zip(paths, FILES, strict=True):
@@ -62,15 +57,8 @@ def read_splits(title: str, folder: Path, images: tuple[int, int]) -> tuple[Spli
 
 
 def read(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """The array (uint8) of one file.
-
-    Args:
-        path: of the file; compressed if it ends in .gz.
-        shape: that it should have.
-
-    Raises:
-        ValueError: the file is damaged, or its array is another.
-    """
+    """The array (uint8) of the file at `path`, compressed if it ends in .gz; a ValueError if it is
+    damaged or has another `shape`."""
     header = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
     size = math.prod(shape)
     try:

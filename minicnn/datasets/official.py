@@ -29,12 +29,10 @@ def find(
     """What `look` finds in the first place that has it.
 
     Args:
-        title: of the data set, for messages.
+        title, url, contents: of the data set, where it is, what its directory holds: for messages.
         data_dir: as `load_data` was given it.
         look: the file or folder of the data set in a directory; None if there is none.
         name: of that file or folder.
-        contents: what a directory should hold, in words.
-        url: where it can be had.
         download: gets it into the cache, a directory.
 
     Raises:
@@ -80,14 +78,8 @@ def find(
 
 
 def check_labels(title: str, path: Path, labels: np.ndarray, classes: int) -> None:
-    """Raise a ValueError unless `labels` are below `classes`.
-
-    Args:
-        title: of the data set.
-        path: of the file that they are from.
-        labels: (n,).
-        classes: how many there are.
-    """
+    """Raise a ValueError unless `labels` (n,), from the file at `path`, are below `classes`; it
+    calls the data set by its `title`."""
     if labels.max() >= classes:
         raise ValueError(
             f"{path}: label {labels.max()} of image {labels.argmax()} is not in 0 to "
@@ -96,17 +88,8 @@ def check_labels(title: str, path: Path, labels: np.ndarray, classes: int) -> No
 
 
 def read_records(title: str, path: Path, records: int, labels: int) -> tuple[np.ndarray, ...]:
-    """The labels (n, labels) and pixels (n, 3072) of a CIFAR file in the binary format.
-
-    Args:
-        title: of the data set.
-        path: of the file.
-        records: n.
-        labels: bytes in front of each image.
-
-    Raises:
-        ValueError: it has another size.
-    """
+    """The labels (n, labels) and pixels (n, 3072) of the `records`, n, in a file of CIFAR's binary
+    format at `path`; a ValueError calls the data set by its `title`."""
     size, expected = path.stat().st_size, records * (labels + 3072)
     if size != expected:
         raise ValueError(

@@ -236,7 +236,7 @@ class Layer(Configurable, WeightOwner):
         if tensors and all(isinstance(t, SymbolicTensor) for t in tensors):
             return self._call_symbolic(tensors, many, training)
         dtype = dtype_of(self.compute_dtype)
-        arrays = [backend.asarray(t).astype(dtype, copy=False) for t in tensors]
+        arrays = [backend.plain(backend.asarray(t)).astype(dtype, copy=False) for t in tensors]
         shapes = [(None, *a.shape[1:]) for a in arrays]
         self.build_for(shapes if many else shapes[0])
         if type(self).compute_output_shape is not Layer.compute_output_shape:  # which is forward
@@ -248,7 +248,7 @@ class Layer(Configurable, WeightOwner):
         y = self.forward(arrays if many else arrays[0], ctx)
         for weight, value in ctx.updates.items():
             weight.assign(value)
-        return y
+        return y if isinstance(y, list) else backend.of_class(y, tensors[0])
 
     def _call_symbolic(
         self, tensors: list[SymbolicTensor], many: bool, training: bool | None

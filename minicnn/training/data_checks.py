@@ -104,7 +104,7 @@ def as_array(x: Any, name: str) -> Array:
     Raises:
         ValueError: it holds something else, or a single number.
     """
-    array = x if backend.is_array(x) and not isinstance(x, np.ndarray) else np.asarray(x)
+    array = backend.plain(x) if backend.is_array(x) else np.asarray(x)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must hold numbers; got dtype {array.dtype}")
     if array.ndim == 0:

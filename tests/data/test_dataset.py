@@ -1,10 +1,12 @@
 """Chains of steps give what the same steps on a Python list give, from any element on."""
 
+import os
 import threading
 import time
 
 import numpy as np
 import pytest
+from children import in_a_child
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -415,3 +417,23 @@ def test_a_source_that_never_answers_does_not_keep_the_consumer_from_stopping():
     del iterator  # returns
     answer.set()
     wait_for_no_threads()
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
+def test_after_a_fork_a_pass_is_refused_and_a_new_one_works():
+    dataset = Dataset.range(30).map(lambda x: x, num_parallel_calls=2).prefetch(2)
+    begun = iter(dataset)
+    next(begun)
+
+    def go_on():
+        try:
+            next(begun)
+        except RuntimeError as error:
+            return str(error), listed(dataset)
+
+    text, found = in_a_child("fork", go_on)
+    assert "begun in another process" in text and found == list(range(30))
+    assert [plain(x) for x in begun] == list(range(1, 30))

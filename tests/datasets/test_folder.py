@@ -1,8 +1,14 @@
+import json
+import shutil
+import threading
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from minicnn.datasets.folder import image_dataset_from_directory
+from minicnn.preprocessing import files
 
 
 @pytest.fixture
@@ -113,11 +119,125 @@ def test_aspect_ratio(tmp_path):
         ({"label_mode": "binary"}, "for 2 classes, found 3"),
         ({"labels": [1, 2]}, "2 labels were given for 10 files"),
         ({"labels": [-1] * 10}, "integers from 0 on"),
+        ({"label_mode": None, "class_names": ["cat"]}, "only for labels='inferred'"),
+        ({"data_format": "channel_first"}, "did you mean 'channels_first'"),
+        ({"format": "grain"}, "unknown format 'grain'; known: tf"),
+        ({"crop_to_aspect_ratio": True, "pad_to_aspect_ratio": True}, "not both"),
     ],
 )
 def test_bad_arguments(directory, arguments, text):
     with pytest.raises(ValueError, match=text):
         image_dataset_from_directory(directory, **arguments)
+
+
+@pytest.mark.parametrize("mode", ["int", "binary", "categorical"])
+def test_one_by_one_they_are_the_images_of_the_batches(directory, mode):
+    options = dict(image_size=4, label_mode=mode, class_names=["cat", "dog"], shuffle=False)
+    single = image_dataset_from_directory(directory, batch_size=None, **options)
+    batches = image_dataset_from_directory(directory, batch_size=4, **options)
+    assert len(single) == 7 and single.batch_size is None
+    found = list(single)
+    assert found[0][0].shape == (4, 4, 3) and found[0][0].dtype == np.float32
+    for (x, y), (x_expected, y_expected) in zip(found, batches.unbatch(), strict=True):
+        np.testing.assert_array_equal(x, x_expected)
+        np.testing.assert_array_equal(y, y_expected)
+        assert y.dtype == y_expected.dtype and y.shape == y_expected.shape
+
+
+def test_images_in_no_subdirectory(tmp_path):
+    for i in range(3):
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / f"{i}.png")
+    for options in ({"labels": None}, {"label_mode": None}):
+        data = image_dataset_from_directory(tmp_path, shuffle=False, image_size=2, **options)
+        (x,) = data
+        assert x[:, 0, 0, 0].tolist() == [0, 1, 2] and data.class_names is None
+
+
+def test_padding_and_channels_first(tmp_path):
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (30, 10), (200, 100, 50)).save(tmp_path / "a" / "0.png")
+    Image.new("RGB", (10, 20), (200, 100, 50)).save(tmp_path / "a" / "1.png")
+
+    def of(**options):
+        (x,) = image_dataset_from_directory(
+            tmp_path, label_mode=None, image_size=(12, 12), shuffle=False, **options
+        )
+        return x
+
+    wide, tall = of(pad_to_aspect_ratio=True)
+    expected = np.zeros((12, 12, 3))
+    expected[4:8] = 200, 100, 50
+    np.testing.assert_array_equal(wide, expected)
+    expected = np.zeros((12, 12, 3))
+    expected[:, 3:9] = 200, 100, 50
+    np.testing.assert_array_equal(tall, expected)
+    first = of(pad_to_aspect_ratio=True, data_format="channels_first")
+    np.testing.assert_array_equal(np.moveaxis(first, 1, -1), [wide, tall])
+    for interpolation in ("area", "lanczos3", "Bilinear"):
+        assert (of(interpolation=interpolation) == [200, 100, 50]).all()
+
+
+def test_what_is_printed(directory, capsys):
+    options = dict(image_size=4, validation_split=0.3, seed=5)
+    image_dataset_from_directory(directory, subset="validation", **options)
+    assert capsys.readouterr().out == (
+        "Found 10 files belonging to 3 classes.\nUsing 3 files for validation.\n"
+    )
+    image_dataset_from_directory(directory, subset="both", verbose=False, **options)
+    assert capsys.readouterr().out == ""
+
+
+def test_of_both_subsets_only_the_first_is_shuffled_anew(directory):
+    train, valid = image_dataset_from_directory(
+        directory, image_size=4, validation_split=0.5, seed=5, subset="both"
+    )
+    orders = [[collect(data)[0][:, 0, 0].tolist() for _ in range(3)] for data in (train, valid)]
+    assert orders[0][0] != orders[0][1] or orders[0][1] != orders[0][2]
+    assert orders[1][0] == orders[1][1] == orders[1][2]
+
+
+def test_any_place_can_be_reached_again(directory):
+    def make():
+        return image_dataset_from_directory(directory, image_size=4, batch_size=3)
+
+    data, other = make(), make()
+    first = [y.tolist() for _, y in data]
+    state = json.loads(json.dumps(data.state()))
+    second = [y.tolist() for _, y in data]
+    other.restore(state)
+    assert [y.tolist() for _, y in other] == second
+    assert [y.tolist() for _, y in other.iterate(0, start=2)] == first[2:]
+
+
+def test_images_are_read_in_threads_ahead_but_not_all(directory, monkeypatch):
+    read, threads = [], set()
+
+    def noted(paths, *args, **kwargs):
+        read.extend(paths)
+        threads.add(threading.current_thread())
+        return read_batch(paths, *args, **kwargs)
+
+    read_batch = files.read_batch
+    monkeypatch.setattr(files, "read_batch", noted)
+    for i in range(200):
+        shutil.copy(directory / "owl" / "1.png", directory / "owl" / f"more{i}.png")
+    for _ in image_dataset_from_directory(directory, image_size=4, batch_size=1):
+        break
+    assert threading.main_thread() not in threads and 1 <= len(read) < 100
+
+
+def test_a_broken_image_is_named_in_its_place(directory):
+    (directory / "owl" / "1.png").write_bytes(b"no image")
+    data = image_dataset_from_directory(directory, image_size=4, batch_size=2, shuffle=False)
+    seen = []
+    with pytest.raises(ValueError, match="1.png cannot be read as an image"):
+        for _, y in data:
+            seen += y.tolist()
+    assert seen == [0, 0, 0, 0, 1, 1, 1, 2]
+    end = time.monotonic() + 20
+    while any(t.name.startswith("minicnn-data") for t in threading.enumerate()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_bad_directories(tmp_path):
