@@ -5,6 +5,7 @@ its device. Values are drawn in float64 and then rounded, so that one seed gives
 float32 and in float64.
 """
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from minicnn import backend
 from minicnn.random import host_generator
 from minicnn.random.draws import standard_truncated_normal
-from minicnn.registry import Configurable, Registry
+from minicnn.registry import Configurable, Registry, serialize_object
 
 INITIALIZERS = Registry("initializer")
 
@@ -58,12 +59,47 @@ class Initializer(Configurable):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define __call__(shape, dtype)")
 
+    def clone(self) -> "Initializer":
+        """Another one with the same arguments."""
+        return type(self).from_config(self.get_config())
+
+
+class Given(Initializer):
+    """Values from an array, or from a function of shape and dtype. It cannot be made again from its
+    configuration; `Constant` can.
+
+    Args:
+        source: the array or function.
+
+    Raises:
+        ValueError: when it is called, if the values have another shape than the weight.
+    """
+
+    def __init__(self, source: Any):
+        self.source = source
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        dtype, source = dtype or backend.floatx(), self.source
+        values = backend.to_numpy(source(tuple(shape), dtype=dtype) if callable(source) else source)
+        if np.shape(values) != tuple(shape):
+            raise ValueError(
+                f"an initial value of shape {np.shape(values)} was given for a weight of shape "
+                f"{tuple(shape)}"
+            )
+        return np.array(values, dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        raise ValueError(
+            f"{self.source!r:.80} was given as initializer and cannot be written to a file; use "
+            f"initializers.Constant for an array, or a class of your own for a function"
+        )
+
 
 def _finished(values: np.ndarray, dtype: Any) -> np.ndarray:
     return values.astype(dtype or backend.floatx(), copy=False)
 
 
-@INITIALIZERS.register()
+@INITIALIZERS.register("zero")
 class Zeros(Initializer):
     """All zero."""
 
@@ -71,7 +107,7 @@ class Zeros(Initializer):
         return np.zeros(tuple(shape), dtype or backend.floatx())
 
 
-@INITIALIZERS.register()
+@INITIALIZERS.register("one")
 class Ones(Initializer):
     """All one."""
 
@@ -114,7 +150,7 @@ class Identity(Initializer):
         return _finished(self.gain * np.eye(shape[0], shape[1]), dtype)
 
 
-@INITIALIZERS.register()
+@INITIALIZERS.register("normal")
 class RandomNormal(Initializer):
     """Normally distributed.
 
@@ -156,7 +192,7 @@ class TruncatedNormal(Initializer):
         return _finished(self.mean + self.stddev * values, dtype)
 
 
-@INITIALIZERS.register()
+@INITIALIZERS.register("uniform")
 class RandomUniform(Initializer):
     """Evenly distributed over [minval, maxval).
 
@@ -388,10 +424,28 @@ def get(identifier: Any) -> Initializer | None:
     """An initializer.
 
     Args:
-        identifier: its name, configuration or class, or an instance; None stays None.
+        identifier: its name, configuration or class, or an instance; an array of the weight's shape
+            or a function of shape and dtype; None stays None.
 
     Raises:
         ValueError: an unknown name; the message lists the near matches.
         TypeError: something else.
     """
-    return INITIALIZERS.get(identifier)
+    return deserialize(identifier)
+
+
+def deserialize(config: Any, custom_objects: dict[str, type] | None = None) -> Initializer | None:
+    """An initializer from what `serialize` returned.
+
+    Args:
+        config: that, or what else `get` takes.
+        custom_objects: your own classes by name.
+    """
+    if backend.is_array(config) or inspect.isfunction(config) or inspect.ismethod(config):
+        return Given(config)
+    return INITIALIZERS.deserialize(config, custom_objects)
+
+
+def serialize(initializer: Initializer) -> dict[str, Any]:
+    """An `initializer` as a configuration, for `deserialize`."""
+    return serialize_object(initializer, "keras.initializers")

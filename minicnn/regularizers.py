@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from minicnn.backend import array_module
-from minicnn.registry import Configurable, Registry
+from minicnn.kernels.dense import dense
+from minicnn.registry import Configurable, Registry, serialize_object
 from minicnn.typing import Array
 
 REGULARIZERS = Registry("regularizer")
@@ -23,8 +24,8 @@ class Regularizer(Configurable):
         raise NotImplementedError(f"{type(self).__name__} does not define gradient(w)")
 
 
-def _factor(name: str, value: float) -> float:
-    value = float(value)
+def _factor(name: str, value: float | None, default: float) -> float:
+    value = default if value is None else float(value)
     if not 0 <= value < float("inf"):
         raise ValueError(f"the {name} factor must be a finite number, 0 or above; got {value!r}")
     return value
@@ -47,8 +48,8 @@ class L1L2(Regularizer):
     """
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0):
-        self.l1 = _factor("l1", l1)
-        self.l2 = _factor("l2", l2)
+        self.l1 = _factor("l1", l1, 0.0)
+        self.l2 = _factor("l2", l2, 0.0)
 
     def __call__(self, w: Array) -> Array:
         xp = array_module(w)
@@ -79,7 +80,7 @@ class L1(Regularizer):
     """
 
     def __init__(self, l1: float = 0.01):
-        self.l1 = _factor("l1", l1)
+        self.l1 = _factor("l1", l1, 0.01)
 
     def __call__(self, w: Array) -> Array:
         return self.l1 * array_module(w).abs(w).sum()
@@ -100,7 +101,7 @@ class L2(Regularizer):
     """
 
     def __init__(self, l2: float = 0.01):
-        self.l2 = _factor("l2", l2)
+        self.l2 = _factor("l2", l2, 0.01)
 
     def __call__(self, w: Array) -> Array:
         return self.l2 * _sum_of_squares(w)
@@ -109,19 +110,55 @@ class L2(Regularizer):
         return w * (2 * self.l2)
 
 
-def l1(l1: float = 0.01) -> L1:
-    """`L1` with the factor `l1`: Keras's lower-case name."""
-    return L1(l1)
+@REGULARIZERS.register()
+class OrthogonalRegularizer(Regularizer):
+    """factor · mean |cos| of the angles between the rows of a matrix, or its columns.
+
+    With N the rows divided by their lengths and S = sign(N Nᵀ), 0 on its diagonal, the gradient is
+    G = factor / pairs · S N, without what of it points along a row, divided by the lengths.
+
+    Args:
+        factor: 0 or above.
+        mode: "rows" or "columns".
+
+    Raises:
+        ValueError: a factor that is negative or not finite, another mode, or, when it is called, a
+            weight that is not a matrix.
+    """
+
+    def __init__(self, factor: float = 0.01, mode: str = "rows"):
+        self.factor = _factor("orthogonal", factor, 0.01)
+        if mode not in ("rows", "columns"):
+            raise ValueError(f"mode must be 'rows' or 'columns', not {mode!r}")
+        self.mode = mode
+
+    def _directions(self, w: Array) -> tuple[Array, Array, Array, float]:
+        """(N, the lengths, N Nᵀ with 0 on its diagonal, the factor of each pair)."""
+        if w.ndim != 2:
+            raise ValueError(f"OrthogonalRegularizer takes matrices; got shape {tuple(w.shape)}")
+        xp, rows = array_module(w), w if self.mode == "rows" else w.T
+        lengths = xp.sqrt((rows * rows).sum(1, keepdims=True))
+        lengths += lengths == 0  # a row of zeros is orthogonal to all others
+        directions = rows / lengths
+        cosines = dense(directions, xp.ascontiguousarray(directions.T))
+        cosines *= 1 - xp.eye(len(rows), dtype=w.dtype)
+        pairs = len(rows) * (len(rows) - 1) / 2
+        return directions, lengths, cosines, self.factor / max(1.0, pairs)
+
+    def __call__(self, w: Array) -> Array:
+        _, _, cosines, factor = self._directions(w)
+        return 0.5 * factor * array_module(w).abs(cosines).sum()
+
+    def gradient(self, w: Array) -> Array:
+        directions, lengths, cosines, factor = self._directions(w)
+        gradient = dense(array_module(w).sign(cosines), directions) * factor
+        gradient -= directions * (directions * gradient).sum(1, keepdims=True)
+        gradient /= lengths
+        return gradient if self.mode == "rows" else gradient.T
 
 
-def l2(l2: float = 0.01) -> L2:
-    """`L2` with the factor `l2`: Keras's lower-case name."""
-    return L2(l2)
-
-
-def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
-    """`L1L2` with the factors `l1` and `l2`, whose defaults are not 0 here, as in Keras."""
-    return L1L2(l1, l2)
+# Keras has each class under its lower-case name too: regularizers.l2(0.01).
+l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
 
 
 def get(identifier: Any) -> Regularizer | None:
@@ -133,8 +170,23 @@ def get(identifier: Any) -> Regularizer | None:
 
     Raises:
         ValueError: an unknown name; the message lists the near matches.
-        TypeError: something else.
+        TypeError: something else, such as a function whose gradient the library does not know.
     """
-    if identifier in ("l1_l2", "L1L2", "l1l2"):
-        return l1_l2()
-    return REGULARIZERS.get(identifier)
+    return deserialize(identifier)
+
+
+def deserialize(config: Any, custom_objects: dict[str, type] | None = None) -> Regularizer | None:
+    """A regularizer from what `serialize` returned.
+
+    Args:
+        config: that, or what else `get` takes.
+        custom_objects: your own classes by name.
+    """
+    if config in ("l1_l2", "L1L2", "l1l2"):
+        return L1L2(0.01, 0.01)
+    return REGULARIZERS.deserialize(config, custom_objects)
+
+
+def serialize(regularizer: Regularizer) -> dict[str, Any]:
+    """A `regularizer` as a configuration, for `deserialize`."""
+    return serialize_object(regularizer, "keras.regularizers")

@@ -7,7 +7,19 @@ from small_problem import CLASSES, X, Y
 
 from minicnn import Input, Model, Sequential
 from minicnn.layers import BatchNormalization, Conv2D, Dense, GlobalAveragePooling2D
-from minicnn.optimizers import SGD, Adam, AdamW, Lion, LossScaleOptimizer, RMSprop, schedules
+from minicnn.optimizers import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lion,
+    LossScaleOptimizer,
+    Nadam,
+    RMSprop,
+    schedules,
+)
 from minicnn.training.capture import CapturedStep
 from minicnn.training.step import train_step
 from minicnn.utils import set_random_seed
@@ -18,6 +30,10 @@ OPTIMIZERS = {
     "adam": lambda: Adam(schedules.CosineDecay(0.01, 12), amsgrad=True, global_clipnorm=1.0),
     "scaled": lambda: LossScaleOptimizer(Adam(0.01), 1024, 3),
     "adamw": lambda: AdamW(schedules.PolynomialDecay(0.01, 10), weight_decay=0.1, clipvalue=0.1),
+    "nadam": lambda: Nadam(schedules.CosineDecayRestarts(0.01, 5), use_ema=True),
+    "adamax": lambda: Adamax(0.01, use_ema=True, ema_momentum=0.5, loss_scale_factor=16.0),
+    "adagrad": lambda: Adagrad(0.1, weight_decay=0.1),
+    "adadelta": lambda: Adadelta(1.0, clipnorm=1.0),
     "lion": lambda: Lion(schedules.ExponentialDecay(0.01, 2, 0.5), weight_decay=0.1),
 }
 

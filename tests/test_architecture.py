@@ -51,6 +51,7 @@ PARALLEL_MAY_IMPORT = {"typing", "backend"}  # how to split a batch, whatever is
 UPWARD_CALLS = {
     ("minicnn.layers.configurations.deserialize", "minicnn.saving"),
     ("minicnn.layers.configurations.serialize", "minicnn.saving"),
+    ("minicnn.layers.nodes.SymbolicTensor.activated", "minicnn.layers.activation"),
     ("minicnn.layers.nodes.SymbolicTensor.__add__", "minicnn.layers.merge"),
     ("minicnn.layers.nodes.SymbolicTensor.__mul__", "minicnn.layers.merge"),
     ("minicnn.callbacks.checkpoint.ModelCheckpoint.on_train_begin", "minicnn.saving"),

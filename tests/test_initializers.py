@@ -98,6 +98,30 @@ def test_constants():
     assert initializers.he_normal is initializers.HeNormal
 
 
+@pytest.mark.parametrize("name", initializers.INITIALIZERS.names())
+def test_serialized_and_cloned(name):
+    initializer = initializers.get(name)
+    for again in (
+        initializers.deserialize(initializers.serialize(initializer)), initializer.clone()
+    ):  # fmt: skip
+        assert type(again) is type(initializer)
+        assert again.get_config() == initializer.get_config()
+
+
+def test_an_array_or_a_function():
+    values = np.arange(6.0).reshape(2, 3)
+    given = initializers.get(values)
+    assert given((2, 3)).dtype == np.float32
+    np.testing.assert_array_equal(given((2, 3), "float64"), values)
+    with pytest.raises(ValueError, match=r"of shape \(2, 3\) was given .* of shape \(3, 2\)"):
+        given((3, 2))
+    of_shape = initializers.get(lambda shape, dtype=None: np.full(shape, len(shape), dtype))
+    np.testing.assert_array_equal(of_shape((2, 2)), np.full((2, 2), 2, "float32"))
+    with pytest.raises(ValueError, match="cannot be written to a file; use initializers.Constant"):
+        given.get_config()
+    np.testing.assert_array_equal(initializers.Constant(values[0]).clone()((2, 3)), [values[0]] * 2)
+
+
 def test_errors():
     with pytest.raises(ValueError, match="did you mean 'glorot_uniform'"):
         initializers.get("glorot_unifrom")

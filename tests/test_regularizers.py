@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
 
-from minicnn import regularizers
+from minicnn import backend, regularizers
 
 CASES = [
     regularizers.l1(0.03),
     regularizers.l2(0.2),
     regularizers.l1_l2(0.03, 0.2),
     regularizers.L1L2(l2=0.5),
+    regularizers.OrthogonalRegularizer(0.3),
+    regularizers.orthogonal_regularizer(0.3, mode="columns"),
 ]
 
 
@@ -46,8 +48,45 @@ def test_names_and_configurations():
         assert again.get_config() == case.get_config()
 
 
+def test_each_regularizer_is_tried():
+    names = regularizers.REGULARIZERS.names()
+    assert {type(case) for case in CASES} == {regularizers.REGULARIZERS.find(n) for n in names}
+
+
+def test_orthogonal_rows():
+    orthogonal = regularizers.OrthogonalRegularizer(0.5)
+    assert orthogonal(np.array([[2.0, 0], [0, 3]])) == 0
+    assert orthogonal(np.array([[1.0, 0], [-5, 0], [0, 1]])) == pytest.approx(0.5 / 3)
+    assert orthogonal(np.array([[1.0, 2]])) == 0  # there are no pairs
+    w = np.array([[0.0, 0, 0], [1, 2, 3]])
+    assert orthogonal(w) == 0 and np.isfinite(orthogonal.gradient(w)).all()
+
+
+@pytest.mark.parametrize("regularizer", CASES)
+def test_serialized(regularizer):
+    again = regularizers.deserialize(regularizers.serialize(regularizer))
+    assert type(again) is type(regularizer) and again.get_config() == regularizer.get_config()
+
+
+@pytest.mark.parametrize("regularizer", CASES)
+def test_runs_on_a_device(regularizer, strict):
+    w = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    there = backend.asarray(w)
+    strict.reset()
+    penalty, gradient = regularizer(there), regularizer.gradient(there)
+    assert strict.to_host == strict.to_device == 0
+    np.testing.assert_allclose(backend.to_numpy(penalty), regularizer(w), rtol=1e-5)
+    np.testing.assert_allclose(backend.to_numpy(gradient), regularizer.gradient(w), rtol=1e-5)
+
+
 def test_errors():
-    with pytest.raises(ValueError, match="unknown regularizer 'l3'; known: L1, L1L2, L2"):
+    with pytest.raises(ValueError, match="mode must be 'rows' or 'columns', not 'row'"):
+        regularizers.OrthogonalRegularizer(mode="row")
+    with pytest.raises(ValueError, match=r"takes matrices; got shape \(3, 3, 1, 2\)"):
+        regularizers.OrthogonalRegularizer()(np.zeros((3, 3, 1, 2)))
+    with pytest.raises(TypeError, match="not as <function"):
+        regularizers.get(lambda w: 0.0)
+    with pytest.raises(ValueError, match="unknown regularizer 'l3'; known: L1, L1L2, L2, Orth"):
         regularizers.get("l3")
     with pytest.raises(ValueError, match="l2 factor.*-1.0"):
         regularizers.L2(-1)

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minicnn.backend import array_module, is_array
-from minicnn.dtypes import is_half, overflows_expected, widened
+from minicnn.dtypes import is_half, overflows_expected, wide, widened
 from minicnn.kernels.device import with_cuda_version
 from minicnn.kernels.special import normal_cdf, normal_pdf
 from minicnn.typing import Array
@@ -180,15 +180,22 @@ def elu(z: Array, alpha: float = 1.0, out: Array | None = None) -> Array:
     return y
 
 
+def elu_gradient(dy: Array, y: Array, alpha: float = 1.0, scale: float = 1.0) -> Array:
+    """dz from dy, for y = scale · elu(z): scale · dy for y > 0, (y + scale · alpha) dy elsewhere;
+    alpha must not be negative."""
+    rounded = wide(y.dtype).type  # far below 0, y is as below, and the slope exactly 0
+    limit = y.dtype.type(rounded(alpha) * rounded(scale))
+    return _elu_gradient(dy, y, float(limit), scale)
+
+
 @in_float32
-def elu_gradient(dy: Array, y: Array, alpha: float = 1.0) -> Array:
-    """dz = dy for y > 0, (y + alpha) dy elsewhere; alpha must not be negative."""
+def _elu_gradient(dy: Array, y: Array, limit: float, scale: float) -> Array:
     xp = array_module(y)
     slope = xp.minimum(y, 0.0)
-    slope += alpha
+    slope += limit
     above = y > 0
     slope *= xp.logical_not(above)
-    slope += above
+    slope += above * scale if scale != 1 else above
     slope *= dy
     return slope
 
@@ -204,12 +211,9 @@ def selu(z: Array, out: Array | None = None) -> Array:
     return y
 
 
-@in_float32
 def selu_gradient(dy: Array, y: Array) -> Array:
-    """dz from dy: elu's gradient with y = SELU_SCALE · elu."""
-    dz = elu_gradient(dy, y * (1 / SELU_SCALE), SELU_ALPHA)
-    dz *= SELU_SCALE
-    return dz
+    """dz from dy, with the y of `selu`."""
+    return elu_gradient(dy, y, SELU_ALPHA, SELU_SCALE)
 
 
 @in_float32
@@ -275,6 +279,40 @@ def log_softmax(z: Array, axis: int = -1) -> Array:
         y = z - z.max(axis=axis, keepdims=True)
     y -= xp.log(xp.exp(y).sum(axis=axis, keepdims=True))
     return y
+
+
+@in_float32
+def log_softmax_gradient(dy: Array, y: Array, axis: int = -1) -> Array:
+    """dz = dy - exp(y) sum dy, the sum along `axis`."""
+    return dy - array_module(y).exp(y) * dy.sum(axis=axis, keepdims=True)
+
+
+@in_float32
+def sparsemax(z: Array, axis: int = -1) -> Array:
+    """max(z - tau, 0), whose sum along `axis` is 1.
+
+    If the k largest elements are those above it, tau is (z_1 + ... + z_k - 1) / k; as long as the
+    next element is above this, it rises with k, and falls from then on: tau is the largest.
+
+    Source: Martins, Astudillo 2016, arXiv:1602.02068, algorithm 1.
+    """
+    xp = array_module(z)
+    with overflows_expected():  # 3e38 below the maximum
+        z = xp.moveaxis(z - z.max(axis=axis, keepdims=True), axis, -1)
+        falling = xp.sort(z, axis=-1)[..., ::-1]
+        counts = xp.arange(1, z.shape[-1] + 1, dtype=z.dtype)
+        taus = (xp.cumsum(falling, axis=-1) - 1) / counts
+    return xp.moveaxis(xp.maximum(z - taus.max(axis=-1, keepdims=True), 0.0), -1, axis)
+
+
+@in_float32
+def sparsemax_gradient(dy: Array, y: Array, axis: int = -1) -> Array:
+    """dz = dy less its mean over the elements along `axis` with y > 0, for these; 0 for others."""
+    chosen = y > 0
+    dz = dy * chosen
+    counts = chosen.sum(axis=axis, keepdims=True).astype(dz.dtype)
+    dz -= chosen * (dz.sum(axis=axis, keepdims=True) / counts)
+    return dz
 
 
 @in_float32

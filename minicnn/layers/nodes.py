@@ -40,6 +40,12 @@ class SymbolicTensor:
     def __repr__(self) -> str:
         return f"<SymbolicTensor shape={self.shape}>"
 
+    def activated(self, function: Any) -> Any:
+        """What an activation `function` makes of it: `activations.relu(x)` is a layer."""
+        from minicnn.layers.activation import Activation
+
+        return Activation(function)(self)
+
     def __add__(self, other: "SymbolicTensor") -> "SymbolicTensor":
         if not isinstance(other, SymbolicTensor):
             return NotImplemented

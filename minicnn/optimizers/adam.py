@@ -9,8 +9,33 @@ from minicnn.optimizers.base import OPTIMIZERS, Optimizer
 from minicnn.typing import Array
 
 
+class TwoAverages(Optimizer):
+    """Adam and its kin: averages m of gradients and v of their squares.
+
+    Args:
+        learning_rate: lr, a float or a schedule.
+        beta_1: how slowly m forgets.
+        beta_2: how slowly v forgets.
+        epsilon: keeps quotients finite.
+        common: see `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **common: Any,
+    ):
+        self.beta_1 = check_fraction(type(self).__name__, "beta_1", beta_1)
+        self.beta_2 = check_fraction(type(self).__name__, "beta_2", beta_2)
+        self.epsilon = check_epsilon(type(self).__name__, epsilon)
+        super().__init__(learning_rate, **common)
+
+
 @OPTIMIZERS.register()
-class Adam(Optimizer):
+class Adam(TwoAverages):
     """m ← m + (1 - beta_1)(g - m), v ← v + (1 - beta_2)(g² - v),
     w ← w - lr · sqrt(1 - beta_2^t) / (1 - beta_1^t) · m / (sqrt(v) + epsilon) at step t = 1, 2, ...
 
@@ -36,11 +61,8 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         **common: Any,
     ):
-        self.beta_1 = check_fraction(type(self).__name__, "beta_1", beta_1)
-        self.beta_2 = check_fraction(type(self).__name__, "beta_2", beta_2)
-        self.epsilon = check_epsilon(type(self).__name__, epsilon)
         self.amsgrad = amsgrad
-        super().__init__(learning_rate, **common)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **common)
 
     def slots(self) -> tuple[str, ...]:
         return ("momentum", "velocity", *(("velocity_hat",) if self.amsgrad else ()))

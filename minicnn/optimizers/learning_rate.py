@@ -46,27 +46,17 @@ class LearningRate:
     def __deepcopy__(self, memo: Any) -> float:
         return float(self)
 
-    def __repr__(self) -> str:
-        return repr(float(self))
 
-    def __format__(self, spec: str) -> str:
-        return format(float(self), spec)
-
-    def __bool__(self) -> bool:
-        return bool(float(self))
-
-    def __round__(self, digits: int | None = None) -> float:
-        return round(float(self), digits)
-
-
-def _add_operator(name: str) -> None:
-    function: Callable[..., Any] = getattr(operator, f"__{name}__")
-    setattr(LearningRate, f"__{name}__", lambda self, *other: function(float(self), *other))
-    setattr(LearningRate, f"__r{name}__", lambda self, other: function(other, float(self)))
+def _count_as_float(name: str, function: Callable[..., Any], reflected: bool = False) -> None:
+    setattr(LearningRate, f"__{name}__", lambda self, *others: function(float(self), *others))
+    if reflected:
+        setattr(LearningRate, f"__r{name}__", lambda self, other: function(other, float(self)))
 
 
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
-    _add_operator(_name)
+    _count_as_float(_name, getattr(operator, _name), reflected=True)
 for _name in ("lt", "le", "gt", "ge", "eq", "ne", "neg", "pos", "abs"):
-    _add_operator(_name)
+    _count_as_float(_name, getattr(operator, _name))
+for _builtin in (repr, format, round, bool):
+    _count_as_float(_builtin.__name__, _builtin)
 Real.register(LearningRate)

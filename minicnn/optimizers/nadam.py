@@ -5,9 +5,9 @@ from itertools import accumulate
 from operator import mul
 from typing import Any
 
-from minicnn.kernels.optimizers import SeveralRates, nadam
-from minicnn.optimizers.arguments import check_epsilon, check_fraction
-from minicnn.optimizers.base import OPTIMIZERS, Optimizer
+from minicnn.kernels.optimizers import nadam
+from minicnn.optimizers.adam import TwoAverages
+from minicnn.optimizers.base import OPTIMIZERS
 from minicnn.typing import Array
 
 # The products of the first 1 - 0.96^i / 2 for i = 1, 2, ...: beyond a thousand, they are 1.
@@ -15,34 +15,17 @@ _WARM_UP = tuple(accumulate((1 - 0.5 * 0.96**i for i in range(1, 1000)), mul, in
 
 
 @OPTIMIZERS.register()
-class Nadam(Optimizer):
+class Nadam(TwoAverages):
     """m and v as in Adam, with momentum that grows: u_t = beta_1 (1 - 0.96^t / 2),
 
         m̂ = u_{t+1} m / (1 - u_1 ... u_{t+1}) + (1 - u_t) g / (1 - u_1 ... u_t)
         w ← w - lr · m̂ / (sqrt(v / (1 - beta_2^t)) + epsilon)     at step t = 1, 2, ...
 
     Args:
-        learning_rate: lr, a float or a schedule.
-        beta_1: how slowly the average m of gradients forgets.
-        beta_2: how slowly the average v of their squares forgets.
-        epsilon: keeps the quotient finite.
-        common: see `Optimizer`.
+        learning_rate, beta_1, beta_2, epsilon, common: see `TwoAverages`.
 
     Source: Dozat 2016, "Incorporating Nesterov momentum into Adam", algorithm 8.
     """
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **common: Any,
-    ):
-        self.beta_1 = check_fraction("Nadam", "beta_1", beta_1)
-        self.beta_2 = check_fraction("Nadam", "beta_2", beta_2)
-        self.epsilon = check_epsilon("Nadam", epsilon)
-        super().__init__(learning_rate, **common)
 
     def slots(self) -> tuple[str, ...]:
         return ("momentum", "velocity")
@@ -67,12 +50,7 @@ class Nadam(Optimizer):
         )
 
     def update(
-        self,
-        w: Array,
-        g: Array,
-        slots: dict[str, Array],
-        learning_rate: SeveralRates,
-        scratch: Array,
+        self, w: Array, g: Array, slots: dict[str, Array], learning_rate: Any, scratch: Array
     ) -> None:
         nadam(
             w, g, slots["momentum"], slots["velocity"],

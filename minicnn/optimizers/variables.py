@@ -1,7 +1,7 @@
 """An optimizer's state as a list of variables, and gradients given in lists: Keras's ways."""
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,19 +18,19 @@ class StateVariable:
 
     Args:
         name: such as "iteration", or "kernel_momentum" of a weight called "kernel".
-        read: gives it.
-        write: takes over an array of its shape.
+        place: the dict it lies in.
+        key: its key there.
     """
 
-    def __init__(self, name: str, read: Callable[[], Any], write: Callable[[np.ndarray], None]):
+    def __init__(self, name: str, place: dict[str, Any], key: str):
         self.name = name
-        self._read = read
-        self._write = write
+        self._place = place
+        self._key = key
 
     @property
     def value(self) -> Any:
         """As it is now."""
-        return self._read()
+        return self._place[self._key]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -42,15 +42,14 @@ class StateVariable:
         return np.array(backend.to_numpy(self.value))
 
     def assign(self, value: Any) -> None:
-        """Take over `value`, an array of the same shape.
-
-        Raises:
-            ValueError: it has another shape.
-        """
-        value = np.asarray(backend.to_numpy(value))
+        """Take over `value`, an array of the same shape, or else raise a ValueError."""
+        value, present = np.asarray(backend.to_numpy(value)), self.value
         if value.shape != self.shape:
             raise ValueError(f"{self.name} has shape {self.shape}; got one of {value.shape}")
-        self._write(value)
+        if backend.is_array(present):
+            present[...] = backend.asarray(value, present.dtype)
+        else:
+            self._place[self._key] = type(present)(value)
 
     def __repr__(self) -> str:
         return f"<StateVariable {self.name} shape={self.shape}>"
@@ -58,35 +57,17 @@ class StateVariable:
 
 def variables_of(optimizer: "Optimizer") -> list[StateVariable]:
     """All that an `optimizer` keeps, in Keras's order."""
-
-    def set_count(value: np.ndarray) -> None:
-        optimizer.batches = int(value)
-
-    found = [StateVariable("iteration", lambda: optimizer.batches, set_count)]
-    if isinstance(optimizer._learning_rate, float):
-        found.append(
-            StateVariable(
-                "learning_rate",
-                lambda: optimizer._learning_rate,
-                lambda value: setattr(optimizer, "learning_rate", float(value)),
-            )
-        )
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    numbers = {"iteration": "batches", "learning_rate": "_learning_rate"}
+    if not isinstance(optimizer._learning_rate, float):
+        del numbers["learning_rate"]
+    found = [StateVariable(name, vars(optimizer), key) for name, key in numbers.items()]
     return found + [
-        _slot_variable(optimizer, weight, name)
+        StateVariable(f"{weight.name}_{slot}", slots, slot)
         for group in optimizer.slot_groups()
-        for weight in optimizer._slots
-        for name in group
+        for weight, slots in optimizer._slots.items()
+        for slot in group
     ]
-
-
-def _slot_variable(optimizer: "Optimizer", weight: Any, name: str) -> StateVariable:
-    def read() -> Array:
-        return optimizer._slots_of(weight)[name]
-
-    def write(value: np.ndarray) -> None:
-        read()[...] = backend.asarray(value, read().dtype)
-
-    return StateVariable(f"{weight.name}_{name}", read, write)
 
 
 def by_weight(

@@ -234,6 +234,14 @@ OPTIMIZERS = {
     "adam": lambda k: k.optimizers.Adam(_schedule(k), amsgrad=True, weight_decay=0.1),
     "adamw": lambda k: k.optimizers.AdamW(0.01, beta_1=0.8, global_clipnorm=0.5),
     "lion": lambda k: k.optimizers.Lion(0.001, weight_decay=0.1),
+    "nadam": lambda k: k.optimizers.Nadam(0.01),
+    "nadam_scheduled": lambda k: k.optimizers.Nadam(_schedule(k), use_ema=True, ema_momentum=0.5),
+    "adamax": lambda k: k.optimizers.Adamax(0.01, ema_overwrite_frequency=2, use_ema=True),
+    "adagrad": lambda k: k.optimizers.Adagrad(0.1, gradient_accumulation_steps=2),
+    "adadelta": lambda k: k.optimizers.Adadelta(1.0, loss_scale_factor=8.0),
+    "all_of_rmsprop": lambda k: k.optimizers.RMSprop(
+        0.01, momentum=0.5, centered=True, use_ema=True, gradient_accumulation_steps=2
+    ),
 }
 
 
@@ -258,7 +266,7 @@ def test_training_goes_on(writer, reader, name, suffix, tmp_path):
         assert int(loaded.optimizer.iterations) == 0
         loaded.train_on_batch(x, y)
         return
-    assert int(loaded.optimizer.iterations) == 3
+    assert int(loaded.optimizer.iterations) == int(model.optimizer.iterations) in (1, 3)
     assert float(loaded.optimizer.learning_rate) == pytest.approx(
         float(model.optimizer.learning_rate)
     )
@@ -332,7 +340,12 @@ def test_activations(activation, config, suffix, tmp_path):
     _assert_same_predictions(model, minicnn.models.load_model(tmp_path / f"back{suffix}"))
 
 
-@pytest.mark.parametrize("name", minicnn.activations.ACTIVATIONS.names())
+# Keras's sparsemax gives what does not sum to 1: see test_keras_activations_parity.py. It has no
+# name for a threshold with arguments.
+IN_KERAS = set(minicnn.activations.ACTIVATIONS.names()) - {"Sparsemax", "Threshold"}
+
+
+@pytest.mark.parametrize("name", sorted(IN_KERAS))
 def test_what_activations_say_of_keras(name):
     cls = minicnn.activations.ACTIVATIONS.find(name)
     function = keras.activations.get(cls.keras_name)
@@ -432,8 +445,7 @@ def test_unknown_layers_and_arguments_are_named(tmp_path):
         (L.UpSampling2D(2), "no layer 'UpSampling2D'; did you mean 'MaxPooling2D'"),
         (L.BatchNormalization(renorm=True), "renorm=True, an argument that minicnn's BatchN"),
         (L.Conv2D(2, 3, kernel_constraint="non_neg"), "kernel_constraint="),
-        (L.Conv2D(2, 3, activation="celu"), "unknown activation 'celu'"),
-        (L.Conv2D(2, 3, kernel_regularizer="orthogonal_regularizer"), "no regularizer 'Orth"),
+        (L.Conv2D(2, 3, activation="glu"), "unknown activation 'glu'"),
     ]
     for layer, message in cases:
         path = _save(tmp_path, layer)

@@ -5,6 +5,7 @@ import pytest
 
 os.environ["KERAS_BACKEND"] = "torch"
 keras = pytest.importorskip("keras")
+torch = pytest.importorskip("torch")
 
 from minicnn import initializers, losses, optimizers, regularizers  # noqa: E402
 from minicnn.optimizers import schedules  # noqa: E402
@@ -175,10 +176,25 @@ def test_regularizers():
         ("L2", (0.1,)),
         ("L1L2", (0.1, 0.2)),
         ("l1_l2", (0.1, 0.2)),
+        ("l1_l2", (0.1,)),
+        ("l1", (None,)),
+        ("OrthogonalRegularizer", (0.1,)),
+        ("orthogonal_regularizer", (0.1, "columns")),
     ]:
-        ours = getattr(regularizers, name)(*arguments)(w)
-        theirs = getattr(keras.regularizers, name)(*arguments)(keras.ops.convert_to_tensor(w))
-        assert ours == pytest.approx(float(theirs), rel=1e-5)
+        ours = getattr(regularizers, name)(*arguments)
+        theirs = getattr(keras.regularizers, name)(*arguments)
+        tensor = torch.tensor(w, requires_grad=True)
+        penalty = theirs(tensor)
+        penalty.backward()
+        assert ours(w) == pytest.approx(penalty.item(), rel=1e-5)
+        np.testing.assert_allclose(ours.gradient(w), tensor.grad.numpy(), rtol=1e-5, atol=1e-7)
+        config, their_config = ours.get_config(), theirs.get_config()
+        assert config.pop("mode", None) == their_config.pop("mode", None)
+        assert config == pytest.approx(their_config, rel=1e-6)
+        again = regularizers.deserialize(keras.regularizers.serialize(theirs))
+        assert type(again) is type(ours)
+        again = keras.regularizers.deserialize(regularizers.serialize(ours))
+        assert type(again) is type(theirs)
 
 
 @pytest.mark.parametrize(

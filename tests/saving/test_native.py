@@ -18,7 +18,17 @@ from minicnn.layers import (
     MaxPooling2D,
 )
 from minicnn.models import load_model
-from minicnn.optimizers import SGD, Adam, AdamW, Lion, RMSprop
+from minicnn.optimizers import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lion,
+    Nadam,
+    RMSprop,
+)
 from minicnn.optimizers.schedules import CosineDecay
 from minicnn.utils import set_random_seed
 
@@ -67,6 +77,11 @@ OPTIMIZERS = {
     "amsgrad": lambda: Adam(1e-2, amsgrad=True),
     "adamw": lambda: AdamW(1e-2),
     "lion": lambda: Lion(1e-3),
+    "nadam": lambda: Nadam(1e-2),
+    "adamax": lambda: Adamax(1e-2, gradient_accumulation_steps=2),
+    "adagrad": lambda: Adagrad(1e-2, loss_scale_factor=8.0),
+    # the averages take the weights' places at the end of each `fit`, too: after 3 and 6 steps
+    "adadelta": lambda: Adadelta(1.0, use_ema=True, ema_overwrite_frequency=3),
     "scheduled": lambda: SGD(CosineDecay(0.1, 8, warmup_target=0.2, warmup_steps=3)),
 }
 
@@ -94,9 +109,9 @@ def test_two_epochs_and_two_more_are_four(optimizer, tmp_path):
     first.fit(X, Y, epochs=2, shuffle=False, batch_size=16, verbose=0)
     first.save(tmp_path / "half.safetensors")
     second = load_model(tmp_path / "half.safetensors")
-    assert second.optimizer.iterations == 6
+    assert second.optimizer.batches == 6
     second.fit(X, Y, epochs=4, initial_epoch=2, shuffle=False, batch_size=16, verbose=0)
-    assert equal(through, second) and second.optimizer.iterations == 12
+    assert equal(through, second) and second.optimizer.batches == 12
 
 
 def test_metrics_and_losses_come_back(tmp_path):

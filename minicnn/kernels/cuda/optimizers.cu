@@ -6,7 +6,12 @@
 //
 // Indices are unsigned: the last of 2^31 - 1 elements plus the threads would not fit into an int.
 
-__device__ inline bool left_out(const bool* apply_if) { return apply_if && !*apply_if; }
+#define EACH_WEIGHT \
+    if (apply_if && !*apply_if) return; \
+    const unsigned threads = gridDim.x * blockDim.x; \
+    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads)
+
+#define AFTER_DECAY (at < decaying ? w[at] * rates[1] : w[at])
 
 // w <- w - rate g, or m <- momentum m - rate g, w <- w + m; m is null without momentum.
 __global__ void sgd(
@@ -14,11 +19,8 @@ __global__ void sgd(
     const real* __restrict__ rates, const bool* __restrict__ apply_if,
     unsigned numbers, unsigned decaying, real momentum, int nesterov)
 {
-    if (left_out(apply_if)) return;
-    const real rate = rates[0], keep = rates[1];
-    const unsigned threads = gridDim.x * blockDim.x;
-    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
-        const real weight = at < decaying ? w[at] * keep : w[at];
+    EACH_WEIGHT {
+        const real weight = AFTER_DECAY, rate = rates[0];
         const real step = g[at] * rate;
         if (!m) {
             w[at] = weight - step;
@@ -37,11 +39,8 @@ __global__ void rmsprop(
     real* __restrict__ average, const real* __restrict__ rates, const bool* __restrict__ apply_if,
     unsigned numbers, unsigned decaying, real rho, real one_minus_rho, real momentum, real epsilon)
 {
-    if (left_out(apply_if)) return;
-    const real rate = rates[0], keep = rates[1];
-    const unsigned threads = gridDim.x * blockDim.x;
-    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
-        const real weight = at < decaying ? w[at] * keep : w[at];
+    EACH_WEIGHT {
+        const real weight = AFTER_DECAY, rate = rates[0];
         const real gradient = g[at];
         const real square = v[at] * rho + gradient * gradient * one_minus_rho;
         v[at] = square;
@@ -68,11 +67,8 @@ __global__ void adam(
     unsigned numbers, unsigned decaying, real one_minus_beta_1, real one_minus_beta_2,
     real epsilon)
 {
-    if (left_out(apply_if)) return;
-    const real rate = rates[0], keep = rates[1];
-    const unsigned threads = gridDim.x * blockDim.x;
-    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
-        const real weight = at < decaying ? w[at] * keep : w[at];
+    EACH_WEIGHT {
+        const real weight = AFTER_DECAY, rate = rates[0];
         const real gradient = g[at];
         const real mean = m[at] + (gradient - m[at]) * one_minus_beta_1;
         real square = v[at] + (gradient * gradient - v[at]) * one_minus_beta_2;
@@ -93,11 +89,8 @@ __global__ void nadam(
     const real* __restrict__ rates, const bool* __restrict__ apply_if,
     unsigned numbers, unsigned decaying, real one_minus_beta_1, real one_minus_beta_2)
 {
-    if (left_out(apply_if)) return;
-    const real of_m = rates[0], keep = rates[1], of_g = rates[2], epsilon = rates[3];
-    const unsigned threads = gridDim.x * blockDim.x;
-    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
-        const real weight = at < decaying ? w[at] * keep : w[at];
+    EACH_WEIGHT {
+        const real weight = AFTER_DECAY, of_m = rates[0], of_g = rates[2], epsilon = rates[3];
         const real gradient = g[at];
         const real mean = m[at] + (gradient - m[at]) * one_minus_beta_1;
         const real square = v[at] + (gradient * gradient - v[at]) * one_minus_beta_2;
@@ -113,11 +106,8 @@ __global__ void adamax(
     const real* __restrict__ rates, const bool* __restrict__ apply_if,
     unsigned numbers, unsigned decaying, real one_minus_beta_1, real beta_2, real epsilon)
 {
-    if (left_out(apply_if)) return;
-    const real rate = rates[0], keep = rates[1];
-    const unsigned threads = gridDim.x * blockDim.x;
-    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
-        const real weight = at < decaying ? w[at] * keep : w[at];
+    EACH_WEIGHT {
+        const real weight = AFTER_DECAY, rate = rates[0];
         const real gradient = g[at], size = gradient < 0 ? -gradient : gradient;
         const real mean = m[at] + (gradient - m[at]) * one_minus_beta_1;
         real largest = u[at] * beta_2;
@@ -134,11 +124,8 @@ __global__ void adagrad(
     const real* __restrict__ rates, const bool* __restrict__ apply_if,
     unsigned numbers, unsigned decaying, real epsilon)
 {
-    if (left_out(apply_if)) return;
-    const real rate = rates[0], keep = rates[1];
-    const unsigned threads = gridDim.x * blockDim.x;
-    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
-        const real weight = at < decaying ? w[at] * keep : w[at];
+    EACH_WEIGHT {
+        const real weight = AFTER_DECAY, rate = rates[0];
         const real gradient = g[at], sum = a[at] + gradient * gradient;
         a[at] = sum;
         w[at] = weight - gradient / sqrt(sum + epsilon) * rate;
@@ -152,11 +139,8 @@ __global__ void adadelta(
     const real* __restrict__ rates, const bool* __restrict__ apply_if,
     unsigned numbers, unsigned decaying, real one_minus_rho, real epsilon)
 {
-    if (left_out(apply_if)) return;
-    const real rate = rates[0], keep = rates[1];
-    const unsigned threads = gridDim.x * blockDim.x;
-    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
-        const real weight = at < decaying ? w[at] * keep : w[at];
+    EACH_WEIGHT {
+        const real weight = AFTER_DECAY, rate = rates[0];
         const real gradient = g[at], before = d[at];
         const real square = a[at] + (gradient * gradient - a[at]) * one_minus_rho;
         const real step = sqrt(before + epsilon) / sqrt(square + epsilon) * gradient;
@@ -172,11 +156,8 @@ __global__ void lion(
     const real* __restrict__ rates, const bool* __restrict__ apply_if,
     unsigned numbers, unsigned decaying, real one_minus_beta_1, real one_minus_beta_2)
 {
-    if (left_out(apply_if)) return;
-    const real rate = rates[0], keep = rates[1];
-    const unsigned threads = gridDim.x * blockDim.x;
-    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < numbers; at += threads) {
-        const real weight = at < decaying ? w[at] * keep : w[at];
+    EACH_WEIGHT {
+        const real weight = AFTER_DECAY, rate = rates[0];
         const real mean = m[at], change = g[at] - mean;
         const real direction = mean + change * one_minus_beta_1;
         // 0 and NaN are their own signs

@@ -1,79 +1,9 @@
-"""Activation functions by name, as layers use them.
+"""The activation functions that networks for images use most; their mathematics is in
+`minicnn.kernels.activations`."""
 
-An activation is `forward(z) -> y`, or in training `record(z) -> (y, kept)` with
-`backward(dy, kept) -> dz`; `saves` says what `kept` is. The mathematics is in
-`minicnn.kernels.activations`.
-
-A new one takes a class here and, as in Keras, a function of the same name.
-"""
-
-import inspect
-from typing import Any
-
-from minicnn import backend
-from minicnn.dtypes import is_floating
+from minicnn.activations.base import ACTIVATIONS, Activation
 from minicnn.kernels import activations as kernels
-from minicnn.registry import Configurable, Registry, is_library_code
 from minicnn.typing import Array
-
-ACTIVATIONS = Registry("activation")
-
-
-class Activation(Configurable):
-    """Base class of activation functions.
-
-    Attributes:
-        saves: what backward is given: "output" (y, or as much of it as backward needs), "input" (z)
-            or "slope" (dy/dz). Only with "output" may y overwrite z.
-        is_linear: y = z, so that a layer can leave it out.
-        is_softmax: a cross-entropy loss can take it over.
-        rises: a larger z never gives a smaller y, so that the maximum of several y is the y of the
-            maximum.
-        relu_arguments: (negative_slope, max_value) where y = min(z, max_value) for z > 0 and
-            negative_slope z elsewhere; None for other functions.
-        keras_name: what Keras calls the function; None if Keras does not have it.
-        has_keras_layer: whether Keras also has a layer of the class's name and arguments.
-    """
-
-    saves = "output"
-    is_linear = False
-    is_softmax = False
-    rises = False
-    relu_arguments: tuple[float, float | None] | None = None
-    keras_name: str | None = None
-    has_keras_layer = False
-
-    @property
-    def as_relu(self) -> tuple[float, float | None] | None:
-        """`relu_arguments`, with which layers do the function in one pass with their bias; None for
-        classes from elsewhere, whose `forward` may be different."""
-        return self.relu_arguments if is_library_code(type(self)) else None
-
-    def forward(self, z: Array, out: Array | None = None) -> Array:
-        """y = f(z), of z's shape and dtype, in `out` (which may be z) or a new array."""
-        raise NotImplementedError(f"{type(self).__name__} does not define forward(z, out)")
-
-    def record(self, z: Array, out: Array | None = None) -> tuple[Array, Array]:
-        """(y, what `backward` takes). With `out`, which may be z, y may be written there."""
-        if self.saves == "input":
-            return self.forward(z), z
-        y = self.forward(z, out)
-        return y, y
-
-    def backward(self, dy: Array, kept: Array) -> Array:
-        """dz = f'(z) dy, with the `kept` of `record`."""
-        raise NotImplementedError(f"{type(self).__name__} does not define backward(dy, kept)")
-
-    def __call__(self, z: Any) -> Array:
-        z = _array(z)
-        # arithmetic on arrays without axes gives scalars, which cannot be overwritten
-        return self.forward(z.reshape(1)).reshape(()) if z.ndim == 0 else self.forward(z)
-
-
-def _array(x: Any) -> Array:
-    """Arrays as they are; lists and numbers, and arrays of integers, in the default dtype."""
-    x = x if backend.is_array(x) else backend.asarray(x)
-    return x if is_floating(x.dtype) else x.astype(backend.floatx())
 
 
 def _not_negative(owner: str, name: str, value: float) -> float:
@@ -140,6 +70,7 @@ class ReLU(Activation):
         return kernels.relu(z, self.negative_slope, self.max_value, self.threshold, out=out)
 
     def record(self, z: Array, out: Array | None = None) -> tuple[Array, Array]:
+        """As in the base class (z, out)."""
         return kernels.record_relu(z, self.negative_slope, self.max_value, self.threshold, out=out)
 
     def backward(self, dy: Array, kept: Array) -> Array:
@@ -230,6 +161,7 @@ class GELU(Activation):
         return kernels.gelu(z, self.approximate, out=out)
 
     def record(self, z: Array, out: Array | None = None) -> tuple[Array, Array]:
+        """As in the base class (z, out)."""
         return kernels.gelu_with_slope(z, self.approximate)
 
     def backward(self, dy: Array, kept: Array) -> Array:
@@ -344,104 +276,8 @@ class Mish(Activation):
         return kernels.mish(z, out=out)
 
     def record(self, z: Array, out: Array | None = None) -> tuple[Array, Array]:
+        """As in the base class (z, out)."""
         return kernels.mish_with_slope(z)
 
     def backward(self, dy: Array, kept: Array) -> Array:
         return dy * kept
-
-
-# Keras's functions on arrays. Passed to a layer (activation=minicnn.activations.relu), each stands
-# for the class of the same name: see `get`.
-
-
-def linear(x: Any) -> Any:
-    """x itself."""
-    return x
-
-
-def relu(
-    x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
-) -> Array:
-    """max(x, 0); see `ReLU` for negative_slope, max_value and threshold."""
-    return ReLU(negative_slope, max_value, threshold)(x)
-
-
-def relu6(x: Any) -> Array:
-    """min(max(x, 0), 6)."""
-    return ReLU6()(x)
-
-
-def leaky_relu(x: Any, negative_slope: float = 0.2) -> Array:
-    """x where positive, negative_slope · x elsewhere."""
-    return LeakyReLU(negative_slope)(x)
-
-
-def elu(x: Any, alpha: float = 1.0) -> Array:
-    """x where positive, alpha (exp(x) - 1) elsewhere."""
-    return ELU(alpha)(x)
-
-
-def selu(x: Any) -> Array:
-    """1.0507 · elu(x) with alpha 1.6733; see `SELU`."""
-    return SELU()(x)
-
-
-def gelu(x: Any, approximate: bool = False) -> Array:
-    """x P(X <= x) for a standard normal X; `approximate` takes the tanh form."""
-    return GELU(approximate)(x)
-
-
-def sigmoid(x: Any) -> Array:
-    """1 / (1 + exp(-x))."""
-    return Sigmoid()(x)
-
-
-def tanh(x: Any) -> Array:
-    """Hyperbolic tangent of x."""
-    return Tanh()(x)
-
-
-def softmax(x: Any, axis: int = -1) -> Array:
-    """exp(x) / sum exp(x) along `axis`."""
-    return Softmax(axis)(x)
-
-
-def silu(x: Any) -> Array:
-    """x sigmoid(x)."""
-    return SiLU()(x)
-
-
-swish = silu
-
-
-def mish(x: Any) -> Array:
-    """x tanh(log(1 + exp(x)))."""
-    return Mish()(x)
-
-
-def softplus(x: Any) -> Array:
-    """log(1 + exp(x))."""
-    return Softplus()(x)
-
-
-def softsign(x: Any) -> Array:
-    """x / (1 + |x|)."""
-    return Softsign()(x)
-
-
-def get(identifier: Any) -> Activation:
-    """What a user may write as an activation.
-
-    Args:
-        identifier: a name, a configuration, a class, an instance or one of this module's functions;
-            None for linear.
-
-    Raises:
-        ValueError: an unknown name; the message lists the near matches.
-        TypeError: something else, such as a function whose derivative the library does not know.
-    """
-    if identifier is None:
-        return Linear()
-    if inspect.isfunction(identifier) and identifier.__module__ == __name__:
-        identifier = identifier.__name__
-    return ACTIVATIONS.get(identifier)
