@@ -7,7 +7,8 @@ class or a saved {"class_name", "config"}) into an object; `Configurable` is the
 import difflib
 import inspect
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from minicnn.custom_objects import get_registered_name, get_registered_object
@@ -97,8 +98,9 @@ def argument_names(cls: type) -> list[str]:
     """Constructor arguments of `cls` and of those it hands the rest to, base classes first."""
     names: dict[str, None] = {}
     for c in reversed(cls.__mro__):
-        if "__init__" in vars(c) and c is not object:
-            for name, parameter in inspect.signature(vars(c)["__init__"]).parameters.items():
+        maker = c if "__signature__" in vars(c) else vars(c).get("__init__")
+        if maker is not None and c is not object:
+            for name, parameter in inspect.signature(maker).parameters.items():
                 if name != "self" and parameter.kind not in (
                     parameter.VAR_KEYWORD,
                     parameter.VAR_POSITIONAL,
@@ -170,6 +172,30 @@ class Registry:
         self.kind = kind
         self._classes: dict[str, type] = {}
         self._keys: dict[str, type] = {}
+        self._left_out: dict[str, str] = {}
+
+    def leave_out(self, reason: str, *names: str) -> None:
+        """Answer those who ask for `names`, which Keras has, with a `reason` such as "is for ..."
+        in place of a list of what there is."""
+        for name in names:
+            self._left_out[_key(name)] = f"minicnn leaves out {name}: it {reason}"
+
+    def why_left_out(self, name: str) -> str | None:
+        """What `leave_out` was told of `name`; None if nothing."""
+        return self._left_out.get(_key(name))
+
+    def module_getattr(self, module: str) -> Callable[[str], Any]:
+        """A `__getattr__` for the `module` of that name, which says why a name is left out."""
+
+        def missing(name: str) -> Any:
+            reason = self.why_left_out(name)
+            if reason is None:
+                raise AttributeError(f"module {module!r} has no attribute {name!r}")
+            # `from module import name` would not show what an AttributeError says
+            imports = sys._getframe(1).f_code.co_name == "_handle_fromlist"
+            raise (ImportError if imports else AttributeError)(reason)
+
+        return missing
 
     def register(self, *aliases: str) -> Any:
         """Class decorator: known under the class's own name and under `aliases`."""
@@ -199,8 +225,9 @@ class Registry:
         """
         cls = get_registered_object(name, custom_objects) or self._keys.get(_key(name))
         if cls is None:
-            near = near_matches(name, self._classes, any_case=True)
-            raise ValueError(f"unknown {self.kind} {name!r}; {near}")
+            unknown = f"unknown {self.kind} {name!r}; "
+            unknown += near_matches(name, self._classes, any_case=True)
+            raise ValueError(self.why_left_out(name) or unknown)
         return cls
 
     def find_saved(self, name: str, custom_objects: dict[str, type] | None = None) -> type:

@@ -316,7 +316,7 @@ def test_argument_errors():
         CategoricalCrossentropy(label_smoothing=2)
     with pytest.raises(ValueError, match="axis must not be 0"):
         BinaryCrossentropy(axis=0)
-    with pytest.raises(ValueError, match="'sum', not 'avg'"):
+    with pytest.raises(ValueError, match="'sum', 'none', None, not 'avg'"):
         MeanSquaredError(reduction="avg")
 
 

@@ -8,34 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicnn import backend, metrics
-from minicnn.losses import MeanSquaredError, SparseCategoricalCrossentropy
+from minicnn.losses import SparseCategoricalCrossentropy
 from minicnn.metrics import METRICS
 from minicnn.registry import serialize
+from tests.metric_cases import CASES, CLASSES, OF_VALUES
+from tests.metric_cases import batch as batch_for
 
-EVERY = [
-    metrics.SparseCategoricalAccuracy(),
-    metrics.CategoricalAccuracy(),
-    metrics.SparseTopKCategoricalAccuracy(2),
-    metrics.TopKCategoricalAccuracy(2),
-    metrics.Precision(),
-    metrics.Recall([0.2, 0.5]),
-    metrics.Precision(top_k=2),
-    metrics.Recall(class_id=1),
-    metrics.F1Score(),
-    metrics.F1Score("weighted", 0.3),
-    metrics.FBetaScore("micro", 2.0),
-    metrics.ConfusionMatrix(4),
-    metrics.MeanSquaredError(),
-    metrics.MeanAbsoluteError(),
-    metrics.CategoricalCrossentropy(),
-    metrics.SparseCategoricalCrossentropy(),
-    metrics.LossValue(MeanSquaredError()),
-]
-SPARSE_ONLY = (
-    metrics.SparseCategoricalAccuracy,
-    metrics.SparseTopKCategoricalAccuracy,
-    metrics.SparseCategoricalCrossentropy,
-)
+EVERY = [CLASSES[name](**arguments) for name, arguments in CASES if name not in OF_VALUES]
+BY_NAME = [pytest.param(m, id=f"{m.name}-{i}") for i, m in enumerate(EVERY)]
 
 
 def batch(seed=0, n=12, classes=4, dtype=np.float32):
@@ -45,7 +25,16 @@ def batch(seed=0, n=12, classes=4, dtype=np.float32):
 
 
 def targets_for(metric, labels, classes=4):
-    return labels if isinstance(metric, SPARSE_ONLY) else np.eye(classes, dtype=np.float32)[labels]
+    if type(metric).__name__.startswith("Sparse"):
+        return labels
+    return np.eye(classes, dtype=np.float32)[labels]
+
+
+def given_to(metric):
+    """Targets, predictions and weights of 12 samples that suit it."""
+    arguments = metric.get_config()
+    rng = np.random.default_rng(0)
+    return *batch_for(type(metric).__name__, arguments, rng, 12), rng.random(12)
 
 
 @st.composite
@@ -168,44 +157,52 @@ def test_precision_of_one_output():
     assert metrics.Recall()([1, 0, 1], [0.9, 0.7, 0.1]) == 0.5
 
 
-@pytest.mark.parametrize("metric", EVERY, ids=lambda m: m.name)
+@pytest.mark.parametrize("metric", BY_NAME)
 def test_batches_add_up_and_reset_forgets(metric):
     metric.reset_state()
-    labels, scores, weight = batch()
-    y_true = targets_for(metric, labels)
-    whole = metric(y_true, scores, weight)
+    y_true, y_pred, weight = given_to(metric)
+    whole = metric(y_true, y_pred, weight)
     metric.reset_state()
     for rows in (slice(0, 5), slice(5, 12)):
-        metric.update_state(y_true[rows], scores[rows], weight[rows])
+        metric.update_state(y_true[rows], y_pred[rows], weight[rows])
     np.testing.assert_allclose(metric.result(), whole, rtol=1e-6)
     metric.reset_state()
-    assert not np.any(metric.result())
+    nothing = metric.result()
+    assert np.all(np.isnan(nothing)) if isinstance(metric, metrics.R2Score) else not np.any(nothing)
 
 
-@pytest.mark.parametrize("metric", EVERY, ids=lambda m: m.name)
+@pytest.mark.parametrize("metric", BY_NAME)
 def test_config_makes_an_equal_metric(metric):
     twin = metrics.get(serialize(metric))
     assert type(twin) is type(metric)
     assert twin.get_config() == metric.get_config()
 
 
+@pytest.mark.parametrize(("name", "arguments"), CASES)
+def test_dtype(name, arguments):
+    metric = CLASSES[name](dtype="float64", **arguments)
+    assert metrics.get(serialize(metric)).dtype == metric.get_config()["dtype"] == "float64"
+    given = batch_for(name, arguments, np.random.default_rng(0), 9)
+    wide = [a.astype("float64") for a in given]
+    np.testing.assert_allclose(metric(*given), CLASSES[name](**arguments)(*wide), rtol=1e-14)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("metric", EVERY, ids=lambda m: m.name)
+@pytest.mark.parametrize("metric", BY_NAME)
 def test_update_state_stays_on_the_device(metric, weighted, strict):
     metric.reset_state()
-    labels, scores, weight = batch()
-    y_true, y_pred = backend.asarray(targets_for(metric, labels)), backend.asarray(scores)
-    sample_weight = backend.asarray(weight) if weighted else None
+    host = given_to(metric)
+    y_true, y_pred, sample_weight = (backend.asarray(a) for a in host)
     strict.reset()
     for _ in range(2):
-        metric.update_state(y_true, y_pred, sample_weight)
+        metric.update_state(y_true, y_pred, sample_weight if weighted else None)
     assert (strict.to_host, strict.to_device) == (0, 0)
     found = metric.result()
     assert strict.to_host > 0
     metric.reset_state()
     backend.set_backend("numpy")
     for _ in range(2):
-        metric.update_state(targets_for(metric, labels), scores, weight if weighted else None)
+        metric.update_state(*host[:2], host[2] if weighted else None)
     np.testing.assert_allclose(found, metric.result(), rtol=1e-6)
     metric.reset_state()
 
@@ -281,7 +278,7 @@ def test_names_functions_losses_and_instances():
 
 def test_every_name_is_found():
     for name in METRICS.names():
-        if name not in ("ConfusionMatrix", "LossValue"):
+        if set(inspect.signature(METRICS.find(name)).parameters) <= {"name", "dtype"}:
             assert isinstance(metrics.get(name), metrics.Metric)
 
 
@@ -320,8 +317,23 @@ LABELS, SCORES, _ = batch()
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda: metrics.get("acuracy"), "unknown metric 'acuracy'; did you mean 'Accuracy'"),
+        (lambda: metrics.get("acuracy"), "unknown metric 'acuracy'; did you mean 'accuracy'"),
         (lambda: metrics.TopKCategoricalAccuracy(0), "k must be a whole number of at least 1"),
+        (lambda: metrics.AUC(1), "num_thresholds must be at least 2, got 1"),
+        (lambda: metrics.AUC(curve="RoC2"), "curve is 'ROC', 'PR' or 'PRGAIN', got 'RoC2'"),
+        (lambda: metrics.AUC(summation_method="mid"), "summation_method is .* got 'mid'"),
+        (lambda: metrics.AUC(num_labels=3), "num_labels is for multi_label=True"),
+        (lambda: metrics.AUC(multi_label=True, num_labels=3)(LABELS, SCORES), r"\(samples, 3\)"),
+        (lambda: metrics.AUC(label_weights=[1])(LABELS, SCORES), "1 label_weights for predictions"),
+        (lambda: metrics.AUC(thresholds=[2.0]), "thresholds lie between 0 and 1"),
+        (lambda: metrics.PrecisionAtRecall(1.5), "recall lies between 0 and 1, got 1.5"),
+        (lambda: metrics.PrecisionAtRecall(0.5, 0), "num_thresholds must be at least 1, got 0"),
+        (lambda: metrics.R2Score("mean"), "class_aggregation is 'uniform_average'"),
+        (lambda: metrics.R2Score(num_regressors=-1), "num_regressors must be at least 0"),
+        (lambda: metrics.R2Score()(LABELS, SCORES), r"shape \(samples, outputs\)"),
+        (lambda: metrics.Mean(dtype="int32"), "dtype is 'float32' or 'float64', .* got 'int32'"),
+        (lambda: metrics.get("MeanIoU"), "minicnn leaves out MeanIoU: it is for segmentation"),
+        (lambda: metrics.get("ctc"), "minicnn leaves out CTC: it is for sequences"),
         (lambda: metrics.Precision(1.5), "thresholds lie between 0 and 1, got 1.5"),
         (lambda: metrics.Precision(top_k=0), "top_k must be at least 1"),
         (lambda: metrics.Precision(class_id=4)(LABELS, SCORES), "class_id=4.*give 0 to 3"),
@@ -350,3 +362,75 @@ LABELS, SCORES, _ = batch()
 def test_errors(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+@given(predictions(), st.sampled_from(["ROC", "PR"]))
+@settings(deadline=None, max_examples=40)
+@pytest.mark.parity
+def test_the_area_comes_near_scikit_learns(case, curve):
+    """With many thresholds, where no two predictions share one."""
+    sklearn = pytest.importorskip("sklearn.metrics")
+    _, labels, scores, weight = case
+    truth, score = labels == 0, (np.argsort(np.argsort(scores[:, 0])) + 0.5) / len(labels)
+    if truth.all() or not truth.any() or curve == "PR" and len(labels) < 2:
+        return
+    metric = metrics.AUC(2000, curve, summation_method="interpolation")
+    found = metric(truth, score, weight)
+    if curve == "ROC":
+        expected = sklearn.roc_auc_score(truth, score, sample_weight=weight)
+        assert found == pytest.approx(expected, abs=1e-6)
+    else:  # interpolation lies below the steps of average precision
+        assert found <= sklearn.average_precision_score(truth, score, sample_weight=weight) + 1e-6
+
+
+def test_areas_by_hand():
+    truth, score = [0, 0, 1, 1], [0.0, 0.5, 0.3, 0.9]
+    assert metrics.AUC(num_thresholds=3)(truth, score) == pytest.approx(0.75)
+    logits = np.array([-50.0, 0, -0.85, 2.2])
+    assert metrics.AUC(200, from_logits=True)(truth, logits) == pytest.approx(0.75)
+    assert metrics.AUC()([0, 1, 2], np.eye(3)) == 1  # class numbers
+    assert metrics.AUC()([0, 1], [np.nan, 0.5]) == 1  # a training that went astray goes on
+
+
+def test_counts_keep_the_order_of_thresholds():
+    counts = metrics.TruePositives([0.9, 0.1, 0.5])([1, 1, 0], [0.95, 0.3, 0.2])
+    np.testing.assert_array_equal(counts, [1, 2, 1])
+    assert metrics.FalseNegatives()([1, 1, 0], [0.95, 0.3, 0.2]) == 1
+
+
+def test_ignored_labels_do_not_count():
+    metric = metrics.SparseCategoricalCrossentropy(ignore_class=-1)
+    p = np.array([[0.2, 0.8], [0.5, 0.5], [0.9, 0.1]])
+    expected = -(np.log(0.8) + np.log(0.9)) / 2
+    assert metric([1, -1, 0], p) == pytest.approx(expected)
+    metric.reset_state()
+    assert metric([[1], [-1], [0]], p, [1, 7, 1]) == pytest.approx(expected)
+
+
+def test_functions_of_the_library_are_its_metrics():
+    for function, cls, name in (
+        (metrics.binary_accuracy, metrics.BinaryAccuracy, "binary_accuracy"),
+        (metrics.mse, metrics.MeanSquaredError, "mean_squared_error"),
+        (metrics.huber, metrics.LossValue, "huber"),
+    ):
+        found = metrics.get(function)
+        assert (type(found), found.name) == (cls, name)
+        assert metrics.serialize(function) == name
+        assert type(metrics.deserialize({"class_name": "function", "config": name})) is cls
+
+
+@pytest.mark.parametrize(
+    "name", ["AUC", "auc", "mse", "MSE", "mean_squared_error", "kld", "LogCosh"]
+)
+def test_strings_keep_their_spelling(name):
+    assert metrics.resolve(name, (None, 3), (None, 3)).name == name
+
+
+def test_a_function_of_the_batch():
+    def scikit_like(y_true, y_pred):
+        return float((y_true == y_pred.argmax(-1)).mean())
+
+    metric = metrics.get(scikit_like)
+    metric.update_state(np.array([0, 1]), np.eye(2))
+    metric.update_state(np.array([1, 1]), np.eye(2))
+    assert metric.result() == 0.75

@@ -1,7 +1,11 @@
 """The share of predictions that are right."""
 
+from collections.abc import Callable
+from typing import Any
+
 from minicnn.backend import array_module
-from minicnn.metrics.base import METRICS, MeanMetric, class_numbers
+from minicnn.losses.functions import function_of
+from minicnn.metrics.base import METRICS, MeanMetric, beside, class_numbers
 from minicnn.typing import Array
 
 
@@ -14,11 +18,11 @@ class Accuracy(_Accuracy):
     """How often a prediction equals its target: labels against labels, any equal shapes.
 
     Args:
-        name: key in the logs.
+        name, dtype: see `Metric`.
     """
 
-    def __init__(self, name: str = "accuracy"):
-        super().__init__(name)
+    def __init__(self, name: str = "accuracy", dtype: Any = None):
+        super().__init__(name, dtype)
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
         if y_true.shape != y_pred.shape:
@@ -35,15 +39,15 @@ class BinaryAccuracy(_Accuracy):
     """How often an output lies on its target's side of a threshold; targets 0 or 1.
 
     Args:
-        name: key in the logs.
+        name, dtype: see `Metric`.
         threshold: an output above it stands for 1; between 0 and 1.
 
     Raises:
         ValueError: another threshold.
     """
 
-    def __init__(self, name: str = "binary_accuracy", threshold: float = 0.5):
-        super().__init__(name)
+    def __init__(self, name: str = "binary_accuracy", dtype: Any = None, threshold: float = 0.5):
+        super().__init__(name, dtype)
         if not 0 < threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
         self.threshold = threshold
@@ -57,13 +61,13 @@ class SparseCategoricalAccuracy(_Accuracy):
     """How often the likeliest class is the target: targets (N,) or (N, 1), outputs (N, C).
 
     Args:
-        name: key in the logs.
+        name, dtype: see `Metric`.
     """
 
     order_only = True
 
-    def __init__(self, name: str = "sparse_categorical_accuracy"):
-        super().__init__(name)
+    def __init__(self, name: str = "sparse_categorical_accuracy", dtype: Any = None):
+        super().__init__(name, dtype)
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
         return y_pred.argmax(axis=-1) == class_numbers(y_true, y_pred)
@@ -74,13 +78,13 @@ class CategoricalAccuracy(_Accuracy):
     """How often the likeliest class is the target: one-hot targets (N, C), outputs (N, C).
 
     Args:
-        name: key in the logs.
+        name, dtype: see `Metric`.
     """
 
     order_only = True
 
-    def __init__(self, name: str = "categorical_accuracy"):
-        super().__init__(name)
+    def __init__(self, name: str = "categorical_accuracy", dtype: Any = None):
+        super().__init__(name, dtype)
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
         return y_pred.argmax(axis=-1) == _from_one_hot(y_true, y_pred)
@@ -92,7 +96,8 @@ class SparseTopKCategoricalAccuracy(_Accuracy):
 
     Args:
         k: number of classes, at least 1.
-        name: key in the logs.
+        name, dtype: see `Metric`.
+        from_sorted_ids: the outputs are class numbers, the likeliest first, in place of scores.
 
     Raises:
         ValueError: another k.
@@ -100,11 +105,17 @@ class SparseTopKCategoricalAccuracy(_Accuracy):
 
     order_only = True
 
-    def __init__(self, k: int = 5, name: str = "sparse_top_k_categorical_accuracy"):
-        super().__init__(name)
+    def __init__(
+        self, k: int = 5, name: str = "sparse_top_k_categorical_accuracy", dtype: Any = None,
+        from_sorted_ids: bool = False,
+    ):  # fmt: skip
+        super().__init__(name, dtype)
         self.k = _checked_k(k)
+        self.from_sorted_ids = from_sorted_ids
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
+        if self.from_sorted_ids:
+            return (y_pred[..., : self.k] == class_numbers(y_true, y_pred)[..., None]).any(axis=-1)
         return in_top_k(class_numbers(y_true, y_pred), y_pred, self.k)
 
 
@@ -114,7 +125,7 @@ class TopKCategoricalAccuracy(_Accuracy):
 
     Args:
         k: number of classes, at least 1.
-        name: key in the logs.
+        name, dtype: see `Metric`.
 
     Raises:
         ValueError: another k.
@@ -122,8 +133,8 @@ class TopKCategoricalAccuracy(_Accuracy):
 
     order_only = True
 
-    def __init__(self, k: int = 5, name: str = "top_k_categorical_accuracy"):
-        super().__init__(name)
+    def __init__(self, k: int = 5, name: str = "top_k_categorical_accuracy", dtype: Any = None):
+        super().__init__(name, dtype)
         self.k = _checked_k(k)
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
@@ -160,3 +171,20 @@ def _checked_k(k: int) -> int:
     if int(k) != k or k < 1:
         raise ValueError(f"k must be a whole number of at least 1, got {k!r}")
     return int(k)
+
+
+def _function(cls: type, name: str) -> Callable[..., Array]:
+    def values(metric: MeanMetric, y_true: Any, y_pred: Array) -> Array:
+        found = metric.values(beside(y_true, y_pred), y_pred)
+        return found.astype(y_pred.dtype, copy=False)
+
+    return function_of(cls, name, values)
+
+
+binary_accuracy = _function(BinaryAccuracy, "binary_accuracy")
+categorical_accuracy = _function(CategoricalAccuracy, "categorical_accuracy")
+sparse_categorical_accuracy = _function(SparseCategoricalAccuracy, "sparse_categorical_accuracy")
+top_k_categorical_accuracy = _function(TopKCategoricalAccuracy, "top_k_categorical_accuracy")
+sparse_top_k_categorical_accuracy = _function(
+    SparseTopKCategoricalAccuracy, "sparse_top_k_categorical_accuracy"
+)

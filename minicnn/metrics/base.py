@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.backend import array_module, is_array, to_numpy
+from minicnn.losses.base import real_dtype
 from minicnn.registry import Configurable, Registry, snake_case, unique_name
 from minicnn.typing import Array, Shape
 
@@ -31,8 +32,11 @@ class Metric(Configurable):
 
     Args:
         name: key in the logs and in `History`; default: the class's name in snake case.
+        dtype: "float32" or "float64", in which predictions are taken; default: their own. Sums are
+            float64 in any case.
 
     Attributes:
+        weighted: whether `fit` and `evaluate` give it the weights of samples too.
         direction: "up" if more is better, "down" if less is, None if it is no scale.
         order_only: whether only the order of a prediction's elements counts, so that logits do as
             well as the probabilities made of them.
@@ -43,8 +47,10 @@ class Metric(Configurable):
     direction: str | None = None
     order_only = False
     in_keras = True
+    weighted = False
 
-    def __init__(self, name: str | None = None):
+    def __init__(self, name: str | None = None, dtype: Any = None):
+        self.dtype = real_dtype(dtype)
         self.name = name or unique_name(snake_case(type(self).__name__))
         self._sums: dict[str, Array] = {}
         self._read: dict[str, np.ndarray] = {}  # sums on the host, as `read_sums` found them
@@ -73,6 +79,19 @@ class Metric(Configurable):
         self.update_state(*args, **kwargs)
         return self.result()
 
+    def arrays(self, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
+        """`y_true` and `y_pred` as arrays on the device of the predictions, those in the metric's
+        dtype."""
+        y_true, y_pred = as_arrays(y_true, y_pred)
+        return y_true, y_pred if self.dtype is None else y_pred.astype(self.dtype, copy=False)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments by name, without the dtype if it is the default."""
+        config = super().get_config()
+        if self.dtype is None:
+            config.pop("dtype", None)
+        return config
+
     def add(self, key: str, part: Array) -> None:
         """Add `part`, a number or an array on the device, to the sum called `key`."""
         present = self._sums.get(key)
@@ -94,11 +113,11 @@ class Mean(Metric):
     """Weighted mean of values; 0 before the first one.
 
     Args:
-        name: key in the logs.
+        name, dtype: see `Metric`.
     """
 
-    def __init__(self, name: str = "mean"):
-        super().__init__(name)
+    def __init__(self, name: str = "mean", dtype: Any = None):
+        super().__init__(name, dtype)
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
         """Take in values.
@@ -108,8 +127,8 @@ class Mean(Metric):
             sample_weight: one weight for each entry of the values' first axis, an array of their
                 own shape, or one number for all; default: 1.
         """
-        if not is_array(values):
-            values = np.asarray(values)
+        values = values if is_array(values) else np.asarray(values)
+        values = values if self.dtype is None else values.astype(self.dtype, copy=False)
         if sample_weight is None:
             sample_weight = 1
         if isinstance(sample_weight, (int, float)):  # a number is not sent to the device
@@ -125,6 +144,32 @@ class Mean(Metric):
         return ratio(self.total("total"), self.total("weight")).item()
 
 
+@METRICS.register()
+class Sum(Metric):
+    """Weighted sum of values.
+
+    Args:
+        name, dtype: see `Metric`.
+    """
+
+    def __init__(self, name: str = "sum", dtype: Any = None):
+        super().__init__(name, dtype)
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        """Take in values.
+
+        Args:
+            values, sample_weight: see `Mean`.
+        """
+        values = values if is_array(values) else np.asarray(values)
+        if sample_weight is not None:
+            values = values * expand_weight(sample_weight, values)
+        self.add("total", values.sum(dtype="float64"))
+
+    def result(self) -> float:
+        return self.total("total").item()
+
+
 class MeanMetric(Mean):
     """Mean of a value that each sample gets.
 
@@ -136,7 +181,7 @@ class MeanMetric(Mean):
         raise NotImplementedError(f"{type(self).__name__} does not define values(y_true, y_pred)")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
-        y_true, y_pred = as_arrays(y_true, y_pred)
+        y_true, y_pred = self.arrays(y_true, y_pred)
         super().update_state(self.values(y_true, y_pred), sample_weight)
 
 
@@ -144,15 +189,19 @@ class MeanMetricWrapper(MeanMetric):
     """Mean of what a function gives for each sample.
 
     Args:
-        fn: `fn(y_true, y_pred, **kwargs)`, (N, ...) arrays to an (N,) array.
+        fn: `fn(y_true, y_pred, **kwargs)`, (N, ...) arrays to an (N,) array, or to one number for
+            the batch.
         name: key in the logs; default: the name of fn.
+        dtype: see `Metric`.
         kwargs: further arguments of fn.
     """
 
     in_keras = False
 
-    def __init__(self, fn: Callable[..., Any], name: str | None = None, **kwargs: Any):
-        super().__init__(name or str(getattr(fn, "__name__", type(fn).__name__)))
+    def __init__(
+        self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any
+    ):
+        super().__init__(name or str(getattr(fn, "__name__", type(fn).__name__)), dtype)
         self.fn = fn
         self.kwargs = kwargs
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.backend import array_module
-from minicnn.metrics.base import METRICS, Metric, as_arrays, class_numbers, expand_weight
+from minicnn.metrics.base import METRICS, Metric, class_numbers, expand_weight
 
 
 @METRICS.register()
@@ -17,6 +17,7 @@ class ConfusionMatrix(Metric):
     Args:
         num_classes: number of classes C, at least 2.
         name: key in the logs, where the result stands as an array.
+        dtype: see `Metric`.
 
     Raises:
         ValueError: another num_classes.
@@ -25,14 +26,14 @@ class ConfusionMatrix(Metric):
     order_only = True
     in_keras = False
 
-    def __init__(self, num_classes: int, name: str = "confusion_matrix"):
-        super().__init__(name)
+    def __init__(self, num_classes: int, name: str = "confusion_matrix", dtype: Any = None):
+        super().__init__(name, dtype)
         if num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes!r}")
         self.num_classes = int(num_classes)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        y_true, y_pred = as_arrays(y_true, y_pred)
+        y_true, y_pred = self.arrays(y_true, y_pred)
         if y_pred.ndim != 2 or y_pred.shape[1] != self.num_classes:
             raise ValueError(
                 f"{self.name} counts {self.num_classes} classes, so predictions have shape "

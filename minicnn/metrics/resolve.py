@@ -1,7 +1,9 @@
 """What users may write in `compile(metrics=[...])`, as metrics."""
 
+import inspect
 from typing import Any
 
+from minicnn import registry
 from minicnn.losses import LOSSES
 from minicnn.metrics.accuracy import (
     BinaryAccuracy,
@@ -10,7 +12,6 @@ from minicnn.metrics.accuracy import (
 )
 from minicnn.metrics.base import METRICS, MeanMetricWrapper, Metric, is_sparse
 from minicnn.metrics.errors import LossValue
-from minicnn.registry import near_matches
 from minicnn.typing import Shape
 
 
@@ -35,9 +36,31 @@ def get(identifier: Any) -> Any:
             return LossValue(identifier)
     if not isinstance(identifier, type) and isinstance(identifier, _loss_classes()):
         return LossValue(identifier)
+    if inspect.isfunction(identifier) and registry.is_library_code(identifier):
+        return _by_name(identifier.__name__)
     if callable(identifier) and not isinstance(identifier, type):
         return MeanMetricWrapper(identifier)
     return METRICS.get(identifier)
+
+
+def serialize(metric: Any) -> Any:
+    """The configuration of a `metric`, as `get` takes it; of a function its name."""
+    return metric.__name__ if inspect.isfunction(metric) else registry.serialize(metric)
+
+
+def deserialize(config: Any, custom_objects: dict[str, type] | None = None) -> Any:
+    """A metric from what `serialize` gave.
+
+    Args:
+        config: the configuration, or a name.
+        custom_objects: your own classes by name, which come first.
+    """
+    if isinstance(config, dict) and config["class_name"] == "function":  # as Keras writes them
+        return get(config["config"])
+    if isinstance(config, dict) and custom_objects:
+        cls: Any = METRICS.find(config["class_name"], custom_objects)
+        return cls.from_config(config["config"])
+    return get(config)
 
 
 def resolve(
@@ -72,14 +95,18 @@ def resolve(
 
 def _by_name(name: str) -> Metric:
     # "acc" outside a model cannot be told from the targets: equal labels are all it can count
-    for registry in (METRICS, LOSSES):
+    for known in (METRICS, LOSSES):
         try:
-            found = registry.find("accuracy" if name == "acc" else name)
+            found = known.find("accuracy" if name == "acc" else name)
         except ValueError:
+            if known.why_left_out(name):
+                raise
             continue
-        return found() if registry is METRICS else LossValue(found())
-    known = sorted({*METRICS.names(), *LOSSES.names()})
-    raise ValueError(f"unknown metric {name!r}; {near_matches(name, known, any_case=True)}")
+        return found() if known is METRICS else LossValue(found(), name)
+    names = sorted({*METRICS.names(), *LOSSES.names()})
+    raise ValueError(
+        f"unknown metric {name!r}; {registry.near_matches(name, names, any_case=True)}"
+    )
 
 
 def _loss_classes() -> tuple[type, ...]:

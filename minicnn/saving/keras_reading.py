@@ -278,18 +278,19 @@ class ConfigReader:
             raise ValueError(
                 f"{error}. To leave out how the model was trained: load_model(path, compile=False)"
             ) from error
-        chosen = []
-        for entry in (*_flat(config.get("metrics")), *_flat(config.get("weighted_metrics"))):
-            try:
-                chosen.append(self._metric(entry))
-            except ValueError as error:
-                warnings.warn(f"a metric is left out: {error}", stacklevel=2)
+        chosen: dict[str, Any] = {"metrics": [], "weighted_metrics": []}
+        for kind, found in chosen.items():
+            for entry in _flat(config.get(kind)):
+                try:
+                    found.append(self._metric(entry))
+                except ValueError as error:
+                    warnings.warn(f"a metric is left out: {error}", stacklevel=2)
         model.compile(
             optimizer,
             loss,
-            chosen,
             run_eagerly=bool(config.get("run_eagerly")),
             auto_scale_loss=config.get("auto_scale_loss", True),
+            **chosen,
         )
 
     def _loss(self, config: dict[str, Any]) -> Loss | None:
@@ -418,6 +419,8 @@ def _find(registry: Registry, name: str) -> type:
     try:
         return registry.find(name)
     except ValueError:
+        if registry.why_left_out(name):
+            raise
         raise ValueError(
             f"minicnn has no {registry.kind} {name!r}; {near_matches(name, registry.names())}. If "
             f"it is a class of your own: custom_objects={{{name!r}: {name}}}"

@@ -185,14 +185,17 @@ def compile_config(model: Model) -> dict[str, Any]:
     Raises:
         ValueError: Keras cannot do what the loss does.
     """
-    written = [_metric(identifier) for identifier in model.metric_identifiers]
+    unweighted, weighted = (
+        [metric for metric in map(_metric, identifiers) if metric is not None]
+        for identifiers in (model.metric_identifiers, model.weighted_metric_identifiers)
+    )
     return {
         "optimizer": _optimizer(model.optimizer),
         "auto_scale_loss": isinstance(model.optimizer, LossScaleOptimizer),
         "loss": _loss(model.loss),
         "loss_weights": None,
-        "metrics": [m for m in written if m is not None],
-        "weighted_metrics": None,
+        "metrics": unweighted,
+        "weighted_metrics": weighted or None,
         "run_eagerly": model.run_eagerly,
         "steps_per_execution": 1,
         "jit_compile": "auto",

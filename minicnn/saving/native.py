@@ -4,13 +4,15 @@ The arrays are the weights, "weights/<layer>/<weight>", and the optimizer's stat
 The header's metadata has an entry "minicnn" with everything else as JSON:
 
     {"version": 1, "weights": [names in the model's order], "model": {"class_name", "config"},
-     "compile": {"optimizer", "loss", "metrics", "undecayed": [names of weights]}, "checked": true}
+     "compile": {"optimizer", "loss", "metrics", "weighted_metrics",
+     "undecayed": [names of weights]}, "checked": true}
 
 and "minicnn_crc32", the checksum of that text and of all arrays; older files have neither it nor
 "checked".
 Any reader of safetensors can read the weights. Nothing in the file is ever executed.
 """
 
+import inspect
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +31,7 @@ from minicnn.losses import LOSSES
 from minicnn.metrics.base import METRICS
 from minicnn.models import Model, layer_from_config
 from minicnn.optimizers import OPTIMIZERS
-from minicnn.registry import Configurable, Registry, serialize
+from minicnn.registry import Configurable, Registry, is_library_code, serialize
 from minicnn.saving.matching import take_over, undecayed
 from minicnn.saving.reading import from_json, most_bytes, to_json
 
@@ -77,6 +79,7 @@ def description(model: Model, with_training: bool) -> dict[str, Any]:
             "optimizer": serialize(model.optimizer),
             "loss": serialize(model.loss),
             "metrics": [_metric_config(m) for m in model.metric_identifiers],
+            "weighted_metrics": [_metric_config(m) for m in model.weighted_metric_identifiers],
         }
     return described
 
@@ -155,6 +158,7 @@ def _compile(model: Model, parts: dict[str, Any], custom_objects: dict[str, type
         made(LOSSES, parts["loss"]),
         [made(METRICS, m) for m in parts["metrics"]],
         auto_scale_loss=False,  # the optimizer in the file does it, or not
+        weighted_metrics=[made(METRICS, m) for m in parts.get("weighted_metrics", [])],
     )
 
 
@@ -175,6 +179,8 @@ def _load_state(model: Model, keys: dict[Weight, str], arrays: Arrays) -> None:
 def _metric_config(identifier: Any) -> Any:
     if isinstance(identifier, Configurable):
         return serialize(identifier)
+    if inspect.isfunction(identifier) and is_library_code(identifier):
+        return identifier.__name__
     if not isinstance(identifier, (str, dict)):
         raise ValueError(
             f"the metric {identifier!r} cannot be written to a file; compile with a name or a "

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minicnn.metrics import get as get_metric
-
 if TYPE_CHECKING:
     from minicnn.training.trainer import Trainer
 
@@ -40,17 +38,6 @@ def check_compile_arguments(
             f"jit_compile={jit_compile!r}: there is no compiler in minicnn; steps run as always",
             stacklevel=3,
         )
-
-
-def checked_metrics(metrics: Any) -> list[Any]:
-    """The `metrics` of `compile` as a list; an unknown name is an error now, not at the first
-    batch."""
-    chosen = metrics or []
-    identifiers = list(chosen) if isinstance(chosen, (list, tuple)) else [chosen]
-    for identifier in identifiers:
-        if identifier not in ("accuracy", "acc"):
-            get_metric(identifier)
-    return identifiers
 
 
 def require_compiled(model: "Trainer", what: str) -> None:

@@ -51,6 +51,7 @@ def train_step(
     slices = even_slices(batch_length(xs), shards_of(model, xs, training=True))
     generators = model._generators_for(len(slices))
     wants_logits, scale = takes_logits(model), model.optimizer.loss_scale
+    total = model.loss.total(y, sample_weight)
 
     def on_shard(comm: Communicator) -> Shard:
         mine = slices[comm.rank]
@@ -61,7 +62,7 @@ def train_step(
         )  # fmt: skip
         (y_pred,) = model.graph.forward([x[mine] for x in xs], ctx)
         loss = loss_on(model, ctx.softmax_left_out)
-        value, state = loss.forward(y[mine], y_pred, weights, batch_length(xs))
+        value, state = loss.forward(y[mine], y_pred, weights, total)
         with overflows_expected(scale is not None):
             model.graph.backward([loss.backward(state, scale)], ctx)
         return Shard(value, y_pred, ctx)
@@ -72,7 +73,7 @@ def train_step(
     model.optimizer.apply(gradients)
     for weight, statistics in ctx.updates.items():
         weight.value = statistics
-    model._record(value, y, y_pred, ctx.softmax_left_out)
+    model._record(value, y, y_pred, sample_weight, ctx.softmax_left_out)
 
 
 def _together(shards: list[Shard]) -> tuple[Array, Array, dict[Weight, Array], Context]:
@@ -116,7 +117,7 @@ def test_step(
     """
     (y_pred,), on_logits = _outputs(model, xs, takes_logits(model))
     value, _ = loss_on(model, on_logits).forward(y, y_pred, sample_weight)
-    model._record(with_penalties(model, value), y, y_pred, on_logits)
+    model._record(with_penalties(model, value), y, y_pred, sample_weight, on_logits)
 
 
 def predict_step(model: "Trainer", xs: list[Array]) -> list[Array]:

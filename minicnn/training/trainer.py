@@ -15,8 +15,8 @@ from minicnn.dtypes import dtype_of, widened
 from minicnn.layers.base import Layer, with_inner_layers
 from minicnn.layers.seeded import SeededLayer
 from minicnn.metrics import Mean, Metric
-from minicnn.metrics import resolve as resolve_metric
 from minicnn.metrics.base import read_sums
+from minicnn.metrics.compiled import identifiers_of, make_metrics, update_metrics
 from minicnn.optimizers import LossScaleOptimizer
 from minicnn.parallel import one_blas_thread
 from minicnn.progress import ProgressBar
@@ -35,7 +35,6 @@ from minicnn.training.data_checks import check_input_shapes, check_integer
 from minicnn.training.device_data import Outputs, keep_on_device
 from minicnn.training.model_checks import (
     check_compile_arguments,
-    checked_metrics,
     require_compiled,
     require_one_output,
     warn_of_lost_training,
@@ -55,7 +54,7 @@ class Trainer(Layer):
     Attributes:
         graph: of the model.
         optimizer, loss: as `compile` made them; None before.
-        metric_identifiers, run_eagerly: as `compile` was given them.
+        metric_identifiers, weighted_metric_identifiers, run_eagerly: what `compile` was given.
         stop_training: callbacks set it to end `fit` after the batch or epoch.
     """
 
@@ -63,6 +62,7 @@ class Trainer(Layer):
     optimizer: Any = None
     loss: Any = None
     metric_identifiers: Sequence[Any] = ()
+    weighted_metric_identifiers: Sequence[Any] = ()
     stop_training = False
     run_eagerly = False
     _metrics: list[Metric] | None = None
@@ -74,6 +74,7 @@ class Trainer(Layer):
         loss: Any = None,
         metrics: Sequence[Any] | Any | None = None,
         loss_weights: Any = None,
+        weighted_metrics: Sequence[Any] | Any | None = None,
         run_eagerly: bool = False,
         steps_per_execution: int = 1,
         jit_compile: bool | str = "auto",
@@ -84,12 +85,13 @@ class Trainer(Layer):
         Args:
             optimizer: name ("adam") or object.
             loss: name ("sparse_categorical_crossentropy") or object; None to predict alone.
-            metrics: names ("accuracy") or objects.
+            metrics: names ("accuracy") or objects; they count all samples alike.
             run_eagerly: whether a GPU is never to replay steps that it has captured.
             loss_weights, steps_per_execution, jit_compile: of Keras; a warning or an error says
                 what does not hold here.
             auto_scale_loss: whether the optimizer of a model that computes in float16 is made a
                 `LossScaleOptimizer`.
+            weighted_metrics: metrics that see the samples' weights, those of their classes too.
 
         Raises:
             ValueError: an unknown name (the message lists the near matches); no optimizer; a model
@@ -101,12 +103,10 @@ class Trainer(Layer):
         chosen_optimizer, chosen_loss = optimizers.get(optimizer), losses.get(loss)
         if auto_scale_loss and self.compute_dtype == "float16":
             chosen_optimizer = LossScaleOptimizer.around(chosen_optimizer)
-        identifiers = checked_metrics(metrics)
+        identifiers, weighted = identifiers_of(metrics), identifiers_of(weighted_metrics)
         # nothing is taken over before all of it is known to be right
-        self.optimizer, self.loss, self.metric_identifiers = (
-            chosen_optimizer, chosen_loss, identifiers
-        )  # fmt: skip
-        self.run_eagerly = run_eagerly
+        self.optimizer, self.loss, self.run_eagerly = chosen_optimizer, chosen_loss, run_eagerly
+        self.metric_identifiers, self.weighted_metric_identifiers = identifiers, weighted
         self._metrics = None  # made at the first batch: "accuracy" depends on the targets
         self._loss_tracker = Mean(name="loss")
 
@@ -378,12 +378,14 @@ class Trainer(Layer):
                 layer.next_pass()
         return self._generators[:shards]
 
-    def _record(self, loss: Array, y: Array, y_pred: Array, on_logits: bool) -> None:
+    def _record(
+        self, loss: Array, y: Array, y_pred: Array, sample_weight: Array | None, on_logits: bool
+    ) -> None:
         """Take a batch into the running figures.
 
         Args:
             loss: 0-d.
-            y, y_pred: targets and predictions (N, ...).
+            y, y_pred, sample_weight: targets and predictions (N, ...), and weights (N,) or None.
             on_logits: whether the predictions lack the closing softmax.
         """
         self._loss_tracker.update_state(loss, len(y_pred))
@@ -391,9 +393,7 @@ class Trainer(Layer):
             self._make_metrics(y)
         if on_logits and not all(m.order_only for m in self._metrics or []):
             y_pred = activations.get("softmax").forward(y_pred)
-        y_pred = widened(y_pred)
-        for metric in self._metrics or []:
-            metric.update_state(y, y_pred)  # unweighted, as Keras's compile(metrics=...)
+        update_metrics(self._metrics or [], y, widened(y_pred), sample_weight)
 
     def _prepare(self, batch: Batch) -> tuple[list[Array], Array, Array | None]:
         """A checked batch of (inputs, targets, sample weights) on the backend, in the model's
@@ -476,10 +476,8 @@ class Trainer(Layer):
             self._make_metrics(y)
 
     def _make_metrics(self, y: Array) -> None:
-        self._metrics = [
-            resolve_metric(identifier, y.shape, self.output_shape, self.loss)
-            for identifier in self.metric_identifiers
-        ]
+        unweighted, weighted = self.metric_identifiers, self.weighted_metric_identifiers
+        self._metrics = make_metrics(unweighted, weighted, y.shape, self.output_shape, self.loss)
 
     def _build_and_check_inputs(self, xs: Sequence[Array]) -> None:
         """Build the model for data of this shape if it is not, and see whether they fit it."""

@@ -34,7 +34,7 @@ def test_cross_entropy_on_logits(smoothing, shape):
     def theirs(p):
         return F.cross_entropy(p.reshape(-1, 5), flat, label_smoothing=smoothing)
 
-    check(SparseCategoricalCrossentropy(True, smoothing), labels, z, theirs)
+    check(SparseCategoricalCrossentropy(True, label_smoothing=smoothing), labels, z, theirs)
     check(CategoricalCrossentropy(True, smoothing), np.eye(5)[labels], z, theirs)
 
 

@@ -89,7 +89,7 @@ def test_batch_statistics_and_gradients_across_shards_in_float64(monkeypatch):
         )  # fmt: skip
         model.compile(Recorder(), SparseCategoricalCrossentropy(from_logits=True))
         recorded = []
-        model._record = lambda loss, y, y_pred, on_logits: recorded.extend([loss, y_pred])
+        model._record = lambda loss, y, y_pred, *_: recorded.extend([loss, y_pred])
         train_step(model, *model._prepare(([X[:50]], Y[:50], np.linspace(0, 2, 50))))
         found = model.optimizer.gradients
         recorded += [found[w] for w in model.trainable_weights]
