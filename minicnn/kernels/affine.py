@@ -4,9 +4,10 @@ For an output pixel (i, j) of image n the inverse map says which point of the in
 
     (y, x) = A_n (i, j) + b_n,    A_n (2, 2), b_n (2,), in pixels, pixel centres at whole numbers,
 
-and the value at that point is interpolated between the four pixels around it. Points outside the
-image are first led back to the place inside that shows there (`minicnn.kernels.borders` has the
-fill modes), so that all four pixels are found by one index:
+or, in perspective, (A_n (i, j) + b_n) / (1 + p_n (i, j)). The value at that point is interpolated
+between the four pixels around it. Points outside the image are first led back to the place inside
+that shows there (`minicnn.kernels.borders` has the fill modes), so that all four pixels are found
+by one index:
 
     index          index + right
     index + down   index + down + right
@@ -43,6 +44,7 @@ def affine(
     fill_value: float = 0.0,
     interpolation: str = "bilinear",
     sharp_border: bool = False,
+    perspective: Array | None = None,
 ) -> Array:
     """Each image under its own map: y[n, i, j] = x[n] at the point A_n (i, j) + b_n.
 
@@ -56,6 +58,7 @@ def affine(
             as in SciPy's "constant" and Keras's ImageDataGenerator. Otherwise pixels of fill_value
             surround the image and the border fades into them, as in SciPy's "grid-constant" and
             Keras 3's layers.
+        perspective: (N, 2), p on (row, column).
 
     Returns:
         (N, H, W, C).
@@ -64,7 +67,13 @@ def affine(
     for chunk in image_chunks(x, _CHUNK_BYTES):
         images = widened(x[chunk])
         sources = _sources(
-            images, matrix[chunk], offset[chunk], fill_mode, interpolation, sharp_border
+            images,
+            matrix[chunk],
+            offset[chunk],
+            fill_mode,
+            interpolation,
+            sharp_border,
+            None if perspective is None else perspective[chunk],
         )
         padded = pad(images, sources.pads, fill_mode, fill_value)
         values = _read(padded.reshape(-1, x.shape[3]), sources, interpolation)
@@ -106,18 +115,19 @@ def affine_gradient(
     fill_mode: str = "reflect",
     interpolation: str = "bilinear",
     sharp_border: bool = False,
+    perspective: Array | None = None,
 ) -> Array:
     """Gradient of `affine` with respect to x, (N, H, W, C).
 
     Args:
         dy: (N, H, W, C).
-        matrix, offset, fill_mode, interpolation, sharp_border: as for `affine`.
+        matrix, offset, fill_mode, interpolation, sharp_border, perspective: as for `affine`.
     """
     xp = array_module(dy)
     n, h, w, c = dy.shape
     dtype, dy = dy.dtype, widened(dy)
     pads, index, down, right, fy, fx, outside = _sources(
-        dy, matrix, offset, fill_mode, interpolation, sharp_border
+        dy, matrix, offset, fill_mode, interpolation, sharp_border, perspective
     )
     (top, bottom), (left, beyond) = pads
     dpadded = xp.zeros((n, top + h + bottom, left + w + beyond, c), dy.dtype)
@@ -136,7 +146,13 @@ def affine_gradient(
 
 
 def _sources(
-    x: Array, matrix: Array, offset: Array, fill_mode: str, interpolation: str, sharp_border: bool
+    x: Array,
+    matrix: Array,
+    offset: Array,
+    fill_mode: str,
+    interpolation: str,
+    sharp_border: bool,
+    perspective: Array | None,
 ) -> _Sources:
     xp = array_module(x)
     n, h, w, _ = x.shape
@@ -152,6 +168,9 @@ def _sources(
         along_rows = matrix[:, axis, 1:] * j
         along_columns = matrix[:, axis, :1] * i + offset[:, axis : axis + 1]
         point = along_columns[:, :, None] + along_rows[:, None, :]
+        if perspective is not None:
+            depth = 1 + perspective[:, :1, None] * i[:, None] + perspective[:, 1:, None] * j
+            point /= xp.where(depth == 0, 1e-6, depth)  # on the horizon: far away, but no NaN
         if fill_mode == "constant" and sharp_border:
             beyond = (point < -_SLACK) | (point > size - 1 + _SLACK)
             outside = beyond if outside is None else outside | beyond

@@ -7,7 +7,8 @@ from minicnn.backend import array_module
 from minicnn.kernels.affine import affine, affine_gradient
 from minicnn.kernels.borders import FILL_MODES, INTERPOLATIONS
 from minicnn.kernels.shift import translate, translate_gradient
-from minicnn.layers.augmentation import RandomImageLayer, factor_range
+from minicnn.layers import arguments
+from minicnn.layers.augmentation import RandomImageLayer, factor_range, happens, spread
 from minicnn.layers.base import LAYERS
 from minicnn.layers.context import Context
 from minicnn.registry import near_matches
@@ -26,6 +27,8 @@ class RandomAffineLayer(RandomImageLayer):
         data_format: "channels_last".
         kwargs: see `Layer`.
     """
+
+    widens = False  # the kernels do, a few images at a time
 
     def __init__(
         self,
@@ -49,27 +52,21 @@ class RandomAffineLayer(RandomImageLayer):
         self.interpolation = interpolation
         self.fill_value = float(fill_value)
 
-    def transform(self, shape: tuple[int, ...], ctx: Context) -> tuple[Array, Array]:
-        """Draw the maps from output to input pixels: matrices (N, 2, 2) and offsets (N, 2).
+    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
+        """Images x under the maps from output to input pixels that `parameters` are: matrices
+        (N, 2, 2), offsets (N, 2) and, in perspective, (N, 2); kept in `ctx`."""
+        ctx.save(*parameters)
+        (matrix, offset), perspective = parameters[:2], (*parameters, None)[2]
+        return affine(
+            x, matrix, offset, self.fill_mode, self.fill_value, self.interpolation,
+            perspective=perspective,
+        )  # fmt: skip
 
-        Args:
-            shape: of the images, (N, H, W, C).
-            ctx: of this call.
-        """
-        raise NotImplementedError(f"{type(self).__name__} does not define transform(shape, ctx)")
-
-    def forward(self, x: Array, ctx: Context) -> Array:
-        if not self.augments(ctx):
-            return x
-        matrix, offset = self.transform(x.shape, ctx)
-        ctx.save(matrix, offset)
-        return affine(x, matrix, offset, self.fill_mode, self.fill_value, self.interpolation)
-
-    def backward(self, dy: Array, ctx: Context) -> Array:
-        if not ctx.saved:
-            return dy
-        matrix, offset = ctx.saved
-        return affine_gradient(dy, matrix, offset, self.fill_mode, self.interpolation)
+    def gradient(self, dy: Array, ctx: Context) -> Array:
+        (matrix, offset), perspective = ctx.saved[:2], (*ctx.saved, None)[2]
+        return affine_gradient(
+            dy, matrix, offset, self.fill_mode, self.interpolation, perspective=perspective
+        )
 
 
 @LAYERS.register()
@@ -86,6 +83,8 @@ class RandomTranslation(RandomAffineLayer):
         (N, H, W, C), kept.
     """
 
+    draws = 2
+
     def __init__(
         self,
         height_factor: Any,
@@ -101,25 +100,24 @@ class RandomTranslation(RandomAffineLayer):
         self.height_factor = factor_range(self, "height_factor", height_factor)
         self.width_factor = factor_range(self, "width_factor", width_factor)
 
-    def forward(self, x: Array, ctx: Context) -> Array:
-        if not self.augments(ctx):
-            return x
-        n, h, w, _ = x.shape
-        bounds = (
-            (self.height_factor[0] * h, self.height_factor[1] * h),
-            (self.width_factor[0] * w, self.width_factor[1] * w),
-        )
-        draws = self.draw(ctx, n, 2)
-        for axis, (low, high) in enumerate(bounds):
-            draws[:, axis] *= high - low
-            draws[:, axis] += low
-        ctx.save(draws, bounds)
-        return translate(x, draws, bounds, self.fill_mode, self.fill_value, self.interpolation)
+    def _bounds(self, shape: tuple[int, ...]) -> tuple[tuple[float, float], tuple[float, float]]:
+        _, h, w, _ = shape
+        (up, down), (left, right) = self.height_factor, self.width_factor
+        return (up * h, down * h), (left * w, right * w)
 
-    def backward(self, dy: Array, ctx: Context) -> Array:
-        if not ctx.saved:
-            return dy
-        shift, bounds = ctx.saved
+    def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        shifts = [spread(draws[:, k], bounds) for k, bounds in enumerate(self._bounds(shape))]
+        return (array_module(draws).stack(shifts, axis=1),)
+
+    def transform(self, x: Array, ctx: Context, *parameters: Any) -> Array:
+        (shift,) = parameters
+        ctx.save(shift)
+        bounds = self._bounds(x.shape)
+        return translate(x, shift, bounds, self.fill_mode, self.fill_value, self.interpolation)
+
+    def gradient(self, dy: Array, ctx: Context) -> Array:
+        (shift,) = ctx.saved
+        bounds = self._bounds(dy.shape)
         return translate_gradient(dy, shift, bounds, self.fill_mode, self.interpolation)
 
 
@@ -149,15 +147,107 @@ class RandomRotation(RandomAffineLayer):
         super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **kwargs)
         self.factor = factor_range(self, "factor", factor)
 
-    def transform(self, shape: tuple[int, ...], ctx: Context) -> tuple[Array, Array]:
+    def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
         n, h, w, _ = shape
         lower, upper = (f * 2 * math.pi for f in self.factor)
-        angle = lower + (upper - lower) * self.draw(ctx, n)
+        angle = spread(draws[:, 0], (lower, upper))
         xp = array_module(angle)
         cos, sin = xp.cos(angle), xp.sin(angle)
         # rows run downward, so this turns the image counter-clockwise
         matrix = xp.stack([cos, sin, -sin, cos], axis=1).reshape(n, 2, 2)
         return matrix, _about_the_middle(matrix, h, w)
+
+
+@LAYERS.register()
+class RandomPerspective(RandomAffineLayer):
+    """In training, shows some images in perspective.
+
+    The upper left corner stays; each coordinate c of the others moves to c p, p from 1 - scale / 2
+    to 1 + scale / 2.
+
+    Args:
+        factor: f for (0, f), or (lower, upper), from 0 to 1: range of the probability that an image
+            is changed, which is drawn for each.
+        scale: from 0 to 1.
+        interpolation, fill_value, seed, data_format, kwargs: see `RandomAffineLayer`.
+
+    Shape: (N, H, W, C), kept.
+
+    Source: Heckbert, "Fundamentals of Texture Mapping and Image Warping" (1989), section 2.2.
+    """
+
+    draws = 6
+
+    def __init__(
+        self, factor: Any = 1.0, scale: float = 1.0, interpolation: str = "bilinear",
+        fill_value: float = 0.0, seed: int | None = None, data_format: str | None = None,
+        **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__("constant", interpolation, seed, fill_value, data_format, **kwargs)
+        self.factor = factor_range(self, "factor", factor, 0.0)
+        self.scale = arguments.fraction(self, "scale", scale, below_one=False)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, among which is no fill_mode."""
+        config = super().get_config()
+        del config["fill_mode"]
+        return config
+
+    def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        xp = array_module(draws)
+        moved = 1 + spread(draws[:, 2:], (-self.scale / 2, self.scale / 2))
+        # how far out now lie the upper right and lower left corner, on their edges of the image,
+        # and the lower right one, across and down
+        right, bottom, across, down = xp.where(happens(draws, self.factor)[:, None], moved, 1).T
+        # With 1 for width and height, (a u, e v) / (1 + g u + h v) leads from the old corners to
+        # the new ones: four equations for a, e, g, h. Pixels are read by its inverse,
+        # (x / a, y / e) / (1 - g x / a - h y / e).
+        g_a = (bottom - down) / (across * bottom)
+        h_e = (right - across) / (right * down)
+        common = (across * bottom + right * down - right * bottom) / (right * bottom)
+        zero = xp.zeros_like(common)
+        matrix = xp.stack([common / down, zero, zero, common / across], 1).reshape(-1, 2, 2)
+        height, width = (max(size - 1, 1) for size in shape[1:3])
+        perspective = xp.stack([-h_e / height, -g_a / width], 1)
+        return matrix, xp.zeros_like(perspective), perspective
+
+
+@LAYERS.register()
+class RandomShear(RandomAffineLayer):
+    """In training, slants each image: at (row i, column j) is read (i + sy j, j + sx i).
+
+    Args:
+        x_factor: f from 0 to 1, for sx between -f and f; or (lower, upper), with a sign that is
+            drawn, too, and is that of sy.
+        y_factor: the same for sy.
+        interpolation, fill_mode, fill_value, data_format, seed, kwargs: see `RandomAffineLayer`.
+
+    Shape: (N, H, W, C), kept.
+    """
+
+    draws = 3
+
+    def __init__(
+        self, x_factor: Any = 0.0, y_factor: Any = 0.0, interpolation: str = "bilinear",
+        fill_mode: str = "reflect", fill_value: float = 0.0, data_format: str | None = None,
+        seed: int | None = None, **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **kwargs)
+        self._slants = self._slant("x_factor", x_factor), self._slant("y_factor", y_factor)
+        self.x_factor, self.y_factor = x_factor, y_factor  # Keras does not take (-f, f)
+
+    def _slant(self, argument: str, value: Any) -> tuple[float, float]:
+        if isinstance(value, (tuple, list)) and len(value) == 2 and value[0] == -value[1]:
+            value = value[1]  # as Keras's own configurations have it
+        lower, upper = factor_range(self, argument, value, 0.0)
+        return (lower, upper) if isinstance(value, (tuple, list)) else (-upper, upper)
+
+    def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        xp = array_module(draws)
+        sign = xp.where(draws[:, 0] > 0.5, -1, 1).astype(draws.dtype)
+        sx, sy = (sign * spread(draws[:, k + 1], self._slants[k]) for k in range(2))
+        one = xp.ones_like(sign)
+        return xp.stack([one, sy, sx, one], axis=1).reshape(-1, 2, 2), xp.zeros_like(draws[:, :2])
 
 
 @LAYERS.register()
@@ -173,6 +263,8 @@ class RandomZoom(RandomAffineLayer):
     Shape:
         (N, H, W, C), kept.
     """
+
+    draws = 2
 
     def __init__(
         self,
@@ -191,16 +283,12 @@ class RandomZoom(RandomAffineLayer):
             None if width_factor is None else factor_range(self, "width_factor", width_factor)
         )
 
-    def transform(self, shape: tuple[int, ...], ctx: Context) -> tuple[Array, Array]:
+    def parameters(self, draws: Array, shape: tuple[int, ...]) -> tuple[Any, ...]:
         n, h, w, _ = shape
-        draws = self.draw(ctx, n, 2)
         xp = array_module(draws)
-        lower, upper = self.height_factor
-        rows = 1 + lower + (upper - lower) * draws[:, 0]
-        columns = rows
+        columns = rows = 1 + spread(draws[:, 0], self.height_factor)
         if self.width_factor is not None:
-            lower, upper = self.width_factor
-            columns = 1 + lower + (upper - lower) * draws[:, 1]
+            columns = 1 + spread(draws[:, 1], self.width_factor)
         zero = xp.zeros_like(rows)
         matrix = xp.stack([rows, zero, zero, columns], axis=1).reshape(n, 2, 2)
         return matrix, _about_the_middle(matrix, h, w)

@@ -223,6 +223,8 @@ class ConfigReader:
             return self.object(INITIALIZERS, value)
         if key.endswith("_regularizer"):
             return self.object(REGULARIZERS, value)
+        if key == "layers":  # of a Pipeline
+            return [self.object(LAYERS, layer) for layer in value]
         if key == "inner_optimizer":
             return self.object(OPTIMIZERS, value)
         if key == "learning_rate" and isinstance(value, dict):

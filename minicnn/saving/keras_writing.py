@@ -16,6 +16,7 @@ from minicnn.layers.activation import Activation as ActivationLayer
 from minicnn.layers.base import Layer
 from minicnn.layers.input import InputLayer
 from minicnn.layers.nodes import Node, SymbolicTensor
+from minicnn.layers.pipeline import Pipeline
 from minicnn.losses import Loss
 from minicnn.metrics import Metric
 from minicnn.models import Model
@@ -239,6 +240,9 @@ def _metric(identifier: Any) -> str | dict[str, Any] | None:
 
 
 def _layer_config(layer: Layer) -> dict[str, Any]:
+    if isinstance(layer, Pipeline):
+        parts = [_described("keras.layers", keras_class(p), _layer_config(p)) for p in layer.layers]
+        return {"name": layer.name, "layers": parts}
     policy = _policy(layer.dtype_policy.name)
     config = {"name": layer.name, "trainable": layer.trainable, "dtype": policy}
     if isinstance(layer, ActivationLayer) and keras_class(layer) == "Activation":

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minicnn import Input, Model, Sequential, backend, random
+from minicnn import Input, Model, Sequential, backend, layers, random
 from minicnn.gradcheck import gradcheck
 from minicnn.layers import BatchNormalization, Dropout
 from minicnn.layers.augmentation import (
@@ -29,7 +29,24 @@ LAYERS = [
     lambda **k: RandomZoom(0.3, **k),
     lambda **k: RandomZoom((-0.5, -0.1), 0.2, fill_mode="constant", **k),
     lambda **k: RandomCrop(4, 3, **k),
+    lambda **k: layers.RandomShear(0.3, (0.1, 0.2), **k),
+    lambda **k: layers.RandomPerspective(scale=0.4, **k),
+    lambda **k: layers.RandomColorDegeneration(0.8, **k),
+    lambda **k: layers.RandomGrayscale(**k),
+    lambda **k: layers.RandomHue(0.6, **k),
+    lambda **k: layers.RandomSaturation((0.2, 0.8), **k),
+    lambda **k: layers.RandomInvert(**k),
+    lambda **k: layers.RandomPosterization(8, **k),
+    lambda **k: layers.Solarization(0.4, 0.8, **k),
+    lambda **k: layers.RandomSharpness(1.0, **k),
+    lambda **k: layers.RandomGaussianBlur(kernel_size=5, sigma=(0.5, 1), **k),
+    lambda **k: layers.RandomErasing(**k),
+    lambda **k: layers.RandomErasing(fill_value=0.0, scale=(0.3, 0.6), **k),
+    lambda **k: layers.RandomColorJitter((0, 255), 0.1, 0.2, 0.5, 0.1, **k),
+    lambda **k: layers.RandAugment(num_ops=5, factor=0.2, **k),
+    lambda **k: layers.AugMix(chain_depth=5, alpha=2.0, **k),
 ]
+IMAGE_BY_IMAGE = [make for make in LAYERS if not make().whole_batch]
 every_layer = pytest.mark.parametrize("make", LAYERS)
 
 
@@ -183,6 +200,28 @@ def test_contrast_keeps_the_means_and_scales_the_rest():
         (lambda: RandomBrightness(0.1, value_range=(1, 0)), "value_range"),
         (lambda: RandomContrast(-0.1), "from 0 to 1; got -0.1"),
         (lambda: RandomFlip(data_format="channels_first"), "channels_last"),
+        (lambda: layers.RandomHue(1.5), "factor is a number, .* from 0 to 1; got 1.5"),
+        (lambda: layers.RandomHue("much"), "factor is a number, .* got 'much'"),
+        (lambda: layers.RandomInvert((0.5, 1.2)), "from 0 to 1; got"),
+        (lambda: layers.RandomGrayscale(-0.1), "factor must be at least 0 and at most 1"),
+        (lambda: layers.RandomPosterization(9), "from 1 to 8; got 9"),
+        (lambda: layers.RandomPosterization((1, 2.5)), "a number of bits"),
+        (lambda: layers.Solarization(threshold_factor=2), "threshold_factor is"),
+        (lambda: layers.RandomShear(-0.2), "x_factor is .* from 0 to 1; got -0.2"),
+        (lambda: layers.RandomShear(0.1, (-0.2, 0.1)), "y_factor is"),
+        (lambda: layers.RandomPerspective(scale=1.5), "scale must be at least 0 and at most 1"),
+        (lambda: layers.RandomPerspective(interpolation="bicubic"), "unknown interpolation"),
+        (lambda: layers.RandomGaussianBlur(kernel_size=4), "kernel_size must be odd; got 4"),
+        (lambda: layers.RandomGaussianBlur(sigma=3), "sigma is .* from 0 to 1; got 3"),
+        (lambda: layers.RandomErasing(scale=2), "scale is a number"),
+        (lambda: layers.RandomErasing(fill_value="black"), "fill_value must be a finite number"),
+        (lambda: layers.RandAugment(num_ops=0), "num_ops must be an integer above 0"),
+        (lambda: layers.RandAugment(factor=1.5), "factor is a number"),
+        (lambda: layers.AugMix(alpha=0), "alpha must be a finite number of at least 1e-06"),
+        (lambda: layers.AutoContrast((0, 0)), "value_range is"),
+        (lambda: layers.Equalization(bins=0), "bins must be an integer above 0"),
+        (lambda: layers.MixUp(alpha=-1), "alpha must be a finite number"),
+        (lambda: layers.CutMix(2.0), "factor is a number"),
     ],
 )
 def test_bad_arguments(make, words):
@@ -250,3 +289,105 @@ def test_a_single_image_is_a_batch_of_one(make, training):
     assert one.ndim == 3
     np.testing.assert_array_equal(one, batch[0])
     np.testing.assert_array_equal(make(seed=5)(X[0].tolist(), training=training), one)
+
+
+@pytest.mark.cpu_only("cuts the batch itself, as nobody does on a device")
+@pytest.mark.parametrize("make", IMAGE_BY_IMAGE)
+def test_results_do_not_depend_on_how_the_batch_is_cut(make):
+    whole, _ = call(make())
+    rng = backend.random_generator(1)
+    parts = [
+        make().forward(X[part], Context(True, rng=rng)) for part in (slice(0, 1), slice(1, None))
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.cpu_only("looks at the images as NumPy arrays")
+@pytest.mark.parametrize("name", ["RandomHue", "RandomSaturation", "RandomGrayscale"])
+def test_colours_need_channels(name):
+    layer = getattr(layers, name)(0.5)
+    with pytest.raises(ValueError, match=r"changes images of .*3 channels; got shape"):
+        layer(np.zeros((2, 4, 4, 2), "float32"))
+    with pytest.raises(ValueError, match="channels; got shape"):
+        Sequential([Input((4, 4, 4)), layer])
+    with pytest.raises(ValueError, match="3 channels; got shape"):
+        layers.RandomErasing(fill_value=(1, 2, 3))(np.zeros((2, 4, 4, 1), "float32"))
+
+
+@pytest.mark.cpu_only("looks at the images as NumPy arrays")
+@every_layer
+def test_a_dict_keeps_its_labels(make):
+    labels = np.arange(6)
+    data = {"images": X, "labels": labels}
+    out = make(seed=2)(data)
+    assert out["labels"] is labels and out is not data and data["images"] is X
+    np.testing.assert_array_equal(out["images"], make(seed=2)(X))
+    one = make(seed=2)({"images": X[0]}, training=False)
+    assert list(one) == ["images"] and one["images"].ndim == 3
+    with pytest.raises(ValueError, match="boxes and masks are not supported"):
+        make()({"images": X, "segmentation_masks": X})
+    with pytest.raises(ValueError, match='a dict of "images"'):
+        make()({"image": X})
+
+
+@pytest.mark.cpu_only("looks at the images as NumPy arrays")
+def test_bytes_come_back_as_floats():
+    x = X.astype("uint8")
+    for make in LAYERS:
+        assert make()(x).dtype == "float32"
+        np.testing.assert_array_equal(make(seed=1)(x), make(seed=1)(x.astype("float32")))
+    one = layers.RandomInvert((1, 1))(x)
+    np.testing.assert_array_equal(one, 255 - x)
+
+
+@pytest.mark.cpu_only("looks at the images as NumPy arrays")
+def test_auto_contrast_and_equalization():
+    x = np.stack([X[0] / 3 + 20, np.full_like(X[0], 9.0)])
+    for training in (None, True, False):
+        y = layers.AutoContrast()(x, training=training)
+        np.testing.assert_allclose(y[0].min((0, 1)), 0, atol=1e-4)
+        np.testing.assert_allclose(y[0].max((0, 1)), 255, rtol=1e-5)
+        np.testing.assert_array_equal(y[1], x[1])
+    for training in (None, True):
+        y = layers.Equalization()(x[:1], training=training)[0]
+        assert y.min() == 0 and y.max() == 255
+        assert (np.argsort(y[..., 0], axis=None) >= 0).all() and abs(y.mean() - 127) < 8
+    np.testing.assert_array_equal(layers.Equalization()(x[1:]), x[1:])
+    np.testing.assert_array_equal(layers.Equalization()(x, training=False), x)
+
+
+@pytest.mark.cpu_only("looks at the images as NumPy arrays")
+def test_erasing_covers_what_it_says():
+    x = np.full((500, 20, 30, 1), -1.0, "float32")
+    y = layers.RandomErasing((1, 1), (0.25, 0.25), fill_value=7)(x)
+    assert set(np.unique(y)) == {-1, 7}
+    rows, columns = (y == 7).any(2)[..., 0], (y == 7).any(1)[..., 0]
+    assert set(rows.sum(1)) <= {10, 11} and set(columns.sum(1)) <= {15, 16}
+    assert rows.any(0)[1:].all() and columns.any(0)[1:].all()
+    noise = layers.RandomErasing((1, 1), (1, 1), value_range=(0, 2))(x)
+    assert 0.48 < (noise == 0).mean() < 0.52 and 0.14 < (noise == 2).mean() < 0.18  # N(0, 4)
+    half = layers.RandomErasing((0.5, 0.5), fill_value=7)(x)
+    assert 200 < (half == 7).any((1, 2, 3)).sum() < 300
+
+
+@pytest.mark.cpu_only("trains on the host")
+@pytest.mark.parametrize("name", ["RandAugment", "AugMix", "RandomGaussianBlur", "RandomErasing"])
+def test_training_with_shards_gives_the_same_each_time(name):
+    x = np.random.default_rng(0).uniform(0, 1, (24, 6, 6, 3)).astype("float32")
+    weights = []
+    for _ in range(2):
+        set_random_seed(4)
+        model = Sequential(
+            [
+                Input((6, 6, 3)),
+                getattr(layers, name)(value_range=(0, 1)),
+                layers.Conv2D(2, 3),
+                layers.Flatten(),
+                layers.Dense(2),
+            ]
+        )
+        model.compile("sgd", "mse")
+        model.fit(x, np.zeros((24, 2)), batch_size=12, epochs=2, verbose=0)
+        weights.append(model.get_weights())
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -24,6 +24,11 @@ IMAGE = (4, 5, 3)
 CASES = {
     "Activation": [({"activation": a}, IMAGE) for a in ("relu", "gelu", "softmax", "linear")],
     "Add": [({}, [IMAGE, IMAGE]), ({}, [(1, 1, 3), IMAGE, IMAGE])],
+    "AugMix": [
+        ({"factor": 0.2, "value_range": (-4, 4)}, IMAGE),
+        ({"all_ops": False, "alpha": 0.3, "num_chains": 2}, (4, 5, 2)),
+    ],
+    "AutoContrast": [({"value_range": (-4, 4)}, IMAGE)],
     "AveragePooling2D": [({"pool_size": 3, "strides": 2, "padding": "same"}, IMAGE)],
     "BatchNormalization": [({}, IMAGE), ({"center": False, "scale": False}, (3,))],
     "Concatenate": [({}, [IMAGE, (4, 5, 2)]), ({"axis": 1}, [IMAGE, IMAGE])],
@@ -33,6 +38,7 @@ CASES = {
         ({"filters": 2, "kernel_size": 1, "use_bias": False, "activation": "gelu"}, IMAGE),
         ({"filters": 6, "kernel_size": (2, 1), "groups": 3, "dilation_rate": 2}, IMAGE),
     ],
+    "CutMix": [({}, IMAGE), ({"factor": (0.4, 0.6), "seed": 1}, IMAGE)],
     "Dense": [({"units": 4, "activation": "elu"}, (5,)), ({"units": 2, "use_bias": False}, IMAGE)],
     "DepthwiseConv2D": [
         ({"kernel_size": 3, "depth_multiplier": 2, "activation": "relu"}, IMAGE),
@@ -40,6 +46,10 @@ CASES = {
     ],
     "Dropout": [({"rate": 0.4}, IMAGE), ({"rate": 0.4, "noise_shape": (None, 1, 1, None)}, IMAGE)],
     "ELU": [({"alpha": 0.5}, IMAGE)],
+    "Equalization": [
+        ({"value_range": (-4, 4)}, IMAGE),
+        ({"bins": 16, "value_range": (-4, 4)}, IMAGE),
+    ],
     "Flatten": [({}, IMAGE)],
     "GELU": [({}, IMAGE), ({"approximate": True}, IMAGE)],
     "GlobalAveragePooling2D": [({}, IMAGE), ({"keepdims": True}, IMAGE)],
@@ -49,12 +59,71 @@ CASES = {
     "LayerNormalization": [({}, IMAGE), ({"axis": [-2, -1], "scale": False}, IMAGE)],
     "LeakyReLU": [({"negative_slope": 0.1}, IMAGE)],
     "MaxPooling2D": [({}, IMAGE), ({"pool_size": 3, "strides": 2, "padding": "same"}, IMAGE)],
+    "MixUp": [({}, IMAGE), ({"alpha": 1.5, "seed": 1}, IMAGE)],
     "Multiply": [({}, [IMAGE, IMAGE]), ({}, [(1, 1, 3), IMAGE, IMAGE])],
+    "Pipeline": [
+        (
+            {
+                "layers": [
+                    layers.Rescaling(0.5),
+                    layers.RandomCrop(3, 3),
+                    layers.Dropout(0.3),
+                ]
+            },
+            IMAGE,
+        )
+    ],
+    "RandAugment": [
+        ({"value_range": (-4, 4), "num_ops": n, "factor": f}, IMAGE)
+        for n, f in ((1, 0.3), (6, 0.1))
+    ],
     "RandomBrightness": [({"factor": 0.3, "value_range": (-4, 4)}, IMAGE)],
+    "RandomColorDegeneration": [
+        ({"factor": 0.7, "value_range": (-4, 4)}, IMAGE),
+        ({"factor": 0.7}, (4, 5, 1)),
+    ],
+    "RandomColorJitter": [
+        (
+            {
+                "value_range": (-4, 4),
+                "brightness_factor": 0.2,
+                "contrast_factor": 0.3,
+                "saturation_factor": (0.4, 0.6),
+                "hue_factor": 0.1,
+            },
+            IMAGE,
+        ),
+        ({"contrast_factor": 0.3, "value_range": (-4, 4), "seed": 2}, (4, 5, 2)),
+    ],
     "RandomContrast": [({"factor": 0.4}, IMAGE)],
     "RandomCrop": [({"height": 3, "width": 2}, IMAGE)],
+    "RandomErasing": [
+        ({"scale": 0.5}, IMAGE),
+        ({"fill_value": (1, 2, 3), "value_range": (0, 2)}, IMAGE),
+    ],
     "RandomFlip": [({}, IMAGE), ({"mode": "horizontal", "seed": 3}, IMAGE)],
+    "RandomGaussianBlur": [
+        ({"value_range": (-4, 4)}, IMAGE),
+        (
+            {"factor": 0.8, "kernel_size": (5, 1), "sigma": (0.5, 0.9), "value_range": (-4, 4)},
+            IMAGE,
+        ),
+    ],
+    "RandomGrayscale": [({}, IMAGE), ({"factor": 0.9}, (4, 5, 1))],
+    "RandomHue": [({"factor": 0.7, "value_range": (-4, 4)}, IMAGE)],
+    "RandomInvert": [({"value_range": (-4, 4)}, IMAGE)],
+    "RandomPerspective": [
+        ({"scale": 0.5}, IMAGE),
+        ({"interpolation": "nearest", "factor": 0.8}, IMAGE),
+    ],
+    "RandomPosterization": [({"factor": 5, "value_range": (-4, 4)}, IMAGE)],
     "RandomRotation": [({"factor": 0.1, "fill_mode": "constant"}, IMAGE)],
+    "RandomSaturation": [
+        ({"factor": (0.2, 0.8)}, IMAGE),
+        ({"factor": (0.5, 0.9), "value_range": (-1, 1)}, IMAGE),
+    ],
+    "RandomSharpness": [({"factor": 1.0, "value_range": (-4, 4)}, IMAGE)],
+    "RandomShear": [({"x_factor": 0.3, "y_factor": (0.1, 0.2)}, IMAGE)],
     "RandomTranslation": [({"height_factor": 0.3, "width_factor": 0.2}, IMAGE)],
     "RandomZoom": [({"height_factor": 0.3, "interpolation": "nearest"}, IMAGE)],
     "ReLU": [({}, IMAGE), ({"max_value": 1, "negative_slope": 0.1, "threshold": 0.2}, IMAGE)],
@@ -65,6 +134,9 @@ CASES = {
         ({"filters": 2, "kernel_size": 2, "padding": "same", "use_bias": False}, IMAGE),
     ],
     "Softmax": [({}, IMAGE), ({"axis": 1}, IMAGE)],
+    "Solarization": [
+        ({"addition_factor": 0.3, "threshold_factor": (0.3, 0.6), "value_range": (-4, 4)}, IMAGE)
+    ],
     "ZeroPadding2D": [({"padding": ((0, 1), (2, 0))}, IMAGE)],
 }
 FLAT = [(name, arguments, shape) for name, cases in CASES.items() for arguments, shape in cases]
