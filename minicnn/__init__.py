@@ -7,6 +7,7 @@ from minicnn import (
     backend,
     callbacks,
     config,
+    constraints,
     data,
     datasets,
     dtype_policies,
@@ -32,7 +33,7 @@ from minicnn.backend import get_backend, set_backend
 from minicnn.dtype_policies import DTypePolicy, FloatDTypePolicy
 from minicnn.gradcheck import gradcheck
 from minicnn.initializers import Initializer
-from minicnn.layers import Input, Layer
+from minicnn.layers import Input, InputSpec, Layer
 from minicnn.losses import Loss
 from minicnn.metrics import Metric
 from minicnn.models import Model, Sequential
@@ -42,12 +43,12 @@ from minicnn.regularizers import Regularizer
 
 __all__ = [
     "__version__",
-    "DTypePolicy", "FloatDTypePolicy", "Initializer", "Input", "Layer", "Loss", "Metric",
-    "Model", "Optimizer", "Regularizer", "Sequential", "activations", "backend", "callbacks",
-    "config", "data", "datasets", "dtype_policies", "get_backend", "gradcheck", "initializers",
-    "layers", "losses", "metrics", "mixed_precision", "models", "optimizers", "plots",
-    "preprocessing", "profiler", "random", "regularizers", "report", "saving", "set_backend",
-    "set_num_threads", "set_shards", "utils", "version",
+    "DTypePolicy", "FloatDTypePolicy", "Initializer", "Input", "InputSpec", "Layer", "Loss",
+    "Metric", "Model", "Optimizer", "Regularizer", "Sequential", "activations", "backend",
+    "callbacks", "config", "constraints", "data", "datasets", "dtype_policies", "get_backend",
+    "gradcheck", "initializers", "layers", "losses", "metrics", "mixed_precision", "models",
+    "optimizers", "plots", "preprocessing", "profiler", "random", "regularizers", "report",
+    "saving", "set_backend", "set_num_threads", "set_shards", "utils", "version",
 ]  # fmt: skip
 
 explain_in(sys.modules[__name__])

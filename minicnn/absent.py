@@ -105,7 +105,6 @@ MOVED = {
     "layers.convolutional": "layers",
     "layers.core": "layers",
     "layers.advanced_activations": "layers",
-    "layers.noise": "layers",
     "optimizers.legacy": "optimizers",
     "optimizers.experimental": "optimizers",
     "utils.np_utils": "utils",

@@ -14,10 +14,12 @@ from typing import Any
 from minicnn.custom_objects import get_registered_name, get_registered_object
 
 _name_counts: dict[str, int] = {}
+_MOST_LISTED = 40  # names beside those that were probably meant
 
 
 def near_matches(name: str, known: Iterable[str], any_case: bool = False) -> str:
-    """The end of an "unknown name" message: what was probably meant, and all that is known.
+    """The end of an "unknown name" message: what was probably meant, and all that is known, unless
+    that is much.
 
     Args:
         name: the unknown one.
@@ -29,10 +31,12 @@ def near_matches(name: str, known: Iterable[str], any_case: bool = False) -> str
     close = closest(name, known)
     if any_case and str(name).islower():
         close = [re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", c).lower() for c in close]
-    listing = "known: " + ", ".join(sorted(known))
+    more = len(known) - _MOST_LISTED
+    listing = "known: " + ", ".join(sorted(known)[:_MOST_LISTED])
     if not close:
-        return listing
-    return "did you mean " + " or ".join(repr(c) for c in close) + f"? ({listing})"
+        return listing + (f" and {more} more" if more > 0 else "")
+    meant = "did you mean " + " or ".join(repr(c) for c in close) + "?"
+    return meant if more > 0 else f"{meant} ({listing})"
 
 
 def closest(name: str, known: Iterable[str]) -> list[str]:

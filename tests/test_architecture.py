@@ -31,7 +31,7 @@ FLOORS = (
     ("dtypes", "files", "parallel"),
     ("kernels", "dtype_policies"),
     ("random",),
-    ("activations", "initializers", "losses", "regularizers"),
+    ("activations", "constraints", "initializers", "losses", "regularizers"),
     ("optimizers",),
     ("data", "layers", "metrics", "mixed_precision", "progress"),
     ("callbacks", "config", "preprocessing"),

@@ -1,6 +1,7 @@
 """All layers, under Keras's names."""
 
 from minicnn.layers.activation import ELU, GELU, Activation, LeakyReLU, ReLU, Softmax
+from minicnn.layers.adaptive_pooling import AdaptiveAveragePooling2D, AdaptiveMaxPooling2D
 from minicnn.layers.augmentation import (
     RandomBrightness,
     RandomContrast,
@@ -8,17 +9,44 @@ from minicnn.layers.augmentation import (
     RandomFlip,
 )
 from minicnn.layers.base import LAYERS, Layer
+from minicnn.layers.category_encoding import CategoryEncoding
 from minicnn.layers.compositions import AugMix, RandAugment, RandomColorJitter
 from minicnn.layers.configurations import deserialize, serialize
 from minicnn.layers.conv import Conv2D
+from minicnn.layers.conv_transpose import Conv2DTranspose
 from minicnn.layers.dense import Dense
 from minicnn.layers.depthwise import DepthwiseConv2D, SeparableConv2D
 from minicnn.layers.dropout import Dropout
+from minicnn.layers.feature_normalization import Normalization
 from minicnn.layers.group_normalization import GroupNormalization
 from minicnn.layers.histograms import AutoContrast, Equalization
 from minicnn.layers.input import Input, InputLayer
-from minicnn.layers.merge import Add, Concatenate, Multiply, add, concatenate, multiply
+from minicnn.layers.input_spec import InputSpec
+from minicnn.layers.merge import (
+    Add,
+    Average,
+    Concatenate,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+    add,
+    average,
+    concatenate,
+    maximum,
+    minimum,
+    multiply,
+    subtract,
+)
 from minicnn.layers.mixing import CutMix, MixUp, RandomErasing
+from minicnn.layers.moving import (
+    ActivityRegularization,
+    Cropping2D,
+    Identity,
+    Permute,
+    RepeatVector,
+)
+from minicnn.layers.noise import AlphaDropout, GaussianDropout, GaussianNoise, SpatialDropout2D
 from minicnn.layers.normalization import BatchNormalization, LayerNormalization
 from minicnn.layers.pipeline import Pipeline
 from minicnn.layers.pooling import (
@@ -27,6 +55,7 @@ from minicnn.layers.pooling import (
     GlobalMaxPooling2D,
     MaxPooling2D,
 )
+from minicnn.layers.prelu import PReLU
 from minicnn.layers.random_affine import (
     RandomPerspective,
     RandomRotation,
@@ -46,13 +75,18 @@ from minicnn.layers.random_color import (
 )
 from minicnn.layers.rescaling import Rescaling
 from minicnn.layers.reshaping import Flatten, Reshape, ZeroPadding2D
+from minicnn.layers.resizing import CenterCrop, Resizing, UpSampling2D
+from minicnn.layers.unit_normalization import UnitNormalization
 from minicnn.layers.weight import Weight
 
 AvgPool2D = AveragePooling2D
 Convolution2D = Conv2D
+Convolution2DTranspose = Conv2DTranspose
+DepthwiseConvolution2D = DepthwiseConv2D
 GlobalAvgPool2D = GlobalAveragePooling2D
 GlobalMaxPool2D = GlobalMaxPooling2D
 MaxPool2D = MaxPooling2D
+SeparableConvolution2D = SeparableConv2D
 
 __all__ = [
     "Activation", "Add", "AugMix", "AutoContrast", "AveragePooling2D", "AvgPool2D",
@@ -67,4 +101,18 @@ __all__ = [
     "RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation",
     "RandomZoom", "ReLU", "Rescaling", "Reshape", "SeparableConv2D", "Softmax", "Solarization",
     "Weight", "ZeroPadding2D", "add", "concatenate", "deserialize", "multiply", "serialize",
+    "Activation", "ActivityRegularization", "AdaptiveAveragePooling2D", "AdaptiveMaxPooling2D",
+    "Add", "AlphaDropout", "Average", "AveragePooling2D", "AvgPool2D", "BatchNormalization",
+    "CategoryEncoding", "CenterCrop", "Concatenate", "Conv2D", "Conv2DTranspose",
+    "Convolution2D", "Convolution2DTranspose", "Cropping2D", "Dense", "DepthwiseConv2D",
+    "DepthwiseConvolution2D", "Dropout", "ELU", "Flatten", "GELU", "GaussianDropout",
+    "GaussianNoise", "GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D",
+    "GlobalMaxPooling2D", "GroupNormalization", "Identity", "Input", "InputLayer", "InputSpec",
+    "LAYERS", "Layer", "LayerNormalization", "LeakyReLU", "MaxPool2D", "MaxPooling2D",
+    "Maximum", "Minimum", "Multiply", "Normalization", "PReLU", "Permute", "RandomBrightness",
+    "RandomContrast", "RandomCrop", "RandomFlip", "RandomRotation", "RandomTranslation",
+    "RandomZoom", "ReLU", "RepeatVector", "Rescaling", "Reshape", "Resizing", "SeparableConv2D",
+    "SeparableConvolution2D", "Softmax", "SpatialDropout2D", "Subtract", "UnitNormalization",
+    "UpSampling2D", "Weight", "ZeroPadding2D", "add", "average", "concatenate", "maximum",
+    "minimum", "multiply", "subtract",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from typing import Any
 
 from minicnn.activations import Activation
+from minicnn.constraints import Constraint
 from minicnn.initializers import Initializer
 from minicnn.kernels.bias import add_bias, add_bias_relu, add_bias_relu_gradient
 from minicnn.kernels.channels import channel_sum
@@ -28,13 +29,14 @@ class ActivatedLayer(Layer):
 
     Attributes:
         bias: b, or None.
-        bias_initializer, bias_regularizer: objects, which a subclass sets in its constructor, with
-            those of its other weights, by `arguments.set_weight_arguments`.
+        bias_initializer, bias_regularizer, bias_constraint: objects, which a subclass sets in its
+            constructor, with those of its other weights, by `arguments.set_weight_arguments`.
     """
 
     bias: Weight | None
     bias_initializer: Initializer
     bias_regularizer: Regularizer | None
+    bias_constraint: Constraint | None = None
 
     def __init__(self, *, activation: Any, use_bias: bool, **kwargs: Any):
         super().__init__(**kwargs)
@@ -45,7 +47,13 @@ class ActivatedLayer(Layer):
         """The bias (size,), or None without `use_bias`."""
         if not self.use_bias:
             return None
-        return self.add_weight("bias", (size,), self.bias_initializer, self.bias_regularizer)
+        return self.add_weight(
+            "bias",
+            (size,),
+            self.bias_initializer,
+            self.bias_regularizer,
+            constraint=self.bias_constraint,
+        )
 
     def forward(self, x: Array, ctx: Context) -> Array:
         """y = f(linear(x) + b)."""

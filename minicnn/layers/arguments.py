@@ -1,14 +1,16 @@
 """Checks that several layers share, of constructor arguments and of sizes."""
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from minicnn import activations, backend
+from minicnn.constraints import CONSTRAINTS
 from minicnn.dtypes import dtype_of, wide
 from minicnn.initializers import INITIALIZERS
-from minicnn.kernels.windows import Pair, Window
+from minicnn.kernels.windows import Pads, Pair, Window
 from minicnn.layers.activation import Activation
 from minicnn.layers.base import Layer
 from minicnn.regularizers import REGULARIZERS
@@ -38,13 +40,32 @@ def pair(layer: Layer, argument: str, value: Any) -> Pair:
     return positive_int(layer, argument, values[0]), positive_int(layer, argument, values[1])
 
 
+def sides(layer: Layer, argument: str, value: Any) -> Pads:
+    """((top, bottom), (left, right)) from a `value` of one integer for all sides, of (rows,
+    columns), or of all four; `layer` and `argument` are named in the error."""
+    pairs = tuple(two(side) for side in two(value))
+    if len(pairs) != 2 or any(
+        len(pair) != 2 or any(not isinstance(v, int) or v < 0 for v in pair) for pair in pairs
+    ):
+        raise ValueError(
+            f"{layer.described}: {argument} must be an integer, (rows, columns) or "
+            f"((top, bottom), (left, right)), none below 0; not {value!r}"
+        )
+    return pairs
+
+
+def two(value: Any) -> tuple[Any, ...]:
+    """One `value` for both sides, or the values given."""
+    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+
+
 def activation_function(value: Any) -> activations.Activation:
     """The function of `value`: what `activations.get` takes, or a layer such as LeakyReLU(0.1)."""
     return value.activation if isinstance(value, Activation) else activations.get(value)
 
 
 def set_weight_arguments(layer: Layer, **given: Any) -> None:
-    """Set the arguments that say how a layer's weights begin and what is penalized.
+    """Set the arguments that say how a layer's weights begin, what is penalized and constrained.
 
     Args:
         layer: gets an attribute for each of them: an object, or None.
@@ -56,7 +77,9 @@ def set_weight_arguments(layer: Layer, **given: Any) -> None:
         setattr(layer, argument, _WEIGHT_ARGUMENTS[kind].get(value))
 
 
-_WEIGHT_ARGUMENTS = {"initializer": INITIALIZERS, "regularizer": REGULARIZERS}
+_WEIGHT_ARGUMENTS = {
+    "constraint": CONSTRAINTS, "initializer": INITIALIZERS, "regularizer": REGULARIZERS,
+}  # fmt: skip
 
 
 def one_of(layer: Layer, argument: str, value: Any, choices: tuple[Any, ...]) -> Any:
@@ -113,6 +136,40 @@ def finite_numbers(layer: Layer, argument: str, value: Any, least: float = -math
     return value
 
 
+def check_noise_shape(layer: Layer, mask: Shape | None, input_shape: Shape) -> None:
+    """Raise a ValueError unless a `mask` of this shape can be broadcast to inputs of
+    `input_shape`; `layer` is named in it."""
+    if mask is not None and (
+        len(mask) != len(input_shape)
+        or any(m not in (None, 1, s) for m, s in zip(mask[1:], input_shape[1:], strict=True))
+    ):
+        raise ValueError(
+            f"{layer.described}: noise_shape {mask} does not fit inputs of shape "
+            f"{tuple(input_shape)}; each of its sizes is 1, None or the input's own"
+        )
+
+
+def full_noise_shape(mask: Shape | None, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """`mask` with the sizes of an input of `x_shape` where it has None; `x_shape` for None."""
+    return x_shape if mask is None else tuple(m or s for m, s in zip(mask, x_shape, strict=True))
+
+
+def each_size(
+    function: Callable[..., int], sizes: Shape, *others: Sequence[Any]
+) -> tuple[int | None, ...]:
+    """`function` of each of the `sizes` and what belongs to it in `others`; None where the size is
+    open."""
+    return tuple(
+        None if size is None else function(size, *more)
+        for size, *more in zip(sizes, *others, strict=True)
+    )
+
+
+def product(sizes: Shape) -> int | None:
+    """Of all `sizes`; None where one is open."""
+    return None if None in sizes else math.prod(size or 0 for size in sizes)
+
+
 def fixed_sizes(layer: Layer, sizes: Shape) -> tuple[int, ...]:
     """`sizes` of axes of an input if none is None; `layer` is named in the error."""
     fixed = tuple(size for size in sizes if size is not None)
@@ -124,8 +181,10 @@ def fixed_sizes(layer: Layer, sizes: Shape) -> tuple[int, ...]:
     return fixed
 
 
-def window_output_size(layer: Layer, window: Window, height: int | None, width: int | None) -> Pair:
-    """(rows, columns) of what a sliding window makes of an image.
+def window_output_size(
+    layer: Layer, window: Window, height: int | None, width: int | None
+) -> tuple[int | None, int | None]:
+    """(rows, columns) of what a sliding window makes of an image; None for what is open.
 
     Args:
         layer: named in the error.
@@ -133,14 +192,14 @@ def window_output_size(layer: Layer, window: Window, height: int | None, width: 
         height, width: of the image.
 
     Raises:
-        ValueError: the image is smaller than the window, or of no fixed size.
+        ValueError: the image is smaller than the window.
     """
-    oh, ow = window.output_size(*fixed_sizes(layer, (height, width)))
+    eh, ew = window.extent
+    oh, ow = window.output_size(height or eh, width or ew)  # sizes that will do for open ones
     if oh < 1 or ow < 1:
-        eh, ew = window.extent
         raise ValueError(
             f"{layer.described} would shrink an image of {height}x{width} pixels below 1 pixel: "
             f"its window covers {eh}x{ew}; use padding='same', a smaller window, or fewer pooling "
             f"layers before it"
         )
-    return oh, ow
+    return height and oh, width and ow

@@ -1,6 +1,7 @@
 """`Layer`: what every layer is, a forward pass, a backward pass and weights."""
 
 from collections.abc import Iterator, Sequence
+from inspect import signature
 from typing import Any
 
 from minicnn import backend, dtype_policies, random
@@ -8,7 +9,9 @@ from minicnn.dtypes import dtype_of
 from minicnn.initializers import INITIALIZERS
 from minicnn.layers.context import Context
 from minicnn.layers.deferred import new_weight
+from minicnn.layers.input_spec import check_input
 from minicnn.layers.nodes import Node, SymbolicTensor
+from minicnn.layers.penalties import Penalties
 from minicnn.layers.weight import Weight, WeightOwner
 from minicnn.registry import (
     Configurable,
@@ -18,6 +21,7 @@ from minicnn.registry import (
     snake_case,
     unique_name,
 )
+from minicnn.regularizers import REGULARIZERS
 from minicnn.typing import Array, Shape
 
 LAYERS = Registry("layer")
@@ -38,6 +42,8 @@ class Layer(Configurable, WeightOwner):
         name: default: "conv2d", "conv2d_1", ...
         dtype: "float32", "float64", or a policy of mixed precision (see `dtype_policies`); default:
             the global policy.
+        activity_regularizer: penalty on what the layer gives, divided by the number of images and
+            added to the loss, an object of `minicnn.regularizers` or its name; default: none.
         trainable: whether its weights learn; may be changed at any time.
         input_shape: on the first layer of a Sequential, the shape of one image.
         unknown: anything else is an error.
@@ -48,12 +54,14 @@ class Layer(Configurable, WeightOwner):
         reduces_itself: whether a layer of the whole batch is content with the images of its shard,
             because it reduces through `ctx.comm` (BatchNormalization), and in training alone.
         autocast: whether a model casts what the layer takes and gives to its `compute_dtype`.
+        input_spec: an `InputSpec` that inputs have to keep to, or a list of them; None: any.
         dtype_policy: what `dtype` and `compute_dtype` follow.
     """
 
     whole_batch = False
     reduces_itself = False
     autocast = True
+    input_spec: Any = None
 
     def __init__(
         self,
@@ -61,6 +69,7 @@ class Layer(Configurable, WeightOwner):
         name: str | None = None,
         dtype: Any = None,
         trainable: bool = True,
+        activity_regularizer: Any = None,
         input_shape: Sequence[int | None] | None = None,
         **unknown: Any,
     ):
@@ -80,12 +89,14 @@ class Layer(Configurable, WeightOwner):
                 f"{self.described}: input_shape is a tuple such as (32, 32, 3), not {input_shape!r}"
             )
         self._trainable = trainable
+        self.activity_regularizer = REGULARIZERS.get(activity_regularizer)
         self.built = False
         self.input_shape: Any = None if input_shape is None else (None, *input_shape)
         self.output_shape: Any = None
         self.given_input_shape = None if input_shape is None else tuple(input_shape)
         self._weights: list[Weight] = []
         self._node: Node | None = None
+        self._penalties: list[Array] = []  # on what the last call on arrays gave
 
     @classmethod
     def _argument_names(cls) -> list[str]:
@@ -107,13 +118,23 @@ class Layer(Configurable, WeightOwner):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the output, None for the batch, from the `input_shape`. A layer that does not
         define it is tried out on one image of zeros."""
-        shapes = input_shape if _is_shape_list(input_shape) else [input_shape]
+        many = _is_shape_list(input_shape)
+        shapes = input_shape if many else [input_shape]
         dtype = dtype_of(self.compute_dtype)
-        zeros = [backend.current_module().zeros((1, *s[1:]), dtype) for s in shapes]
-        y = self.forward(zeros if _is_shape_list(input_shape) else zeros[0], Context())
-        if isinstance(y, (list, tuple)):
-            return [(None, *a.shape[1:]) for a in y]
-        return (None, *y.shape[1:])
+        tried = []
+        for size in (32, 48)[: 1 + any(None in s[1:] for s in shapes)]:  # for those that are open
+            images = [(1, *(size if s is None else s for s in shape[1:])) for shape in shapes]
+            zeros = [backend.current_module().zeros(shape, dtype) for shape in images]
+            y = self.forward(zeros if many else zeros[0], Context())
+            tried.append([a.shape for a in (y if isinstance(y, (list, tuple)) else [y])])
+        made = [
+            (
+                shapes[0][0],
+                *(s if s == t else None for s, t in zip(one[1:], other[1:], strict=True)),
+            )
+            for one, other in zip(tried[0], tried[-1], strict=True)
+        ]
+        return made if isinstance(y, (list, tuple)) else made[0]
 
     def multiply_adds(self, input_shape: Any) -> int:
         """Multiply-adds of one forward pass over one image of `input_shape`; 0 without products."""
@@ -128,6 +149,7 @@ class Layer(Configurable, WeightOwner):
         initializer: Any = "glorot_uniform",
         regularizer: Any = None,
         trainable: bool = True,
+        constraint: Any = None,
     ) -> Weight:
         """Make a weight in the layer's dtype.
 
@@ -137,6 +159,7 @@ class Layer(Configurable, WeightOwner):
             initializer: its first values, a name or an object; None for glorot_uniform.
             regularizer: penalty on it, an object of `minicnn.regularizers`.
             trainable: whether gradients change it.
+            constraint: what is made of it after each step, an object of `minicnn.constraints`.
 
         Raises:
             ValueError: the layer has a weight of that name.
@@ -155,6 +178,7 @@ class Layer(Configurable, WeightOwner):
             initializer,
             learned=trainable,
             regularizer=regularizer,
+            constraint=constraint,
         )
         self._weights.append(weight)
         return weight
@@ -182,6 +206,14 @@ class Layer(Configurable, WeightOwner):
     def weights(self) -> list[Weight]:
         """All weights, in the order in which they were made."""
         return list(self._weights)
+
+    @property
+    def losses(self) -> list[Array]:
+        """Penalties: those of activity regularizers on what the last call on arrays gave, then
+        those on weights that learn."""
+        of_activity = [p for layer in with_inner_layers(self) for p in layer._penalties]
+        weights = self.trainable_weights
+        return of_activity + [w.regularizer(w.value) for w in weights if w.regularizer is not None]
 
     @property
     def input(self) -> Any:
@@ -235,8 +267,10 @@ class Layer(Configurable, WeightOwner):
         tensors: list[Any] = list(x) if isinstance(x, (list, tuple)) else [x]
         if tensors and all(isinstance(t, SymbolicTensor) for t in tensors):
             return self._call_symbolic(tensors, many, training)
-        dtype = dtype_of(self.compute_dtype)
+        dtype = dtype_of(self.compute_dtype if self.autocast else self.dtype)
         arrays = [backend.plain(backend.asarray(t)).astype(dtype, copy=False) for t in tensors]
+        if self.input_spec is not None:
+            check_input(self.input_spec, self.described, arrays)
         shapes = [(None, *a.shape[1:]) for a in arrays]
         self.build_for(shapes if many else shapes[0])
         if type(self).compute_output_shape is not Layer.compute_output_shape:  # which is forward
@@ -244,8 +278,13 @@ class Layer(Configurable, WeightOwner):
         rng = random.device_generator() if training else None
         # None, which nobody but augmentation tells from False, goes on to the layers of a model
         training = None if training is None else bool(training)
-        ctx = Context(training, record=False, rng=rng)
+        penalties = Penalties(len(arrays[0]) if arrays[0].ndim else 1)
+        ctx = Context(training, record=False, rng=rng, penalties=penalties)
         y = self.forward(arrays if many else arrays[0], ctx)
+        if self.activity_regularizer is not None:
+            penalties.add(self, y)
+        for layer in with_inner_layers(self):
+            layer._penalties = [p for owner, p in penalties.of_layers.items() if owner is layer]
         for weight, value in ctx.updates.items():
             weight.assign(value)
         return y if isinstance(y, list) else backend.of_class(y, tensors[0])
@@ -253,6 +292,8 @@ class Layer(Configurable, WeightOwner):
     def _call_symbolic(
         self, tensors: list[SymbolicTensor], many: bool, training: bool | None
     ) -> Any:
+        if self.input_spec is not None:
+            check_input(self.input_spec, self.described, tensors)
         shapes = [t.shape for t in tensors]
         self.build_for(shapes if many else shapes[0])
         node = self._node = Node(self, tensors, many, training)
@@ -268,6 +309,10 @@ class Layer(Configurable, WeightOwner):
         """The arguments that an equal layer is made with."""
         config = super().get_config()
         config.pop("input_shape", None)
+        if self.activity_regularizer is None:  # which only those mention that name the argument
+            init = type(self).__init__
+            if init is Layer.__init__ or "activity_regularizer" not in signature(init).parameters:
+                del config["activity_regularizer"]
         config["dtype"] = self.dtype_policy.name
         return config
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 from minicnn.dtypes import is_half
+from minicnn.layers.penalties import Penalties
 from minicnn.parallel.communicator import SOLO, Communicator
 from minicnn.typing import Array
 
@@ -35,6 +36,7 @@ class Context:
         wants_logits: whether a closing softmax is left out, because the loss applies it.
         observer: what makes the calls of layers instead of a `Step`, to time them (see
             `profiler.Observer`); None in normal passes.
+        penalties: takes down those of activity regularizers; None where nobody asks for them.
 
     Attributes:
         given_dtypes: of what the layer was given before it was cast to the layer's own; None
@@ -46,7 +48,7 @@ class Context:
 
     __slots__ = (
         "training", "record", "rng", "comm", "needs_dx", "wants_logits", "observer",
-        "given_dtypes", "saved", "gradients", "updates", "_children", "_made",
+        "penalties", "given_dtypes", "saved", "gradients", "updates", "_children", "_made",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +60,7 @@ class Context:
         needs_dx: bool = True,
         wants_logits: bool = False,
         observer: Any = None,
+        penalties: Penalties | None = None,
     ):
         self.training = training
         self.record = bool(training) if record is None else record
@@ -66,6 +69,7 @@ class Context:
         self.needs_dx = needs_dx
         self.wants_logits = wants_logits
         self.observer = observer
+        self.penalties = penalties
         self.given_dtypes: list[Any] | None = None
         self.saved: tuple[Any, ...] = ()
         self.gradients: dict[Weight, Array] = {}
@@ -138,6 +142,7 @@ class Context:
                 self.training if training is None else training, self.record, self.rng,
                 self.comm if comm is None else comm,
                 self.needs_dx if needs_dx is None else needs_dx, wants_logits, self.observer,
+                self.penalties,
             )  # fmt: skip
             inner.gradients = self.gradients
             inner.updates = self.updates

@@ -3,6 +3,7 @@
 from math import prod
 from typing import Any
 
+from minicnn.constraints import Constraint
 from minicnn.initializers import Initializer
 from minicnn.kernels import conv, conv_winograd
 from minicnn.kernels.windows import Convolution
@@ -32,7 +33,9 @@ class Conv2D(SlidingFilters):
         activation: act, a name or an object; default: the identity.
         use_bias: whether there is a b.
         kernel_initializer, bias_initializer: how w and b begin, names or objects.
-        kernel_regularizer, bias_regularizer: penalties on w and b, names or objects; default: none.
+        kernel_regularizer, bias_regularizer, activity_regularizer: penalties on w, b and y, names
+            or objects; default: none.
+        kernel_constraint, bias_constraint: see `minicnn.constraints`; default: none.
         algorithm: "im2col", "winograd" or "implicit", to compare them; default: the quickest.
             "implicit" is for NVIDIA GPUs, elsewhere it means the default.
         kwargs: see `Layer`.
@@ -50,6 +53,7 @@ class Conv2D(SlidingFilters):
     window: Convolution
     kernel_initializer: Initializer
     kernel_regularizer: Regularizer | None
+    kernel_constraint: Constraint | None
 
     def __init__(
         self,
@@ -66,6 +70,9 @@ class Conv2D(SlidingFilters):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         algorithm: str | None = None,
         **kwargs: Any,
     ):
@@ -77,6 +84,7 @@ class Conv2D(SlidingFilters):
             dilation_rate=dilation_rate,
             activation=activation,
             use_bias=use_bias,
+            activity_regularizer=activity_regularizer,
             **kwargs,
         )
         arguments.set_weight_arguments(
@@ -85,6 +93,8 @@ class Conv2D(SlidingFilters):
             bias_initializer=bias_initializer,
             kernel_regularizer=kernel_regularizer,
             bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
         )
         self.filters = arguments.positive_int(self, "filters", filters)
         self.groups = arguments.positive_int(self, "groups", groups)
@@ -115,7 +125,11 @@ class Conv2D(SlidingFilters):
             )
         shape = (*self.kernel_size, channels // self.groups, self.filters)
         self.kernel = self.add_weight(
-            "kernel", shape, self.kernel_initializer, self.kernel_regularizer
+            "kernel",
+            shape,
+            self.kernel_initializer,
+            self.kernel_regularizer,
+            constraint=self.kernel_constraint,
         )
         self.bias = self.add_bias(self.filters)
 

@@ -3,6 +3,7 @@
 from math import prod
 from typing import Any
 
+from minicnn.constraints import Constraint
 from minicnn.initializers import Initializer
 from minicnn.kernels.dense import dense, dense_gradients
 from minicnn.layers import arguments
@@ -22,7 +23,9 @@ class Dense(ActivatedLayer):
         activation: act, a name or an object; default: the identity.
         use_bias: whether there is a b.
         kernel_initializer, bias_initializer: how W and b begin, names or objects.
-        kernel_regularizer, bias_regularizer: penalties on W and b, names or objects; default: none.
+        kernel_regularizer, bias_regularizer, activity_regularizer: penalties on W, b and y, names
+            or objects; default: none.
+        kernel_constraint, bias_constraint: see `minicnn.constraints`; default: none.
         kwargs: see `Layer`; input_dim=n is short for input_shape=(n,).
 
     Shape:
@@ -35,6 +38,7 @@ class Dense(ActivatedLayer):
 
     kernel_initializer: Initializer
     kernel_regularizer: Regularizer | None
+    kernel_constraint: Constraint | None
 
     def __init__(
         self,
@@ -45,6 +49,9 @@ class Dense(ActivatedLayer):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ):
         if "input_dim" in kwargs:  # how older scripts say input_shape=(n,)
@@ -52,6 +59,7 @@ class Dense(ActivatedLayer):
         super().__init__(
             activation=activation,
             use_bias=use_bias,
+            activity_regularizer=activity_regularizer,
             **kwargs,
         )
         arguments.set_weight_arguments(
@@ -60,6 +68,8 @@ class Dense(ActivatedLayer):
             bias_initializer=bias_initializer,
             kernel_regularizer=kernel_regularizer,
             bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
         )
         self.units = arguments.positive_int(self, "units", units)
 
@@ -71,7 +81,11 @@ class Dense(ActivatedLayer):
                 f"features; got shape {tuple(input_shape)}"
             )
         self.kernel = self.add_weight(
-            "kernel", (features, self.units), self.kernel_initializer, self.kernel_regularizer
+            "kernel",
+            (features, self.units),
+            self.kernel_initializer,
+            self.kernel_regularizer,
+            constraint=self.kernel_constraint,
         )
         self.bias = self.add_bias(self.units)
 

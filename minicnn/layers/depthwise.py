@@ -3,6 +3,7 @@
 from math import prod
 from typing import Any
 
+from minicnn.constraints import Constraint
 from minicnn.initializers import Initializer
 from minicnn.kernels import conv, depthwise
 from minicnn.kernels.windows import Convolution
@@ -21,6 +22,7 @@ class _Depthwise(SlidingFilters):
 
     depthwise_initializer: Initializer
     depthwise_regularizer: Regularizer | None
+    depthwise_constraint: Constraint | None
 
     def __init__(self, *, depth_multiplier: int, **kwargs: Any):
         super().__init__(**kwargs)
@@ -33,6 +35,7 @@ class _Depthwise(SlidingFilters):
             (*self.kernel_size, channels, self.depth_multiplier),
             self.depthwise_initializer,
             self.depthwise_regularizer,
+            constraint=self.depthwise_constraint,
         )
 
     @property
@@ -59,8 +62,9 @@ class DepthwiseConv2D(_Depthwise):
         activation: act, a name or an object; default: the identity.
         use_bias: whether there is a b.
         depthwise_initializer, bias_initializer: how w and b begin, names or objects.
-        depthwise_regularizer, bias_regularizer: penalties on w and b, names or objects; default:
-            none.
+        depthwise_regularizer, bias_regularizer, activity_regularizer: penalties on w, b and y,
+            names or objects; default: none.
+        depthwise_constraint, bias_constraint: see `minicnn.constraints`; default: none.
         kwargs: see `Layer`.
 
     Shape:
@@ -87,6 +91,9 @@ class DepthwiseConv2D(_Depthwise):
         bias_initializer: Any = "zeros",
         depthwise_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ):
         super().__init__(
@@ -98,6 +105,7 @@ class DepthwiseConv2D(_Depthwise):
             depth_multiplier=depth_multiplier,
             activation=activation,
             use_bias=use_bias,
+            activity_regularizer=activity_regularizer,
             **kwargs,
         )
         arguments.set_weight_arguments(
@@ -106,6 +114,8 @@ class DepthwiseConv2D(_Depthwise):
             bias_initializer=bias_initializer,
             depthwise_regularizer=depthwise_regularizer,
             bias_regularizer=bias_regularizer,
+            depthwise_constraint=depthwise_constraint,
+            bias_constraint=bias_constraint,
         )
 
     def build(self, input_shape: Shape) -> None:
@@ -152,8 +162,10 @@ class SeparableConv2D(_Depthwise):
         use_bias: whether something is added to each channel of the output.
         depthwise_initializer, pointwise_initializer, bias_initializer: how the weights begin,
             names or objects.
-        depthwise_regularizer, pointwise_regularizer, bias_regularizer: penalties on the weights,
-            names or objects; default: none.
+        depthwise_regularizer, pointwise_regularizer, bias_regularizer, activity_regularizer:
+            penalties on the weights and the output, names or objects; default: none.
+        depthwise_constraint, pointwise_constraint, bias_constraint: see `minicnn.constraints`;
+            default: none.
         kwargs: see `Layer`.
 
     Shape:
@@ -168,6 +180,7 @@ class SeparableConv2D(_Depthwise):
 
     pointwise_initializer: Initializer
     pointwise_regularizer: Regularizer | None
+    pointwise_constraint: Constraint | None
 
     def __init__(
         self,
@@ -186,6 +199,10 @@ class SeparableConv2D(_Depthwise):
         depthwise_regularizer: Any = None,
         pointwise_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        pointwise_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ):
         super().__init__(
@@ -197,6 +214,7 @@ class SeparableConv2D(_Depthwise):
             depth_multiplier=depth_multiplier,
             activation=activation,
             use_bias=use_bias,
+            activity_regularizer=activity_regularizer,
             **kwargs,
         )
         arguments.set_weight_arguments(
@@ -207,6 +225,9 @@ class SeparableConv2D(_Depthwise):
             depthwise_regularizer=depthwise_regularizer,
             pointwise_regularizer=pointwise_regularizer,
             bias_regularizer=bias_regularizer,
+            depthwise_constraint=depthwise_constraint,
+            pointwise_constraint=pointwise_constraint,
+            bias_constraint=bias_constraint,
         )
         self.filters = arguments.positive_int(self, "filters", filters)
 
@@ -217,6 +238,7 @@ class SeparableConv2D(_Depthwise):
             (1, 1, self._channels[1], self.filters),
             self.pointwise_initializer,
             self.pointwise_regularizer,
+            constraint=self.pointwise_constraint,
         )
         self.bias = self.add_bias(self.filters)
 

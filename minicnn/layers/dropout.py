@@ -43,25 +43,13 @@ class Dropout(SeededLayer):
         self.noise_shape = None if noise_shape is None else tuple(noise_shape)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        mask = self.noise_shape
-        if mask is not None and (
-            len(mask) != len(input_shape)
-            or any(m not in (None, 1, s) for m, s in zip(mask[1:], input_shape[1:], strict=True))
-        ):
-            raise ValueError(
-                f"{self.described}: noise_shape {mask} does not fit inputs of shape "
-                f"{tuple(input_shape)}; each of its sizes is 1, None or the input's own"
-            )
+        arguments.check_noise_shape(self, self.noise_shape, input_shape)
         return tuple(input_shape)
 
     def forward(self, x: Array, ctx: Context) -> Array:
         if not ctx.training or self.rate == 0:
             return x
-        shape = x.shape
-        if self.noise_shape is not None:
-            shape = tuple(
-                given or own for given, own in zip(self.noise_shape, x.shape, strict=True)
-            )
+        shape = arguments.full_noise_shape(self.noise_shape, x.shape)
         y, mask = dropout(x, self.rate, shape, self.generator(ctx))
         ctx.save(mask)
         return y

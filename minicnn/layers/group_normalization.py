@@ -35,6 +35,7 @@ class GroupNormalization(NormalizationLayer):
         center, scale: whether there is a beta, a gamma.
         beta_initializer, gamma_initializer: how the weights begin, names or objects.
         beta_regularizer, gamma_regularizer: penalties, names or objects; default: none.
+        beta_constraint, gamma_constraint: see `minicnn.constraints`; default: none.
         kwargs: see `Layer`.
 
     Shape:
@@ -57,6 +58,8 @@ class GroupNormalization(NormalizationLayer):
         gamma_initializer: Any = "ones",
         beta_regularizer: Any = None,
         gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
         **kwargs: Any,
     ):
         super().__init__(
@@ -67,6 +70,8 @@ class GroupNormalization(NormalizationLayer):
             gamma_initializer=gamma_initializer,
             beta_regularizer=beta_regularizer,
             gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
             **kwargs,
         )
         self.groups = groups if groups == -1 else arguments.positive_int(self, "groups", groups)

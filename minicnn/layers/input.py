@@ -14,8 +14,8 @@ class InputLayer(Layer):
     """Says the shape of one input; hands it through.
 
     Args:
-        shape: of one image, without the batch.
-        batch_size: kept in the configuration; batches of any size are taken.
+        shape: of one image, without the batch; None for a size that is open.
+        batch_size: said in shapes, as in Keras; batches of any size are taken.
         batch_shape: (batch_size, *shape), in place of the two.
         kwargs: see `Layer`; input_shape and batch_input_shape are older names of shape and
             batch_shape.
@@ -24,7 +24,7 @@ class InputLayer(Layer):
         tensor: the input as a symbolic tensor.
 
     Raises:
-        ValueError: no shape, or one that is not fixed.
+        ValueError: no shape, or sizes below 1.
     """
 
     def __init__(
@@ -47,15 +47,14 @@ class InputLayer(Layer):
             raise ValueError(
                 f"{self.described}: shape is a tuple such as (32, 32, 3), not {shape!r}"
             )
-        if any(s is None or s < 1 for s in shape):
+        if any(s is not None and s < 1 for s in shape):
             raise ValueError(
-                f"{self.described}: sizes must be fixed and above 0, not {tuple(shape)}; only the "
-                f"batch is free"
+                f"{self.described}: sizes must be above 0, or None for any, not {tuple(shape)}"
             )
-        self.shape = tuple(int(s) for s in shape)
+        self.shape: Shape = tuple(None if s is None else int(s) for s in shape)
         self.batch_size = batch_size
         self.given_input_shape = self.shape
-        self.tensor = SymbolicTensor((None, *self.shape), source=self)
+        self.tensor = SymbolicTensor((batch_size, *self.shape), source=self)
         self.built = True
         self.input_shape = self.output_shape = self.tensor.shape
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
+from minicnn.constraints import Constraint
 from minicnn.dtypes import narrowed, widened
 from minicnn.initializers import Initializer
 from minicnn.kernels import batchnorm
@@ -26,11 +27,13 @@ class NormalizationLayer(Layer):
         center, scale: whether there is a beta, a gamma.
         beta_initializer, gamma_initializer: how the weights begin, names or objects.
         beta_regularizer, gamma_regularizer: penalties, names or objects, or None.
+        beta_constraint, gamma_constraint: names or objects, or None.
         kwargs: see `Layer`.
 
     Attributes:
         beta, gamma: weights, or None.
-        beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer: objects.
+        beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, beta_constraint,
+        gamma_constraint: objects.
     """
 
     beta: Weight | None
@@ -39,6 +42,8 @@ class NormalizationLayer(Layer):
     gamma_initializer: Initializer
     beta_regularizer: Regularizer | None
     gamma_regularizer: Regularizer | None
+    beta_constraint: Constraint | None
+    gamma_constraint: Constraint | None
 
     def __init__(
         self,
@@ -50,6 +55,8 @@ class NormalizationLayer(Layer):
         gamma_initializer: Any,
         beta_regularizer: Any,
         gamma_regularizer: Any,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -62,6 +69,8 @@ class NormalizationLayer(Layer):
             gamma_initializer=gamma_initializer,
             beta_regularizer=beta_regularizer,
             gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
         )
 
     def require_channels(self, input_shape: Shape, channels: int) -> Shape:
@@ -81,13 +90,14 @@ class NormalizationLayer(Layer):
         """Make gamma and beta, of `shape` each; None for one that is left out."""
         self.gamma = self.beta = None
         if self.scale:
-            sizes = arguments.fixed_sizes(self, shape)
-            self.gamma = self.add_weight(
-                "gamma", sizes, self.gamma_initializer, self.gamma_regularizer
-            )
+            self.gamma = self._add("gamma", shape)
         if self.center:
-            sizes = arguments.fixed_sizes(self, shape)
-            self.beta = self.add_weight("beta", sizes, self.beta_initializer, self.beta_regularizer)
+            self.beta = self._add("beta", shape)
+
+    def _add(self, name: str, shape: Shape) -> Weight:
+        kinds = ("initializer", "regularizer", "constraint")
+        options = {kind: getattr(self, f"{name}_{kind}") for kind in kinds}
+        return self.add_weight(name, arguments.fixed_sizes(self, shape), **options)
 
     def add_gradients(
         self, ctx: Context, dgamma: Callable[[], Array], dbeta: Callable[[], Array]
@@ -140,6 +150,7 @@ class BatchNormalization(NormalizationLayer):
         beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer:
             how the weights begin, names or objects.
         beta_regularizer, gamma_regularizer: penalties, names or objects; default: none.
+        beta_constraint, gamma_constraint: see `minicnn.constraints`; default: none.
         kwargs: see `Layer`.
 
     Shape:
@@ -171,6 +182,8 @@ class BatchNormalization(NormalizationLayer):
         moving_variance_initializer: Any = "ones",
         beta_regularizer: Any = None,
         gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
         **kwargs: Any,
     ):
         super().__init__(
@@ -181,6 +194,8 @@ class BatchNormalization(NormalizationLayer):
             gamma_initializer=gamma_initializer,
             beta_regularizer=beta_regularizer,
             gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
             **kwargs,
         )
         arguments.set_weight_arguments(
@@ -263,6 +278,7 @@ class LayerNormalization(NormalizationLayer):
         center, scale: whether there is a beta, a gamma.
         beta_initializer, gamma_initializer: how the weights begin, names or objects.
         beta_regularizer, gamma_regularizer: penalties, names or objects; default: none.
+        beta_constraint, gamma_constraint: see `minicnn.constraints`; default: none.
         kwargs: see `Layer`.
 
     Shape:
@@ -285,6 +301,8 @@ class LayerNormalization(NormalizationLayer):
         gamma_initializer: Any = "ones",
         beta_regularizer: Any = None,
         gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
         **kwargs: Any,
     ):
         super().__init__(
@@ -295,6 +313,8 @@ class LayerNormalization(NormalizationLayer):
             gamma_initializer=gamma_initializer,
             beta_regularizer=beta_regularizer,
             gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
             **kwargs,
         )
         self.axis = list(axis) if isinstance(axis, Sequence) else axis

@@ -28,7 +28,7 @@ class Flatten(Layer):
         self.data_format = arguments.channels_last(self, data_format)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], prod(arguments.fixed_sizes(self, input_shape[1:])))
+        return (input_shape[0], arguments.product(input_shape[1:]))
 
     def forward(self, x: Array, ctx: Context) -> Array:
         ctx.save(x.shape)
@@ -64,7 +64,9 @@ class Reshape(Layer):
             )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        total = prod(arguments.fixed_sizes(self, input_shape[1:]))
+        total = arguments.product(input_shape[1:])
+        if total is None:
+            return (input_shape[0], *(None if s == -1 else s for s in self.target_shape))
         known = prod(s for s in self.target_shape if s != -1)
         shape = tuple(total // known if s == -1 else s for s in self.target_shape)
         if prod(shape) != total:
@@ -98,30 +100,18 @@ class ZeroPadding2D(Layer):
 
     def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        sides = tuple(_two(s) for s in _two(padding))
-        if len(sides) != 2 or any(
-            len(s) != 2 or any(not isinstance(v, int) or v < 0 for v in s) for s in sides
-        ):
-            raise ValueError(
-                f"{self.described}: padding must be an integer, (rows, columns) or "
-                f"((top, bottom), (left, right)), none below 0; not {padding!r}"
-            )
-        self.padding = sides
+        self.padding = arguments.sides(self, "padding", padding)
         self.data_format = arguments.channels_last(self, data_format)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         require_rank(self, input_shape, 4, "(batch, height, width, channels)")
-        height, width = arguments.fixed_sizes(self, input_shape[1:3])
-        rows, columns = map(sum, self.padding)
-        return (input_shape[0], height + rows, width + columns, input_shape[-1])
+        sizes = arguments.each_size(
+            lambda size, pair: size + sum(pair), input_shape[1:3], self.padding
+        )
+        return (input_shape[0], *sizes, input_shape[-1])
 
     def forward(self, x: Array, ctx: Context) -> Array:
         return pad(x, self.padding)
 
     def backward(self, dy: Array, ctx: Context) -> Array:
         return crop(dy, self.padding)
-
-
-def _two(value: Any) -> tuple[Any, ...]:
-    """One value for both sides, or the values given."""
-    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)

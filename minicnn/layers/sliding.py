@@ -58,6 +58,16 @@ class SlidingFilters(ActivatedLayer):
         height, width, channels = arguments.fixed_sizes(self, input_shape[1:])
         return height, width, channels
 
+    def require_channels(self, input_shape: Shape, channels: int) -> None:
+        """Raise a ValueError unless `input_shape` is that of a batch of images of the `channels`
+        that the layer was built for."""
+        given = self._channels_of(input_shape)
+        if given != channels:
+            raise ValueError(
+                f"{self.described} was built for {channels} channels; got images of {given}, "
+                f"shape {tuple(input_shape)}"
+            )
+
     def _output_shape(self, input_shape: Shape, channels: int, filters: int) -> Shape:
         """Shape of the output, (batch, OH, OW, filters).
 
@@ -70,11 +80,6 @@ class SlidingFilters(ActivatedLayer):
             ValueError: the input is no batch of images, has other channels, or is smaller than
                 the window.
         """
-        height, width, given = self._image_shape(input_shape)
-        if given != channels:
-            raise ValueError(
-                f"{self.described} was built for {channels} channels; got images of {given}, "
-                f"shape {tuple(input_shape)}"
-            )
-        size = arguments.window_output_size(self, self.window, height, width)
+        self.require_channels(input_shape, channels)
+        size = arguments.window_output_size(self, self.window, *input_shape[1:3])
         return (input_shape[0], *size, filters)

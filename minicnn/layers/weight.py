@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minicnn import backend
+from minicnn.constraints import Constraint
 from minicnn.regularizers import Regularizer
 from minicnn.typing import Array
 
@@ -22,6 +23,7 @@ class Weight:
         layer: the layer it belongs to.
         learned: whether training ever changes it by gradients (moving averages: no).
         regularizer: penalty on it, or None.
+        constraint: what leads it back to where it may be after each step of training, or None.
     """
 
     def __init__(
@@ -31,12 +33,14 @@ class Weight:
         layer: "Layer",
         learned: bool,
         regularizer: Regularizer | None,
+        constraint: Constraint | None = None,
     ):
         self.name = name
         self.value = value
         self.layer = layer
         self.learned = learned
         self.regularizer = regularizer
+        self.constraint = constraint
 
     @property
     def trainable(self) -> bool:

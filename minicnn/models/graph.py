@@ -14,11 +14,14 @@ from minicnn.layers.activated import ActivatedLayer
 from minicnn.layers.activation import Activation
 from minicnn.layers.base import Layer
 from minicnn.layers.context import Context
-from minicnn.layers.nodes import SymbolicTensor, nodes_between
+from minicnn.layers.nodes import Node, SymbolicTensor, nodes_between
+from minicnn.models.penalized import Penalized
 from minicnn.models.schedule import segments_of, steps_of
 from minicnn.models.steps import Pass, Segment, Step, summed
 from minicnn.training.trainer import Trainer
-from minicnn.typing import Array
+from minicnn.typing import Array, Shape
+
+_MOST_SIZES = 64  # of images, for which a graph remembers how it is done
 
 
 class Graph:
@@ -30,6 +33,7 @@ class Graph:
     Attributes:
         nodes: layer calls, each after what it reads.
         steps: what is done, in order; see `minicnn.models.schedule`.
+        has_penalties: whether a layer has an activity regularizer, in models within too.
 
     Raises:
         ValueError: an output does not depend on the given inputs alone.
@@ -47,6 +51,12 @@ class Graph:
         closing = self.closing_layer()
         if closing is not None:
             self.steps[-1].closes = self.steps[-1].layer is closing
+        layers = [step.layer for step in self.steps]
+        self.has_penalties: bool = any(
+            isinstance(la, Penalized) or (isinstance(la, Trainer) and la.graph.has_penalties)
+            for la in layers
+        )
+        self._planned: dict[tuple[Shape, ...], Graph] = {}
         self._segment_lists: dict[bool, list[tuple[Segment, list[SymbolicTensor]]]] = {}
 
     @property
@@ -82,12 +92,12 @@ class Graph:
             xs: one array (N, ...) per input.
             ctx: of this pass.
         """
-        # a model may be called on images of another size than it was made for; and on a GPU a crop
-        # would have to be copied, which takes as long as what it saves
-        crops = type(xs[0]) is np.ndarray and all(
-            x.shape[1:] == t.shape[1:] for x, t in zip(xs, self.inputs, strict=True)
-        )
-        this_pass = Pass(len(xs[0]), xs[0].dtype.itemsize, crops, self._needs_dx(ctx))
+        planned = self.planned_for([x.shape for x in xs])
+        if planned is not self:
+            return planned.forward(xs, ctx)
+        # on a GPU a crop would have to be copied, which takes as long as what it saves
+        crops = type(xs[0]) is np.ndarray
+        this_pass = Pass(len(xs[0]), xs[0].dtype.itemsize, crops, self._needs_dx(ctx), self)
         ctx.save(this_pass)
         values = dict(zip(self.inputs, xs, strict=True))
         for segment, dying in self._segments(bool(ctx.training)):
@@ -108,6 +118,8 @@ class Graph:
             ctx: as forward left it.
         """
         (this_pass,) = ctx.saved  # the same chunks, whatever the dtype of dys
+        if this_pass.graph is not self:
+            return list(this_pass.graph.backward(dys, ctx))
         gradients: dict[SymbolicTensor, Array] = {}
         for tensor, dy in zip(self.outputs, dys, strict=True):
             if dy is not None:
@@ -115,6 +127,33 @@ class Graph:
         for segment, _ in reversed(self._segments(bool(ctx.training))):
             segment.backward(gradients, ctx, this_pass)
         return [gradients.get(t) for t in self.inputs]
+
+    def planned_for(self, shapes: Sequence[Shape]) -> "Graph":
+        """This graph, as it is done with inputs of other `shapes` than it was made for, where sizes
+        may have been open: what is left out, and how many images go through at a time, depends on
+        them. Made once for each size of images."""
+        sizes = tuple(shape[1:] for shape in shapes)
+        if all(s == t.shape[1:] for s, t in zip(sizes, self.inputs, strict=True)):
+            return self
+        planned = self._planned.get(sizes)
+        if planned is None:
+            tensors = {
+                t: SymbolicTensor((None, *s)) for t, s in zip(self.inputs, sizes, strict=True)
+            }
+            for node in self.nodes:
+                given = [tensors[t] for t in node.inputs]
+                again = Node(node.layer, given, node.many_inputs, node.training)
+                result = node.layer.compute_output_shape(again.input_shape)
+                again.many_outputs = node.many_outputs
+                made = result if node.many_outputs else [result]
+                again.outputs = tuple(SymbolicTensor(shape, again) for shape in made)
+                tensors.update(zip(node.outputs, again.outputs, strict=True))
+            ends = [[tensors[t] for t in places] for places in (self.inputs, self.outputs)]
+            planned = Graph(*ends)
+            while len(self._planned) >= _MOST_SIZES:
+                self._planned.pop(next(iter(self._planned)), None)
+            self._planned[sizes] = planned
+        return planned
 
     def _segments(self, training: bool) -> list[tuple[Segment, list[SymbolicTensor]]]:
         """Segments in order, each with the tensors that nobody reads after it."""

@@ -9,12 +9,13 @@ from minicnn.layers.base import LAYERS, Layer
 from minicnn.layers.context import Context
 from minicnn.layers.input import InputLayer
 from minicnn.layers.nodes import SymbolicTensor
+from minicnn.layers.penalties import looks_across
 from minicnn.layers.weight import Weight
 from minicnn.models.graph import Graph
 from minicnn.models.summary import model_summary
 from minicnn.registry import serialize
 from minicnn.training.trainer import Trainer
-from minicnn.typing import Array, Shape
+from minicnn.typing import Array
 
 if TYPE_CHECKING:
     from minicnn.profiler import Profile
@@ -83,7 +84,6 @@ class Model(Trainer):
         self.inputs, self.outputs = ins, outs
         self.input_shape = [t.shape for t in ins] if self._many_inputs else ins[0].shape
         self.output_shape = [t.shape for t in outs] if self._many_outputs else outs[0].shape
-        self._output_shapes: dict[tuple[Shape, ...], list[Shape]] = {}
         self.built = True
         if not self._trainable:  # said when the model was made
             self.trainable = False
@@ -141,14 +141,26 @@ class Model(Trainer):
             layer.trainable = value
 
     @property
+    def activity_regularizer(self) -> None:
+        """None: the layers inside have theirs."""
+        return None
+
+    @activity_regularizer.setter
+    def activity_regularizer(self, value: Any) -> None:
+        if value is not None:
+            raise TypeError(
+                f"{type(self).__name__} takes no activity_regularizer: give it to the last layer"
+            )
+
+    @property
     def weights(self) -> list[Weight]:
         """All weights, each once, also those of a layer that stands at several places."""
         return list(dict.fromkeys(w for layer in self.layers for w in layer.weights))
 
     @property
     def whole_batch(self) -> bool:  # type: ignore[override]
-        """Whether a layer inside looks across images."""
-        return any(layer.whole_batch for layer in self.layers)
+        """Whether a layer inside, or the penalty on what one gives, looks across images."""
+        return any(layer.whole_batch or looks_across(layer) for layer in self.layers)
 
     def weight_keys(self, prefix: str = "") -> dict[Weight, str]:
         """A name for every weight: layer/weight, with the names of inner models before it. Where
@@ -174,20 +186,9 @@ class Model(Trainer):
         shapes = list(input_shape) if isinstance(input_shape, list) else [input_shape]
         if len(shapes) != len(self.inputs):
             raise ValueError(f"{self.described} has {len(self.inputs)} inputs; got {len(shapes)}")
-        asked = tuple(tuple(shape) for shape in shapes)
-        if asked not in self._output_shapes:  # once: models in models may be called many times
-            self._output_shapes[asked] = self._shapes_for(shapes)
-        outputs = self._output_shapes[asked]
-        return list(outputs) if self._many_outputs else outputs[0]
-
-    def _shapes_for(self, shapes: list[Shape]) -> list[Shape]:
-        known: dict[SymbolicTensor, Shape] = dict(zip(self.inputs, shapes, strict=True))
-        for node in self.graph.nodes:
-            given = [known[t] for t in node.inputs]
-            result = node.layer.compute_output_shape(given if node.many_inputs else given[0])
-            results = result if node.many_outputs else [result]
-            known.update(zip(node.outputs, results, strict=True))
-        return [known[t] for t in self.outputs]
+        batch = next((shape[0] for shape in shapes if shape[0] is not None), None)
+        outputs = [(batch, *t.shape[1:]) for t in self.graph.planned_for(shapes).outputs]
+        return outputs if self._many_outputs else outputs[0]
 
     def forward(self, x: Array | list[Array], ctx: Context) -> Array | list[Array]:
         """The outputs for the inputs x, (N, ...), by the graph."""
@@ -292,7 +293,11 @@ class Model(Trainer):
             "dtype": self.dtype_policy.name,
             "trainable": self.trainable,
             "inputs": [
-                {"name": t.source.name if t.source else None, "shape": list(t.shape[1:])}
+                {
+                    "name": t.source.name if t.source else None,
+                    "shape": list(t.shape[1:]),
+                    "batch_size": t.shape[0],
+                }
                 for t in self.inputs
             ],
             "many_inputs": self._many_inputs,
@@ -312,7 +317,10 @@ class Model(Trainer):
             config: that.
             custom_objects: {class name: class} for layers that are not the library's.
         """
-        tensors = [InputLayer(i["shape"], name=i["name"]).tensor for i in config["inputs"]]
+        tensors = [
+            InputLayer(i["shape"], i.get("batch_size"), name=i["name"]).tensor
+            for i in config["inputs"]
+        ]
         inputs = list(tensors)
         layers = [layer_from_config(c, custom_objects) for c in config["layers"]]
         for call in config["calls"]:

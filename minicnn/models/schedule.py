@@ -21,6 +21,7 @@ from minicnn.layers.base import Layer
 from minicnn.layers.conv import Conv2D
 from minicnn.layers.nodes import Node, SymbolicTensor
 from minicnn.layers.pooling import GlobalMaxPooling2D, MaxPooling2D, Pooling2D
+from minicnn.models.penalized import behind
 from minicnn.models.steps import Passes, Segment, Step
 from minicnn.registry import is_library_code
 
@@ -38,8 +39,14 @@ def steps_of(nodes: Sequence[Node], readers: dict[SymbolicTensor, int]) -> list[
     steps: list[Step] = []
     made_by: dict[SymbolicTensor, Step] = {}
     for node in nodes:
-        step = Step(node, node.inputs, node.outputs)
         before = made_by.get(node.inputs[0])
+        if node.layer.activity_regularizer is not None:  # what it gives has to be there, and whole
+            given, penalized = behind(node)
+            steps.append(Step(node, node.inputs, given))
+            steps.append(Step(penalized, given, node.outputs))
+            made_by.update((t, steps[-1]) for t in node.outputs)
+            continue
+        step = Step(node, node.inputs, node.outputs)
         if before is None or readers[node.inputs[0]] > 1 or len(before.outputs) > 1:
             steps.append(step)
         elif not (runs_library_code(before.layer) and runs_library_code(node.layer)):
@@ -109,6 +116,8 @@ def _crop(producer: Step, reader: Step) -> None:
     if producer.run not in (conv.forward, conv.linear):
         return  # what is left of its work has no windows
     _, height, width, _ = reader.inputs[0].shape
+    if height is None or width is None:
+        return
     read = pooling.window.input_size(pooling.window.output_size(height, width))
     if read != (height, width):
         producer.rows_and_columns = conv.window.input_size(read)

@@ -26,6 +26,8 @@ class Sequential(Model):
         kwargs: see `Layer`.
     """
 
+    any_image_size = True  # as in Keras: layers say themselves what does not fit
+
     def __init__(self, layers: Sequence[Any] | None = None, name: str | None = None, **kwargs: Any):
         Layer.__init__(self, name=name, **kwargs)
         self._layers: list[Layer] = []

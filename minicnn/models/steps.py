@@ -163,12 +163,14 @@ class Pass(NamedTuple):
         itemsize: bytes per element of the graph's input.
         crops: whether steps leave out rows and columns that are not read.
         needs_dx: for each step, whether anybody needs the gradients of its inputs.
+        graph: the one whose steps they are.
     """
 
     images: int
     itemsize: int
     crops: bool
     needs_dx: dict[Step, bool]
+    graph: Any
 
 
 class Segment:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from minicnn.layers.nodes import Node
 from minicnn.registry import near_matches, snake_case
 from minicnn.typing import Shape
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from minicnn.models import Model
 
 _FROZEN = " [frozen]"
+_OPEN = "-"  # in place of multiply-adds that depend on the size of images
 _SHORTEST_NAME = 15  # characters that are left of a name at least
 
 
@@ -50,13 +52,15 @@ def model_summary(
     lines = [heading, rule, table_line(rows[0], widths), rule]
     lines += [table_line(row, widths) for row in rows[1:]]
     total = model.count_params()
+    depends = any(is_open(node) for node in model.graph.nodes)
+    products = "as many as the size asks for" if depends else f"{model.multiply_adds():,}"
     learned = sum(int(w.value.size) for w in model.trainable_weights)
     size = sum(int(w.value.nbytes) for w in model.weights)
     lines += [
         rule,
         f"Parameters: {total:,} ({size / 1024:,.1f} KB), {learned:,} trainable, "
         f"{total - learned:,} not",
-        f"Multiply-adds: {model.multiply_adds():,} per image",
+        f"Multiply-adds: {products} per image",
     ]
     return "\n".join(lines)
 
@@ -75,7 +79,7 @@ def _rows(
                 indent + name_and_type(layer.name, type(layer).__name__) + frozen,
                 ", ".join(shape_text(t.shape) for t in node.outputs),
                 f"{layer.count_params():,}",
-                f"{layer.multiply_adds(node.input_shape):,}",
+                _OPEN if is_open(node) else f"{layer.multiply_adds(node.input_shape):,}",
             ]
             if "Learns" in header:
                 row.append("yes" if layer.trainable else "no")
@@ -125,7 +129,14 @@ def name_and_type(name: str, type_name: str) -> str:
 
 def shape_text(shape: Shape) -> str:
     """A shape such as (None, 32, 32, 3) as "(n, 32, 32, 3)"."""
-    return "(" + ", ".join("n" if s is None else str(s) for s in shape) + ")"
+    return (
+        "(" + ", ".join("n" if s is None and not i else str(s) for i, s in enumerate(shape)) + ")"
+    )
+
+
+def is_open(node: Node) -> bool:
+    """Whether what the layer of a `node` computes depends on a size that is open."""
+    return any(None in t.shape[1:] for t in (*node.inputs, *node.outputs))
 
 
 def table_line(row: list[str], widths: list[int], numbers: Collection[int] = (2, 3)) -> str:

@@ -1,7 +1,7 @@
 """`profile_model`: a model's passes are observed, and the log becomes a row per layer."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from statistics import median
 from typing import Any
@@ -25,7 +25,7 @@ from minicnn.profiler.roofline import DeviceProfile, Limits
 from minicnn.training.batches import ArrayBatches, batch_length
 from minicnn.training.data_checks import check_input_shapes, check_integer
 from minicnn.training.step import takes_logits
-from minicnn.typing import Array
+from minicnn.typing import Array, Shape
 
 
 def profile_model(
@@ -50,11 +50,11 @@ def profile_model(
     model.require_built()
     repeats = check_integer("repeats", repeats)
     threads = check_integer("threads", threads)
-    nodes = _nodes(model)
-    if not nodes:
+    if not model.graph.nodes:
         raise ValueError(f"{model.described} has no layers to time")
     xs, _, _ = next(iter(ArrayBatches(x, batch_size=batch_size)))
-    check_input_shapes(model.described, xs, [tensor.shape for tensor in model.graph.inputs])
+    check_input_shapes(model, xs)
+    nodes = _nodes(model, [x.shape for x in xs])
     xs = model._prepare_inputs(xs)
     images = batch_length(xs)
     if threads > images:
@@ -107,12 +107,15 @@ def _device_profile(
     )
 
 
-def _nodes(model: Model, prefix: str = "") -> dict[Node, str]:
-    """The layer calls of a model and of the models in it, in order, with their names."""
+def _nodes(model: Model, shapes: Sequence[Shape], prefix: str = "") -> dict[Node, str]:
+    """The layer calls of a model and of the models in it on inputs of `shapes`, in order, with
+    their names."""
     names: dict[Node, str] = {}
-    for node in model.graph.nodes:
+    graph = model.graph.planned_for(shapes)
+    for node in dict.fromkeys([*graph.nodes, *(step.node for step in graph.steps)]):
         if isinstance(node.layer, Model):
-            names.update(_nodes(node.layer, f"{prefix}{node.layer.name}/"))
+            given = [t.shape for t in node.inputs]
+            names.update(_nodes(node.layer, given, f"{prefix}{node.layer.name}/"))
         else:
             names[node] = prefix + node.layer.name
     return names

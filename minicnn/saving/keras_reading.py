@@ -9,6 +9,7 @@ from typing import Any
 
 from minicnn import metrics
 from minicnn.activations import ACTIVATIONS
+from minicnn.constraints import CONSTRAINTS
 from minicnn.custom_objects import get_registered_object
 from minicnn.initializers import INITIALIZERS
 from minicnn.layers.base import LAYERS, Layer
@@ -225,6 +226,8 @@ class ConfigReader:
             return self.object(REGULARIZERS, value)
         if key == "layers":  # of a Pipeline
             return [self.object(LAYERS, layer) for layer in value]
+        if key.endswith("_constraint"):
+            return self.object(CONSTRAINTS, value)
         if key == "inner_optimizer":
             return self.object(OPTIMIZERS, value)
         if key == "learning_rate" and isinstance(value, dict):

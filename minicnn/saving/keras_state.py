@@ -130,7 +130,7 @@ def read_array(file: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 def host(weight: Weight) -> np.ndarray:
     """The value of `weight` as a contiguous NumPy array."""
-    return np.ascontiguousarray(to_numpy(weight.value))
+    return np.ascontiguousarray(to_numpy(weight.value)).reshape(weight.shape)  # () stays ()
 
 
 def _slot_names(model: Model) -> list[tuple[str, Weight]]:

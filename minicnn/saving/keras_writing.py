@@ -10,12 +10,14 @@ from typing import Any
 
 from minicnn import metrics
 from minicnn.activations import Activation
+from minicnn.constraints import Constraint
 from minicnn.custom_objects import get_registered_name
 from minicnn.initializers import Initializer
 from minicnn.layers.activation import Activation as ActivationLayer
 from minicnn.layers.base import Layer
 from minicnn.layers.input import InputLayer
 from minicnn.layers.nodes import Node, SymbolicTensor
+from minicnn.layers.noise import SpatialDropout2D
 from minicnn.layers.pipeline import Pipeline
 from minicnn.losses import Loss
 from minicnn.metrics import Metric
@@ -245,11 +247,16 @@ def _layer_config(layer: Layer) -> dict[str, Any]:
         return {"name": layer.name, "layers": parts}
     policy = _policy(layer.dtype_policy.name)
     config = {"name": layer.name, "trainable": layer.trainable, "dtype": policy}
+    if isinstance(layer, SpatialDropout2D):  # Keras's does not take it
+        del config["trainable"]
     if isinstance(layer, ActivationLayer) and keras_class(layer) == "Activation":
         return {**config, "activation": _activation(layer.activation, layer.described)}
-    for key, value in serialize(layer)["config"].items():
-        if key not in config and key not in _OWN_ARGUMENTS:
-            config[key] = _value(getattr(layer, key, value), layer.described)
+    for key, plain in serialize(layer)["config"].items():
+        if key not in (*config, "trainable") and key not in _OWN_ARGUMENTS:
+            value = getattr(layer, key, plain)
+            config[key] = _value(
+                value if isinstance(value, Configurable) else plain, layer.described
+            )
     return config
 
 
@@ -280,8 +287,9 @@ def _value(value: Any, owner: str) -> Any:
         # older versions of Keras cannot choose the axes over which fans are counted
         config = {k: v for k, v in value.get_config().items() if v is not None or k == "seed"}
         return _of(value, "keras.initializers", config)
-    if isinstance(value, Regularizer):
-        return _of(value, "keras.regularizers", value.get_config())
+    for kind, family in (("regularizer", Regularizer), ("constraint", Constraint)):
+        if isinstance(value, family):
+            return _of(value, f"keras.{kind}s", value.get_config())
     return serialize(value)
 
 

@@ -1,13 +1,16 @@
 """Checks of what a user hands to `fit`, `evaluate` and `predict`."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minicnn import backend
 from minicnn.dtypes import dtype_of, wide
 from minicnn.typing import Array, Shape
+
+if TYPE_CHECKING:
+    from minicnn.training.trainer import Trainer
 
 
 def check_integer(argument: str, value: Any, allow_zero: bool = False) -> int:
@@ -186,19 +189,21 @@ def _named(y: Array | None, sample_weight: Array | None) -> list[tuple[str, Arra
     return [("y", y), ("sample_weight", sample_weight)]
 
 
-def check_input_shapes(owner: str, xs: Sequence[Array], shapes: Sequence[Shape]) -> None:
+def check_input_shapes(model: "Trainer", xs: Sequence[Array]) -> None:
     """Raise a ValueError unless arrays fit the inputs of a model; the message says what would.
 
     Args:
-        owner: how the message calls the model.
+        model: built.
         xs: one array (N, ...) per input.
-        shapes: of the inputs, None for the batch.
     """
+    owner, shapes = model.described, [t.shape for t in model.graph.inputs]
     if len(xs) != len(shapes):
         raise ValueError(f"{owner} has {len(shapes)} inputs; got {len(xs)}")
     for x, shape in zip(xs, shapes, strict=True):
         expected, given = shape[1:], tuple(x.shape[1:])
-        if expected == given:
+        wanted = (None, None, expected[2]) if len(expected) == 3 else expected
+        wanted = wanted if model.any_image_size else expected
+        if len(wanted) == len(given) and all(map(_fits, wanted, given)):
             continue
         hint = ""
         if tuple(x.shape) == expected:
@@ -207,5 +212,21 @@ def check_input_shapes(owner: str, xs: Sequence[Array], shapes: Sequence[Shape])
             hint = "; grey images need a channel axis at the end: x[..., None]"
         elif len(given) == 3 and given == (expected[-1], *expected[:-1]):
             hint = "; channels come last here: x.transpose(0, 2, 3, 1)"
-        wanted = ", ".join(["n", *map(str, expected)])
-        raise ValueError(f"{owner} takes inputs of shape ({wanted}); got {tuple(x.shape)}{hint}")
+        raise ValueError(
+            f"{owner} takes inputs of shape {_shape_text(expected)}; got {tuple(x.shape)}{hint}"
+        )
+    try:
+        model.graph.planned_for([x.shape for x in xs])
+    except ValueError as error:
+        sizes = ", ".join(_shape_text(shape[1:]) for shape in shapes)
+        raise ValueError(
+            f"{owner} was made for inputs of shape {sizes}; got {xs[0].shape}: {error}"
+        ) from None
+
+
+def _fits(wanted: int | None, given: int) -> bool:
+    return wanted is None or wanted == given
+
+
+def _shape_text(image_shape: Shape) -> str:
+    return f"({', '.join(['n', *('any' if s is None else str(s) for s in image_shape)])})"

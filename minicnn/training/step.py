@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from minicnn import backend
 from minicnn.dtypes import overflows_expected
 from minicnn.layers.context import Context
+from minicnn.layers.penalties import Penalties
 from minicnn.layers.weight import Weight
 from minicnn.losses import Loss
 from minicnn.parallel import Communicator, run_shards, shard_count, split_work
@@ -49,20 +50,22 @@ def train_step(
     """
     keep_freed_memory()
     slices = even_slices(batch_length(xs), shards_of(model, xs, training=True))
-    generators = model._generators_for(len(slices))
+    generators, images = model._generators_for(len(slices)), batch_length(xs)
     wants_logits, scale = takes_logits(model), model.optimizer.loss_scale
     total = model.loss.total(y, sample_weight)
 
     def on_shard(comm: Communicator) -> Shard:
         mine = slices[comm.rank]
         weights = None if sample_weight is None else sample_weight[mine]
+        penalties = Penalties(images, scale) if model.graph.has_penalties else None
         ctx = Context(
             training=True, rng=generators[comm.rank], comm=comm,
-            needs_dx=False, wants_logits=wants_logits,
+            needs_dx=False, wants_logits=wants_logits, penalties=penalties,
         )  # fmt: skip
         (y_pred,) = model.graph.forward([x[mine] for x in xs], ctx)
         loss = loss_on(model, ctx.softmax_left_out)
         value, state = loss.forward(y[mine], y_pred, weights, total)
+        value = value if penalties is None else penalties.total(value)
         with overflows_expected(scale is not None):
             model.graph.backward([loss.backward(state, scale)], ctx)
         return Shard(value, y_pred, ctx)
@@ -71,6 +74,9 @@ def train_step(
     value = with_penalties(model, value)  # of the weights before the optimizer's step
     add_penalty_gradients(model, gradients, scale)
     model.optimizer.apply(gradients)
+    for weight in gradients:
+        if weight.constraint is not None:
+            weight.value[...] = weight.constraint(weight.value)
     for weight, statistics in ctx.updates.items():
         weight.value = statistics
     model._record(value, y, y_pred, sample_weight, ctx.softmax_left_out)
@@ -115,8 +121,10 @@ def test_step(
     Args:
         model, xs, y, sample_weight: as for `train_step`.
     """
-    (y_pred,), on_logits = _outputs(model, xs, takes_logits(model))
+    (y_pred,), on_logits, penalties = _outputs(model, xs, takes_logits(model))
     value, _ = loss_on(model, on_logits).forward(y, y_pred, sample_weight)
+    for of_shard in penalties:
+        value = of_shard.total(value)
     model._record(with_penalties(model, value), y, y_pred, sample_weight, on_logits)
 
 
@@ -129,14 +137,19 @@ def predict_step(model: "Trainer", xs: list[Array]) -> list[Array]:
     return _outputs(model, xs, wants_logits=False)[0]
 
 
-def _outputs(model: "Trainer", xs: list[Array], wants_logits: bool) -> tuple[list[Array], bool]:
-    """(the outputs for one batch, whether a closing softmax was left out)."""
+def _outputs(
+    model: "Trainer", xs: list[Array], wants_logits: bool
+) -> tuple[list[Array], bool, list[Penalties]]:
+    """(the outputs for one batch, whether a closing softmax was left out, penalties by shard)."""
     keep_freed_memory()
-    slices = even_slices(batch_length(xs), shards_of(model, xs, training=False))
+    images = batch_length(xs)
+    slices = even_slices(images, shards_of(model, xs, training=False))
+    penalties = [Penalties(images) for _ in slices if model.graph.has_penalties]
 
     def on_shard(comm: Communicator) -> tuple[list[Array], bool]:
         mine = slices[comm.rank]
-        ctx = Context(record=False, comm=comm, wants_logits=wants_logits)
+        own = penalties[comm.rank] if penalties else None
+        ctx = Context(record=False, comm=comm, wants_logits=wants_logits, penalties=own)
         return model.graph.forward([x[mine] for x in xs], ctx), ctx.softmax_left_out
 
     shards = run_shards(len(slices), on_shard, independent=not model.whole_batch)
@@ -144,7 +157,7 @@ def _outputs(model: "Trainer", xs: list[Array], wants_logits: bool) -> tuple[lis
     if len(shards) > 1:
         xp = backend.array_module(ys[0])
         ys = [xp.concatenate(parts) for parts in zip(*(ys for ys, _ in shards), strict=True)]
-    return ys, on_logits
+    return ys, on_logits, penalties
 
 
 def shards_of(model: "Trainer", xs: list[Array], training: bool) -> int:
@@ -155,7 +168,8 @@ def shards_of(model: "Trainer", xs: list[Array], training: bool) -> int:
         training: whether a backward pass follows.
     """
     passes = 3 if training else 1  # backward computes two gradients
-    work = passes * model.graph.work // max(1, len(model.graph.steps))
+    graph = model.graph.planned_for([x.shape for x in xs])
+    work = passes * graph.work // max(1, len(graph.steps))
     return shard_count(batch_length(xs), max(1, work))
 
 

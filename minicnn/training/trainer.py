@@ -56,6 +56,7 @@ class Trainer(Layer):
         optimizer, loss: as `compile` made them; None before.
         metric_identifiers, weighted_metric_identifiers, run_eagerly: what `compile` was given.
         stop_training: callbacks set it to end `fit` after the batch or epoch.
+        any_image_size: whether images may be of other sizes than the model was made for.
     """
 
     graph: "Graph"
@@ -65,6 +66,7 @@ class Trainer(Layer):
     weighted_metric_identifiers: Sequence[Any] = ()
     stop_training = False
     run_eagerly = False
+    any_image_size = False
     _metrics: list[Metric] | None = None
     _generators: list[Any] = []
 
@@ -471,7 +473,7 @@ class Trainer(Layer):
             raise ValueError(
                 "there are no targets: pass y beside x, or an iterator of batches (x, y)"
             )
-        self.loss.check_targets(y, (len(xs[0]), *self.output_shape[1:]))
+        self.loss.check_targets(y, self.compute_output_shape([x.shape for x in xs]))
         if self._metrics is None:
             self._make_metrics(y)
 
@@ -483,7 +485,7 @@ class Trainer(Layer):
         """Build the model for data of this shape if it is not, and see whether they fit it."""
         if not self.built:
             self.build((None, *xs[0].shape[1:]))
-        check_input_shapes(self.described, xs, [t.shape for t in self.graph.inputs])
+        check_input_shapes(self, xs)
 
     def _logs(self) -> dict[str, Any]:
         """The figures so far as Python numbers; waits for the device, once for all of them."""

@@ -92,7 +92,10 @@ def test_errors():
         ReLU(max_value=-1)
     with pytest.raises(TypeError, match="no argument 'negativ_slope'; did you mean 'negative_"):
         LeakyReLU(negativ_slope=0.2)
-    with pytest.raises(TypeError, match="known: dtype, input_shape, name, negative_slope, train"):
+    with pytest.raises(
+        TypeError,
+        match="known: activity_.*, dtype, input_shape, name, negative_slope, train",
+    ):
         LeakyReLU(leak=0.2)
 
 

@@ -23,14 +23,26 @@ IMAGE = (4, 5, 3)
 # constructor arguments, and shapes of one sample (a list for several inputs)
 CASES = {
     "Activation": [({"activation": a}, IMAGE) for a in ("relu", "gelu", "softmax", "linear")],
+    "ActivityRegularization": [({"l1": 0.1, "l2": 0.2}, IMAGE)],
+    "AdaptiveAveragePooling2D": [({"output_size": (2, 3)}, IMAGE), ({"output_size": 7}, IMAGE)],
+    "AdaptiveMaxPooling2D": [({"output_size": (2, 3)}, IMAGE), ({"output_size": 7}, IMAGE)],
     "Add": [({}, [IMAGE, IMAGE]), ({}, [(1, 1, 3), IMAGE, IMAGE])],
     "AugMix": [
         ({"factor": 0.2, "value_range": (-4, 4)}, IMAGE),
         ({"all_ops": False, "alpha": 0.3, "num_chains": 2}, (4, 5, 2)),
     ],
     "AutoContrast": [({"value_range": (-4, 4)}, IMAGE)],
+    "AlphaDropout": [
+        ({"rate": 0.4}, IMAGE),
+        ({"rate": 0.4, "noise_shape": (None, 1, 5, None)}, IMAGE),
+    ],
+    "Average": [({}, [IMAGE, IMAGE]), ({}, [(1, 1, 3), IMAGE, IMAGE])],
     "AveragePooling2D": [({"pool_size": 3, "strides": 2, "padding": "same"}, IMAGE)],
     "BatchNormalization": [({}, IMAGE), ({"center": False, "scale": False}, (3,))],
+    "CategoryEncoding": [
+        ({"num_tokens": 5, "output_mode": mode}, (4,)) for mode in ("one_hot", "multi_hot", "count")
+    ],
+    "CenterCrop": [({"height": 3, "width": 2}, IMAGE), ({"height": 6, "width": 2}, IMAGE)],
     "Concatenate": [({}, [IMAGE, (4, 5, 2)]), ({"axis": 1}, [IMAGE, IMAGE])],
     "Conv2D": [
         ({"filters": 4, "kernel_size": 3, "activation": "relu"}, IMAGE),
@@ -39,6 +51,13 @@ CASES = {
         ({"filters": 6, "kernel_size": (2, 1), "groups": 3, "dilation_rate": 2}, IMAGE),
     ],
     "CutMix": [({}, IMAGE), ({"factor": (0.4, 0.6), "seed": 1}, IMAGE)],
+    "Conv2DTranspose": [
+        ({"filters": 4, "kernel_size": 3, "activation": "relu"}, IMAGE),
+        ({"filters": 2, "kernel_size": (3, 2), "strides": (2, 3), "padding": "same"}, IMAGE),
+        ({"filters": 2, "kernel_size": 2, "strides": 3, "output_padding": (2, 0)}, IMAGE),
+        ({"filters": 2, "kernel_size": 3, "dilation_rate": 2, "padding": "same"}, IMAGE),
+    ],
+    "Cropping2D": [({"cropping": ((1, 0), (2, 1))}, IMAGE)],
     "Dense": [({"units": 4, "activation": "elu"}, (5,)), ({"units": 2, "use_bias": False}, IMAGE)],
     "DepthwiseConv2D": [
         ({"kernel_size": 3, "depth_multiplier": 2, "activation": "relu"}, IMAGE),
@@ -52,15 +71,17 @@ CASES = {
     ],
     "Flatten": [({}, IMAGE)],
     "GELU": [({}, IMAGE), ({"approximate": True}, IMAGE)],
+    "GaussianDropout": [({"rate": 0.4}, IMAGE)],
+    "GaussianNoise": [({"stddev": 0.4}, IMAGE)],
     "GlobalAveragePooling2D": [({}, IMAGE), ({"keepdims": True}, IMAGE)],
     "GlobalMaxPooling2D": [({}, IMAGE), ({"keepdims": True}, IMAGE)],
     "GroupNormalization": [({"groups": 3}, IMAGE), ({"groups": 1, "scale": False}, IMAGE)],
+    "Identity": [({}, IMAGE)],
     "InputLayer": [({"shape": IMAGE}, IMAGE)],
     "LayerNormalization": [({}, IMAGE), ({"axis": [-2, -1], "scale": False}, IMAGE)],
     "LeakyReLU": [({"negative_slope": 0.1}, IMAGE)],
     "MaxPooling2D": [({}, IMAGE), ({"pool_size": 3, "strides": 2, "padding": "same"}, IMAGE)],
     "MixUp": [({}, IMAGE), ({"alpha": 1.5, "seed": 1}, IMAGE)],
-    "Multiply": [({}, [IMAGE, IMAGE]), ({}, [(1, 1, 3), IMAGE, IMAGE])],
     "Pipeline": [
         (
             {
@@ -77,6 +98,16 @@ CASES = {
         ({"value_range": (-4, 4), "num_ops": n, "factor": f}, IMAGE)
         for n, f in ((1, 0.3), (6, 0.1))
     ],
+    "Maximum": [({}, [IMAGE, IMAGE]), ({}, [(1, 1, 3), IMAGE, IMAGE])],
+    "Minimum": [({}, [IMAGE, IMAGE]), ({}, [(1, 1, 3), IMAGE, IMAGE])],
+    "Multiply": [({}, [IMAGE, IMAGE]), ({}, [(1, 1, 3), IMAGE, IMAGE])],
+    "Normalization": [
+        ({}, IMAGE),
+        ({"axis": (1, -1)}, IMAGE),
+        ({"mean": [1, 2, 3], "variance": [4, 5, 6], "invert": True}, IMAGE),
+    ],
+    "PReLU": [({"shared_axes": [1, 2]}, IMAGE), ({"alpha_initializer": "ones"}, IMAGE)],
+    "Permute": [({"dims": (3, 1, 2)}, IMAGE)],
     "RandomBrightness": [({"factor": 0.3, "value_range": (-4, 4)}, IMAGE)],
     "RandomColorDegeneration": [
         ({"factor": 0.7, "value_range": (-4, 4)}, IMAGE),
@@ -127,8 +158,16 @@ CASES = {
     "RandomTranslation": [({"height_factor": 0.3, "width_factor": 0.2}, IMAGE)],
     "RandomZoom": [({"height_factor": 0.3, "interpolation": "nearest"}, IMAGE)],
     "ReLU": [({}, IMAGE), ({"max_value": 1, "negative_slope": 0.1, "threshold": 0.2}, IMAGE)],
+    "RepeatVector": [({"n": 3}, (4,))],
     "Rescaling": [({"scale": 2, "offset": -1}, IMAGE), ({"scale": [1, 2, 3]}, IMAGE)],
     "Reshape": [({"target_shape": (-1, 6)}, IMAGE)],
+    "Resizing": [
+        ({"height": 7, "width": 2}, IMAGE),
+        ({"height": 3, "width": 9, "interpolation": "nearest"}, IMAGE),
+        ({"height": 3, "width": 2, "interpolation": "bicubic", "antialias": True}, IMAGE),
+        ({"height": 6, "width": 2, "crop_to_aspect_ratio": True}, IMAGE),
+        ({"height": 6, "width": 2, "pad_to_aspect_ratio": True, "fill_value": 2}, IMAGE),
+    ],
     "SeparableConv2D": [
         ({"filters": 4, "kernel_size": 3, "activation": "relu"}, IMAGE),
         ({"filters": 2, "kernel_size": 2, "padding": "same", "use_bias": False}, IMAGE),
@@ -137,6 +176,10 @@ CASES = {
     "Solarization": [
         ({"addition_factor": 0.3, "threshold_factor": (0.3, 0.6), "value_range": (-4, 4)}, IMAGE)
     ],
+    "SpatialDropout2D": [({"rate": 0.4}, IMAGE)],
+    "Subtract": [({}, [IMAGE, IMAGE]), ({}, [(1, 1, 3), IMAGE])],
+    "UnitNormalization": [({}, IMAGE), ({"axis": [1, -1]}, IMAGE)],
+    "UpSampling2D": [({}, IMAGE), ({"size": (1, 3), "interpolation": "bilinear"}, IMAGE)],
     "ZeroPadding2D": [({"padding": ((0, 1), (2, 0))}, IMAGE)],
 }
 FLAT = [(name, arguments, shape) for name, cases in CASES.items() for arguments, shape in cases]
@@ -145,8 +188,9 @@ every_layer = pytest.mark.parametrize(
 )
 with_weights = pytest.mark.parametrize(
     ("name", "arguments", "shape"),
-    [c for c in FLAT if c[0] in ("BatchNormalization", "Conv2D", "Dense", "DepthwiseConv2D",
-                                 "GroupNormalization", "LayerNormalization", "SeparableConv2D")],
+    [c for c in FLAT if c[0] in ("BatchNormalization", "Conv2D", "Conv2DTranspose", "Dense",
+                                 "DepthwiseConv2D", "GroupNormalization", "LayerNormalization",
+                                 "PReLU", "SeparableConv2D")],
 )  # fmt: skip
 
 
@@ -155,6 +199,8 @@ def make(class_name, arguments, **more) -> Layer:
 
 
 def inputs(shape, dtype="float32"):
+    if shape == (4,):  # categories 0 to 4, and in the middle of what is rounded to them
+        return (np.floor(abs(2 * numbers((3, 4), 1))).clip(0, 4) + 0.5).astype(dtype)
     if isinstance(shape, list):
         return [numbers((3, *s), i, dtype) for i, s in enumerate(shape)]
     return numbers((3, *shape), 1, dtype)

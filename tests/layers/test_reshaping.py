@@ -68,10 +68,12 @@ def test_zero_padding_errors(padding):
         ZeroPadding2D(padding)
 
 
-@pytest.mark.parametrize("layer", [Flatten(), Reshape((-1,)), ZeroPadding2D()])
-def test_only_the_batch_may_be_free(layer):
-    with pytest.raises(ValueError, match=r"fixed sizes, but for the batch; got None in \(None, 4"):
-        layer.compute_output_shape((None, None, 4, 3))
+def test_open_sizes_stay_open():
+    open_shape = (None, None, 4, 3)
+    assert Flatten().compute_output_shape(open_shape) == (None, None)
+    assert Reshape((-1, 3)).compute_output_shape(open_shape) == (None, None, 3)
+    assert Reshape((4, 3)).compute_output_shape(open_shape) == (None, 4, 3)
+    assert ZeroPadding2D((1, 2)).compute_output_shape(open_shape) == (None, None, 8, 3)
 
 
 def test_zero_padding_of_rows_of_numbers():

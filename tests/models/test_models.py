@@ -334,7 +334,7 @@ def branchless():
         ((6, 8, 8), r"grey images need a channel axis at the end"),
         ((6, 3, 8, 8), r"channels come last here: x.transpose\(0, 2, 3, 1\)"),
         ((6, 8, 8, 1), r"takes inputs of shape \(n, 8, 8, 3\); got \(6, 8, 8, 1\)"),
-        ((6, 9, 8, 3), r"got \(6, 9, 8, 3\)"),
+        ((6, 2, 8, 3), r"made for inputs of shape \(n, 8, 8, 3\); got \(6, 2, 8, 3\): Conv2D '"),
         ((6,), r"got \(6,\)"),
     ],
 )

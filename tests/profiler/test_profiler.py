@@ -260,7 +260,7 @@ def test_float64():
             {"threads": 9, "batch_size": 8},
             "threads=9, but there are 8 images; each thread needs one",
         ),
-        ({"x": X[:, :5]}, r"Sequential 'small' takes inputs of shape \(n, 8, 8, 3\); got"),
+        ({"x": X[:, :5]}, r"Sequential 'small' was made for inputs of shape \(n, 8, 8, 3\); got"),
         ({"x": X[:0]}, "x holds no images"),
     ],
 )

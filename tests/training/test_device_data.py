@@ -236,8 +236,8 @@ def test_several_inputs_and_outputs():
 def test_shapes_are_checked_before_anything_is_copied(strict):
     model = network()
     strict.reset()
-    with pytest.raises(ValueError, match=r"got \(96, 8, 4, 3\)"):
-        model.predict(X[:, :, ::2], batch_size=4, verbose=0)
+    with pytest.raises(ValueError, match=r"got \(96, 8, 8, 1, 3\)"):
+        model.predict(X[:, :, :, None], batch_size=4, verbose=0)
     with pytest.raises(ValueError, match="labels lie between 0 and 7"):
         model.fit(X, np.where(Y == 0, 7, 0), verbose=0)
     assert (strict.to_device, strict.to_host) == (0, 0)

@@ -171,7 +171,7 @@ def nan_images():
         (X, Y, {"initial_epoch": "3"}, "initial_epoch must be .*, not '3'"),
         (X, Y, {"validation_split": 1.5}, "validation_split must be above 0 and below 1, not 1.5"),
         (X, Y, {"validation_data": (X, Y + 1)}, "labels lie between 1 and 3"),
-        (X, Y, {"validation_data": (X[:, :7], Y)}, r"takes inputs of shape \(n, 8, 8, 3\)"),
+        (X, Y, {"validation_data": (X[..., :2], Y)}, r"takes inputs of shape \(n, 8, 8, 3\)"),
         (X, Y, {"sample_weight": np.ones(3)}, "sample_weight has 3 entries"),
         (iter([]), None, {}, "the iterator of batches gave none"),
         (iter([(X, Y + 1)]), None, {}, "labels lie between 1 and 3"),

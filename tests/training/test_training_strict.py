@@ -69,6 +69,23 @@ EVERY_LAYER = [
     lambda: layers.Reshape((-1, 8)),
     lambda: layers.Softmax(),
     lambda: layers.Reshape((2, 2, 8)),
+    lambda: layers.Identity(),
+    lambda: layers.ActivityRegularization(0.01, 0.02),
+    lambda: layers.UpSampling2D(interpolation="bilinear"),
+    lambda: layers.Cropping2D(1),
+    lambda: layers.Conv2DTranspose(8, 3, strides=2, kernel_constraint="max_norm"),
+    lambda: layers.AdaptiveMaxPooling2D(4),
+    lambda: layers.AdaptiveAveragePooling2D(3),
+    lambda: layers.PReLU(shared_axes=[1, 2]),
+    lambda: layers.Permute((2, 1, 3)),
+    lambda: layers.Normalization(),
+    lambda: layers.Resizing(4, 5, "bicubic"),
+    lambda: layers.CenterCrop(2, 2),
+    lambda: layers.SpatialDropout2D(0.1),
+    lambda: layers.GaussianDropout(0.1),
+    lambda: layers.GaussianNoise(0.1),
+    lambda: layers.AlphaDropout(0.1),
+    lambda: layers.UnitNormalization(),
 ]
 
 
@@ -84,9 +101,13 @@ def everything():
         tensor = make()(tensor)
     merged = layers.Concatenate()(
         [layers.Add()([tensor, tensor]), layers.Multiply()([tensor, tensor])]
+        + [layers.Average()([tensor, tensor]), layers.Subtract()([tensor, tensor])]
+        + [layers.Maximum()([tensor, tensor]), layers.Minimum()([tensor, tensor])]
     )
+    average = GlobalAveragePooling2D()(merged)
     parts = [
-        GlobalAveragePooling2D()(merged),
+        Flatten()(layers.RepeatVector(2)(average)),
+        layers.CategoryEncoding(3)(average),
         layers.GlobalMaxPooling2D()(merged),
         Flatten()(merged),
     ]
