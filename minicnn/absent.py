@@ -23,7 +23,7 @@ _ROOT = __name__.partition(".")[0]
 # Regular expressions of paths below `keras`, and how the sentence that the path begins goes on.
 REASONS = {
     r"(layers\.)?ConvLSTM\dD|layers\.(RNN|LSTM|GRU|SimpleRNN|LSTMCell|GRUCell|SimpleRNNCell)"
-    r"|layers\.(StackedRNNCells|Bidirectional|TimeDistributed|Masking|RepeatVector)"
+    r"|layers\.(StackedRNNCells|Bidirectional|TimeDistributed|Masking)"
     r"|layers\.(Embedding|ReversibleEmbedding|TextVectorization|StringLookup)"
     r"|losses\.(CTC|ctc)|datasets\.(imdb|reuters)|preprocessing\.(text|sequence)(\..*)?"
     r"|(utils|preprocessing)\.(text_dataset_from_directory|timeseries_dataset_from_array)"

@@ -406,11 +406,11 @@ class LecunNormal(_ScaledByFans):
 zeros = Zeros
 ones = Ones
 constant = Constant
-identity = Identity
+identity = IdentityInitializer = Identity
 random_normal = RandomNormal
 random_uniform = RandomUniform
 truncated_normal = TruncatedNormal
-orthogonal = Orthogonal
+orthogonal = OrthogonalInitializer = Orthogonal
 variance_scaling = VarianceScaling
 glorot_uniform = GlorotUniform
 glorot_normal = GlorotNormal
