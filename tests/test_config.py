@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minicnn import backend, config, layers, utils
-from minicnn.losses.probabilities import EPSILON
+from minicnn.losses.base import EPSILON
 from minicnn.models import Sequential
 from minicnn.progress import print_message
 

@@ -1,4 +1,4 @@
-"""Every public name of Keras is here, or says in a sentence why not (`benchmarks/keras_names.py`)."""
+"""Every public name of Keras is here or says why not (`benchmarks/keras_names.py`)."""
 
 import os
 import sys
