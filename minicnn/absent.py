@@ -146,13 +146,13 @@ def _answering(module: ModuleType, before: Any = None, target: ModuleType | None
         path = f"{module.__name__}.{name}".partition(".")[2]
         if path in MOVED:
             return importlib.import_module(f"{_ROOT}.{path}")
+        text = f"module {shown!r} has no attribute {name!r}"
         if before is not None:
             try:
                 return before(name)
-            except AttributeError:
-                pass
-        text = f"module {shown!r} has no {name!r}"
-        if not name.startswith("__"):
+            except AttributeError as error:
+                text = str(error)
+        if text.startswith("module ") and not name.startswith("__"):
             close = closest(name, getattr(module, "__all__", None) or dir(module))
             text += f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
             text = reason(f"{shown}.{name}".partition(".")[2]) or text
