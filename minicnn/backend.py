@@ -10,6 +10,7 @@ The active backend (`set_backend`, or the variable MINICNN_BACKEND) decides wher
 made: weights, batches, random numbers.
 """
 
+import gc
 import os
 import platform
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from minicnn.registry import near_matches, reset_names
 from minicnn.typing import Array
 
 GeneratorType = TypeVar("GeneratorType", bound=Callable[[Any], Any])
+
+EPSILON = 1e-7
 
 _INSTALL_HINT = (
     "pip install minicnn[cuda13] (CUDA 13), minicnn[cuda12] (CUDA 12) or minicnn[rocm] (AMD ROCm 7)"
@@ -260,9 +263,35 @@ def image_data_format() -> str:
     return "channels_last"
 
 
-def clear_session() -> None:
-    """Start the automatic layer names ("conv2d", "conv2d_1", ...) from the beginning again."""
+def set_image_data_format(data_format: str) -> None:
+    """Does nothing for the `data_format` "channels_last"; any other is a ValueError."""
+    if data_format != "channels_last":
+        raise ValueError(
+            f"images are (N, height, width, channels) in minicnn, data_format 'channels_last', "
+            f"not {data_format!r}: turn yours with x.transpose(0, 2, 3, 1)"
+        )
+
+
+def epsilon() -> float:
+    """1e-7: losses keep probabilities between it and 1 minus it."""
+    return EPSILON
+
+
+def set_epsilon(value: float) -> None:
+    """Does nothing for the `value` 1e-7; any other is a ValueError, as kernels hold it."""
+    if value != EPSILON:
+        raise ValueError(f"epsilon is {EPSILON} throughout minicnn and cannot be set to {value!r}")
+
+
+def clear_session(free_memory: bool = True) -> None:
+    """Start the automatic layer names ("conv2d", "conv2d_1", ...) from the beginning again.
+
+    Args:
+        free_memory: also collect what nobody refers to any more, such as models in circles.
+    """
     reset_names()
+    if free_memory:
+        gc.collect()
 
 
 def device_info() -> dict[str, Any]:

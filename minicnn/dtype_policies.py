@@ -62,6 +62,8 @@ class DTypePolicy:
         return f"<DTypePolicy {self.name!r}>"
 
 
+FloatDTypePolicy = DTypePolicy  # Keras's other name
+
 _global: DTypePolicy | None = None
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from minicnn import backend
 from minicnn.random import checked_seed, host_generator
+from minicnn.random.draws import standard_truncated_normal
 from minicnn.registry import Configurable, Registry, serialize_object
 
 INITIALIZERS = Registry("initializer")
@@ -96,17 +97,6 @@ class Given(Initializer):
 
 def _finished(values: np.ndarray, dtype: Any) -> np.ndarray:
     return values.astype(dtype or backend.floatx(), copy=False)
-
-
-def _truncated_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Standard normal values; those beyond two standard deviations (4.6 %) are drawn again."""
-    values = rng.standard_normal(shape)
-    flat = values.reshape(-1)
-    outside = np.flatnonzero(np.abs(flat) > 2)
-    while outside.size:
-        flat[outside] = rng.standard_normal(outside.size)
-        outside = outside[np.abs(flat[outside]) > 2]
-    return flat.reshape(shape)
 
 
 @INITIALIZERS.register("zero")
@@ -198,7 +188,7 @@ class TruncatedNormal(Initializer):
         self.seed = checked_seed(self, seed)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
-        values = _truncated_normal(host_generator(self.seed), tuple(shape))
+        values = standard_truncated_normal(host_generator(self.seed), tuple(shape))
         return _finished(self.mean + self.stddev * values, dtype)
 
 
@@ -290,7 +280,7 @@ class _ScaledByFans(Initializer):
         stddev = math.sqrt(variance)
         if self.distribution == "untruncated_normal":
             return _finished(rng.normal(0.0, stddev, shape), dtype)
-        return _finished(stddev / _TRUNCATED_STDDEV * _truncated_normal(rng, shape), dtype)
+        return _finished(stddev / _TRUNCATED_STDDEV * standard_truncated_normal(rng, shape), dtype)
 
 
 @INITIALIZERS.register()
@@ -416,11 +406,11 @@ class LecunNormal(_ScaledByFans):
 zeros = Zeros
 ones = Ones
 constant = Constant
-identity = Identity
+identity = IdentityInitializer = Identity
 random_normal = RandomNormal
 random_uniform = RandomUniform
 truncated_normal = TruncatedNormal
-orthogonal = Orthogonal
+orthogonal = OrthogonalInitializer = Orthogonal
 variance_scaling = VarianceScaling
 glorot_uniform = GlorotUniform
 glorot_normal = GlorotNormal

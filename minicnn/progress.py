@@ -1,5 +1,6 @@
 """What fit, evaluate and predict show while they run."""
 
+import logging
 import shutil
 import sys
 import time
@@ -13,6 +14,26 @@ from minicnn import backend
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {remaining} left{postfix}"  # 80 columns hold it
 _COUNT = "{desc}: {n_fmt} batches [{elapsed}{postfix}]"  # if the number of batches is unknown
+
+_log = logging.getLogger("minicnn")
+_interactive = True
+
+
+def enable_interactive_logging() -> None:
+    """Let training show what it does on standard output: so it is unless it was disabled."""
+    global _interactive
+    _interactive = True
+
+
+def disable_interactive_logging() -> None:
+    """Let lines about training go to the logger "minicnn", at level INFO; no bars are drawn."""
+    global _interactive
+    _interactive = False
+
+
+def is_interactive_logging_enabled() -> bool:
+    """Whether training shows what it does on standard output."""
+    return _interactive
 
 
 class ProgressBar:
@@ -54,8 +75,7 @@ class ProgressBar:
                 f"verbose is 0 (silent), 1 (bar), 2 (one line per epoch) or 'auto', got {verbose!r}"
             )
         bar = verbose in (1, "auto")
-        shows = bar and (_is_terminal(sys.stdout) or _in_notebook())
-        self.style = "silent" if verbose == 0 else "bar" if shows else "line"
+        self.style = "silent" if verbose == 0 else "bar" if bar and shows_bars() else "line"
         self.epochs = epochs
         self.steps = steps
         self.title = title
@@ -108,7 +128,7 @@ class ProgressBar:
         if self.style != "silent":
             seconds = time.monotonic() - self._started
             parts = [self._heading, f"{seconds:.1f} s", *self._figures(logs)]
-            print(" - ".join(parts), file=sys.stdout, flush=True)
+            print_message(" - ".join(parts), lambda text: print(text, file=sys.stdout, flush=True))
 
     def close(self) -> None:
         """Take the bar away, for instance after an error."""
@@ -135,9 +155,19 @@ def format_value(value: Any) -> str:
     return f"{value:.3e}"
 
 
-def print_message(text: str) -> None:
-    """Print a line of `text` above a bar that may be on the screen."""
-    tqdm.write(text)
+def print_message(text: str, show: Callable[[str], Any] = tqdm.write) -> None:
+    """Print a line of `text` above a bar that may be on the screen, or log it.
+
+    Args:
+        text: the line.
+        show: prints it; default: above a bar.
+    """
+    (show if _interactive else _log.info)(text)
+
+
+def shows_bars() -> bool:
+    """Whether bars are drawn: where standard output is a terminal or a notebook."""
+    return _interactive and (_is_terminal(sys.stdout) or _in_notebook())
 
 
 def _in_notebook() -> bool:

@@ -11,26 +11,41 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from minicnn.custom_objects import get_registered_name, get_registered_object
+
 _name_counts: dict[str, int] = {}
 _MOST_LISTED = 40  # names beside those that were probably meant
 
 
-def near_matches(name: str, known: Iterable[str]) -> str:
+def near_matches(name: str, known: Iterable[str], any_case: bool = False) -> str:
     """The end of an "unknown name" message: what was probably meant, and all that is known, unless
     that is much.
 
     Args:
         name: the unknown one.
         known: all known names.
+        any_case: whether names are known in any spelling, so that "Adam" may be shown as "adam" to
+            those who write that.
     """
     known = list(known)
-    by_key = {_key(k): k for k in known}
-    close = [by_key[k] for k in difflib.get_close_matches(_key(str(name)), by_key, n=3, cutoff=0.6)]
-    listing = "known: " + ", ".join(sorted(known))
+    close = closest(name, known)
+    if any_case and str(name).islower():
+        close = [re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", c).lower() for c in close]
+    more = len(known) - _MOST_LISTED
+    listing = "known: " + ", ".join(sorted(known)[:_MOST_LISTED])
     if not close:
-        return listing
+        return listing + (f" and {more} more" if more > 0 else "")
     meant = "did you mean " + " or ".join(repr(c) for c in close) + "?"
-    return meant if len(known) > _MOST_LISTED else f"{meant} ({listing})"
+    return meant if more > 0 else f"{meant} ({listing})"
+
+
+def closest(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three of the `known` names that are most like `name`; of those that differ in spelling
+    alone, the one with or without capitals as `name` is."""
+    in_style = sorted(known, key=lambda k: k.islower() == str(name).islower())
+    by_key = {_key(k): k for k in in_style}
+    matches = difflib.get_close_matches(_key(str(name)), by_key, n=3, cutoff=0.6)
+    return [by_key[k] for k in matches]
 
 
 def snake_case(name: str) -> str:
@@ -124,7 +139,7 @@ def serialize(value: Any) -> Any:
     if isinstance(value, Configurable):
         config = value.get_config()
         _require_arguments(type(value), config)
-        return {"class_name": type(value).__name__, "config": config}
+        return {"class_name": get_registered_name(type(value)), "config": config}
     if isinstance(value, (list, tuple)):
         return [serialize(v) for v in value]
     if isinstance(value, dict):
@@ -223,18 +238,35 @@ class Registry:
 
         Args:
             name: in any spelling.
-            custom_objects: the user's classes by name, which come first.
+            custom_objects: the user's classes by name, which come first, and then those of
+                `minicnn.custom_objects`.
 
         Raises:
             ValueError: no such class; the message lists the near matches.
         """
-        if custom_objects and name in custom_objects:
-            return custom_objects[name]
-        cls = self._keys.get(_key(name))
+        cls = get_registered_object(name, custom_objects) or self._keys.get(_key(name))
         if cls is None:
-            unknown = f"unknown {self.kind} {name!r}; {near_matches(name, self._classes)}"
+            unknown = f"unknown {self.kind} {name!r}; "
+            unknown += near_matches(name, self._classes, any_case=True)
             raise ValueError(self.why_left_out(name) or unknown)
         return cls
+
+    def find_saved(self, name: str, custom_objects: dict[str, type] | None = None) -> type:
+        """The class that a configuration calls `name`.
+
+        Args:
+            name: as `serialize` wrote it.
+            custom_objects: your own classes by name, which come first.
+
+        Raises:
+            ValueError: no such class; the message says how one of your own is given.
+        """
+        try:
+            return self.find(name, custom_objects)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}. If it is a class of your own: custom_objects={{{name!r}: {name}}}"
+            ) from None
 
     def get(self, identifier: Any, **defaults: Any) -> Any:
         """An instance.
@@ -250,9 +282,12 @@ class Registry:
         if identifier is None:
             return None
         if isinstance(identifier, str):
-            return self.find(identifier)(**defaults)
+            found = self.find(identifier)
+            return found(**defaults) if isinstance(found, type) else self.get(found)
         if isinstance(identifier, dict) and "class_name" in identifier:
-            cls: Any = self.find(identifier["class_name"])
+            registered = identifier.get("registered_name") or ""  # as Keras writes it
+            name = registered if ">" in registered else identifier["class_name"]
+            cls: Any = self.find_saved(name)
             return cls.from_config(identifier.get("config") or {})
         families = tuple({_family(c) for c in self._classes.values()})
         if isinstance(identifier, type) and issubclass(identifier, families):

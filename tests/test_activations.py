@@ -265,7 +265,7 @@ def test_values_and_slopes_at_the_far_end(name, dtype):
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="unknown activation 'rleu'; did you mean 'ReLU'"):
+    with pytest.raises(ValueError, match="unknown activation 'rleu'; did you mean 'relu'"):
         activations.get("rleu")
     with pytest.raises(TypeError, match="not as 3"):
         activations.get(3)

@@ -24,7 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # From the ground up. A room may import the rooms on the lines above its own, not those beside it.
 FLOORS = (
-    ("typing", "_version", "registry"),
+    ("typing", "_version", "custom_objects"),
+    ("registry",),
+    ("absent",),
     ("backend",),
     ("dtypes", "files", "parallel"),
     ("kernels", "dtype_policies", "arrays_file"),
@@ -32,7 +34,7 @@ FLOORS = (
     ("activations", "constraints", "initializers", "losses", "regularizers"),
     ("optimizers",),
     ("data", "layers", "metrics", "mixed_precision", "progress"),
-    ("callbacks", "preprocessing"),
+    ("callbacks", "config", "preprocessing"),
     ("datasets", "plots", "report"),
     ("training",),
     ("models",),
@@ -47,14 +49,18 @@ PARALLEL_MAY_IMPORT = {"typing", "backend"}  # how to split a batch, whatever is
 # Functions that, when called, import from above, or in their own room a module that imports theirs:
 # mostly since Keras's interface asks for it.
 UPWARD_CALLS = {
+    ("minicnn.layers.configurations.deserialize", "minicnn.saving"),
+    ("minicnn.layers.configurations.serialize", "minicnn.saving"),
     ("minicnn.layers.nodes.SymbolicTensor.activated", "minicnn.layers.activation"),
     ("minicnn.layers.nodes.SymbolicTensor.__add__", "minicnn.layers.merge"),
     ("minicnn.layers.nodes.SymbolicTensor.__mul__", "minicnn.layers.merge"),
+    ("minicnn.callbacks.checkpoint.ModelCheckpoint.on_train_begin", "minicnn.saving"),
     ("minicnn.models.model.Model.load_weights", "minicnn.saving"),
     ("minicnn.models.model.Model.profile", "minicnn.profiler"),
     ("minicnn.models.model.Model.save", "minicnn.saving"),
     ("minicnn.models.model.Model.save_weights", "minicnn.saving"),
-    ("minicnn.models.__getattr__", "minicnn.saving"),  # load_model and save_model
+    ("minicnn.models.model.Model.to_json", "minicnn.saving"),
+    ("minicnn.models.__getattr__", "minicnn.saving"),  # load_model, model_from_json, save_model
     ("minicnn.plots.__getattr__", "minicnn.profiler"),  # plot_profile
     ("minicnn.preprocessing.__getattr__", "minicnn.datasets.folder"),
 }

@@ -198,7 +198,7 @@ def test_predictions_without_an_axis_of_outputs_may_be_weighted():
         (lambda: losses.Huber(reduction=None).forward(np.ones(2), np.ones(2)), "needs one number"),
         (lambda: losses.get("ctc"), "minicnn leaves out CTC: it is for sequences"),
         (lambda: losses.get("circle"), "leaves out Circle: it compares the images of a batch"),
-        (lambda: losses.get("hubert"), "unknown loss 'hubert'; did you mean 'Huber'"),
+        (lambda: losses.get("hubert"), "unknown loss 'hubert'; did you mean 'huber'"),
         (lambda: losses.KLDivergence()([[1.0, 2]], [[1.0, 2, 3]]), "KLDivergence takes targets of"),
         (lambda: SparseCategoricalCrossentropy(ignore_class=9)([9, 3], np.eye(2)), "between 3 and"),
     ],

@@ -123,7 +123,7 @@ def test_an_array_or_a_function():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="did you mean 'GlorotUniform'"):
+    with pytest.raises(ValueError, match="did you mean 'glorot_uniform'"):
         initializers.get("glorot_unifrom")
     with pytest.raises(ValueError, match=r"matrices.*\(3,\)"):
         initializers.Identity()((3,))

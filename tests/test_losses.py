@@ -310,7 +310,7 @@ def test_targets_on_a_device_are_checked(strict):
 
 
 def test_argument_errors():
-    with pytest.raises(ValueError, match="did you mean 'CategoricalCrossentropy'"):
+    with pytest.raises(ValueError, match="did you mean 'categorical_crossentropy'"):
         losses.get("categorical_crosentropy")
     with pytest.raises(ValueError, match="from 0 to 1; got 2"):
         CategoricalCrossentropy(label_smoothing=2)

@@ -317,7 +317,7 @@ LABELS, SCORES, _ = batch()
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda: metrics.get("acuracy"), "unknown metric 'acuracy'; did you mean 'Accuracy'"),
+        (lambda: metrics.get("acuracy"), "unknown metric 'acuracy'; did you mean 'accuracy'"),
         (lambda: metrics.TopKCategoricalAccuracy(0), "k must be a whole number of at least 1"),
         (lambda: metrics.AUC(1), "num_thresholds must be at least 2, got 1"),
         (lambda: metrics.AUC(curve="RoC2"), "curve is 'ROC', 'PR' or 'PRGAIN', got 'RoC2'"),

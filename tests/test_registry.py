@@ -8,6 +8,7 @@ import pytest
 from minicnn.registry import (
     Configurable,
     Registry,
+    closest,
     near_matches,
     reset_names,
     serialize,
@@ -89,6 +90,16 @@ def test_custom_objects_come_first():
 
 def test_near_matches_lists_all_names_once_and_the_near_ones_first():
     assert near_matches("adm", ["adam", "sgd"]) == "did you mean 'adam'? (known: adam, sgd)"
+
+
+def test_near_matches_are_spelled_as_the_caller_does():
+    known = ["RMSprop", "mse", "MSE", "ReLU", "MaxPooling2D"]
+    assert closest("ms", known)[0] == "mse" and closest("MS", known)[0] == "MSE"
+    for wrong, meant in (("rmspro", "rmsprop"), ("rellu", "relu"), ("max_poolin", "max_pooling2d")):
+        assert near_matches(wrong, known, any_case=True).startswith(f"did you mean '{meant}'")
+    assert near_matches("RMSpro", known, any_case=True).startswith("did you mean 'RMSprop'")
+    with pytest.raises(ValueError, match="unknown thing 'big_thin'; did you mean 'big_thing'"):
+        THINGS.get("big_thin")
 
 
 def test_configuration_holds_the_arguments_of_the_whole_family():

@@ -10,6 +10,9 @@ from minicnn.callbacks.lambda_callback import LambdaCallback
 from minicnn.callbacks.lazy_logs import LazyLogs
 from minicnn.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
 from minicnn.callbacks.list import CallbackList
+from minicnn.callbacks.progbar_logger import ProgbarLogger
+from minicnn.callbacks.swap_ema_weights import SwapEMAWeights
+from minicnn.callbacks.tensorboard import TensorBoard
 from minicnn.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
@@ -23,6 +26,9 @@ __all__ = [
     "LazyLogs",
     "LearningRateScheduler",
     "ModelCheckpoint",
+    "ProgbarLogger",
     "ReduceLROnPlateau",
+    "SwapEMAWeights",
+    "TensorBoard",
     "TerminateOnNaN",
 ]

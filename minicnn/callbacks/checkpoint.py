@@ -36,7 +36,8 @@ class ModelCheckpoint(MonitorCallback):
     Raises:
         ValueError: another save_freq or mode; a `filepath` whose ending says no format; or, during
             training, one with a field that the logs do not have.
-        OSError: the folder cannot be created, found out before the first epoch.
+        OSError, ImportError, ValueError: the folder cannot be created, a package is missing, or the
+            format cannot hold the model: found out before the first epoch.
     """
 
     def __init__(
@@ -64,6 +65,14 @@ class ModelCheckpoint(MonitorCallback):
         self._batches = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        from minicnn.saving import require_saveable
+
+        try:
+            require_saveable(self.model, self.filepath, self.save_weights_only)
+        except (ValueError, ImportError) as error:
+            raise type(error)(
+                f"ModelCheckpoint cannot save to {self.filepath!r}: {error}"
+            ) from error
         folder = Path(self.filepath).parent
         if "{" not in str(folder):
             make_folder(folder)

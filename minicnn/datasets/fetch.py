@@ -54,7 +54,7 @@ def download_archive(url: str, md5: str, destination: Path, member_sizes: dict[s
     """
     with _new_folder(destination, member_sizes) as unpacked:
         archive = unpacked.parent / "archive.tar.gz"
-        _retrieve(url, f"md5:{md5}", archive, sum(member_sizes.values()) + (1 << 20))
+        retrieve(url, f"md5:{md5}", archive, sum(member_sizes.values()) + (1 << 20))
         extract_members(archive, unpacked, member_sizes)
 
 
@@ -72,7 +72,7 @@ def download_files(files: dict[str, tuple[str, str]], destination: Path, most_by
     with _new_folder(destination, files) as folder:
         folder.mkdir()
         for name, (url, known_hash) in files.items():
-            _retrieve(url, known_hash, folder / name, most_bytes)
+            retrieve(url, known_hash, folder / name, most_bytes)
 
 
 @contextlib.contextmanager
@@ -94,11 +94,17 @@ def _new_folder(destination: Path, names: Iterable[str]) -> Iterator[Path]:
                 raise
 
 
-def _retrieve(url: str, known_hash: str, file_path: Path, most_bytes: int) -> None:
+def retrieve(url: str, known_hash: str | None, file_path: Path, most_bytes: int) -> None:
     """Download one file of at most `most_bytes` and check its hash.
 
     A server that sends a byte now and then never runs into a timeout of the network, so another
     thread waits for it, and this one no longer than `LONGEST`.
+
+    Args:
+        url: its address.
+        known_hash: such as "md5:..."; None for any.
+        file_path: where to.
+        most_bytes: more than that is an error.
     """
     import pooch
     import requests

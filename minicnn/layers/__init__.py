@@ -11,6 +11,7 @@ from minicnn.layers.augmentation import (
 from minicnn.layers.base import LAYERS, Layer
 from minicnn.layers.category_encoding import CategoryEncoding
 from minicnn.layers.compositions import AugMix, RandAugment, RandomColorJitter
+from minicnn.layers.configurations import deserialize, serialize
 from minicnn.layers.conv import Conv2D
 from minicnn.layers.conv_transpose import Conv2DTranspose
 from minicnn.layers.dense import Dense
@@ -104,5 +105,5 @@ __all__ = [
     "RandomTranslation", "RandomZoom", "ReLU", "RepeatVector", "Rescaling", "Reshape", "Resizing",
     "SeparableConv2D", "SeparableConvolution2D", "Softmax", "Solarization", "SpatialDropout2D",
     "Subtract", "UnitNormalization", "UpSampling2D", "Weight", "ZeroPadding2D", "add", "average",
-    "concatenate", "maximum", "minimum", "multiply", "subtract",
+    "concatenate", "deserialize", "maximum", "minimum", "multiply", "serialize", "subtract",
 ]  # fmt: skip

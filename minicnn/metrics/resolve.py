@@ -104,7 +104,9 @@ def _by_name(name: str) -> Metric:
             continue
         return found() if known is METRICS else LossValue(found(), name)
     names = sorted({*METRICS.names(), *LOSSES.names()})
-    raise ValueError(f"unknown metric {name!r}; {registry.near_matches(name, names)}")
+    raise ValueError(
+        f"unknown metric {name!r}; {registry.near_matches(name, names, any_case=True)}"
+    )
 
 
 def _loss_classes() -> tuple[type, ...]:

@@ -1,6 +1,7 @@
 """`Model`: layers put together in any graph."""
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from minicnn.layers.penalties import looks_across
 from minicnn.layers.weight import Weight
 from minicnn.models.graph import Graph
 from minicnn.models.summary import model_summary
-from minicnn.registry import Registry, serialize
+from minicnn.registry import serialize
 from minicnn.training.trainer import Trainer
 from minicnn.typing import Array
 
@@ -206,16 +207,35 @@ class Model(Trainer):
     # Description
 
     def summary(
-        self, line_length: int | None = None, print_fn: Callable[[str], Any] | None = None
+        self,
+        line_length: int | None = None,
+        positions: Any = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
     ) -> None:
         """Print a table: each layer's output shape, parameters, multiply-adds per image and, in a
         graph with branches, what it reads.
 
         Args:
             line_length: characters per line at most; default: 80.
+            positions: of Keras; columns are as wide as they need to be here, which a warning says.
             print_fn: called with the table in place of `print`.
+            expand_nested: whether the layers of a model within the model have lines, too.
+            show_trainable: whether a column says which layers learn.
+            layer_range: names of the first and last layer shown, or regular expressions for them.
+
+        Raises:
+            ValueError: no layer matches an end of layer_range.
         """
-        (print_fn or print)(model_summary(self, line_length))
+        if positions is not None:
+            warnings.warn(
+                "positions: the columns of minicnn's summary are as wide as they need to be",
+                stacklevel=2,
+            )
+        table = model_summary(self, line_length, expand_nested, show_trainable, layer_range)
+        (print_fn or print)(table)
 
     def profile(
         self,
@@ -320,16 +340,30 @@ class Model(Trainer):
 
     # Files
 
-    def save(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
+    def save(
+        self, filepath: str | os.PathLike[str], overwrite: bool = True, **options: Any
+    ) -> None:
         """Write architecture, weights and the optimizer's state to one file.
 
         Args:
             filepath: ending in .safetensors, or in .keras or .h5 as Keras 3 writes them.
             overwrite: whether an existing file may be replaced.
+            options: see `minicnn.saving.save_model`.
         """
         from minicnn.saving import save_model
 
-        save_model(self, filepath, overwrite)
+        save_model(self, filepath, overwrite, **options)
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The architecture, and how it is compiled, as Keras writes it, too; `model_from_json`
+        reads it.
+
+        Args:
+            kwargs: of `json.dumps`, such as indent=2.
+        """
+        from minicnn.saving import model_to_json
+
+        return model_to_json(self, **kwargs)
 
     def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
         """Write the weights alone.
@@ -364,31 +398,10 @@ def layer_from_config(
         config: {"class_name": ..., "config": ...}.
         custom_objects: {class name: class} for layers that are not the library's.
     """
-    cls = find_class(LAYERS, config["class_name"], custom_objects)
+    cls = LAYERS.find_saved(config["class_name"], custom_objects)
     if issubclass(cls, Model):
         return cls.from_config(config["config"], custom_objects)
     return cls.from_config(config["config"])  # type: ignore[attr-defined]
-
-
-def find_class(
-    registry: Registry, name: str, custom_objects: dict[str, type] | None = None
-) -> type:
-    """The class that a configuration calls `name`.
-
-    Args:
-        registry: of the classes of its kind.
-        name: as `get_config` of the class wrote it.
-        custom_objects: your own classes by name, which come first.
-
-    Raises:
-        ValueError: no such class; the message says how one of your own is given.
-    """
-    try:
-        return registry.find(name, custom_objects)
-    except ValueError as error:
-        raise ValueError(
-            f"{error}. If it is a class of your own: custom_objects={{{name!r}: {name}}}"
-        ) from None
 
 
 def _numbered(keys: dict[Weight, str]) -> dict[Weight, str]:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from minicnn.layers.nodes import Node
-from minicnn.registry import snake_case
+from minicnn.registry import near_matches, snake_case
 from minicnn.typing import Shape
 
 if TYPE_CHECKING:
@@ -16,13 +16,20 @@ _OPEN = "-"  # in place of multiply-adds that depend on the size of images
 SHORTEST_NAME = 15  # characters that are left of a name at least
 
 
-def model_summary(model: "Model", line_length: int | None = None) -> str:
+def model_summary(
+    model: "Model",
+    line_length: int | None = None,
+    expand_nested: bool = False,
+    show_trainable: bool = False,
+    layer_range: Sequence[str] | None = None,
+) -> str:
     """Layers with output shape, parameters and multiply-adds per image, and the totals.
 
     Args:
         model: any.
         line_length: characters per line at most, unless the numbers alone take more; default: 80.
             Names that are too long are cut.
+        expand_nested, show_trainable, layer_range: see `Model.summary`.
     """
     heading = f"Model: {model.name!r}"
     if not model.built:
@@ -37,20 +44,11 @@ def model_summary(model: "Model", line_length: int | None = None) -> str:
         )
     )
     header = ["Layer (type)", "Output shape", "Params", "Multiply-adds"]
-    rows = [header + (["Reads"] if branched else [])]
-    made_by = {t: t.source.name if t.source else "input" for t in model.inputs}
-    for node in model.graph.nodes:
-        layer = node.layer
-        outputs = [shape_text(t.shape) for t in node.outputs]
-        row = [
-            name_and_type(layer.name, type(layer).__name__) + ("" if layer.trainable else _FROZEN),
-            ", ".join(outputs),
-            f"{layer.count_params():,}",
-            _OPEN if is_open(node) else f"{layer.multiply_adds(node.input_shape):,}",
-        ]
-        rows.append(row + ([", ".join(made_by[t] for t in node.inputs)] if branched else []))
-        made_by.update((t, layer.name) for t in node.outputs)
-    least = dict.fromkeys([0, *range(4, len(rows[0]))], SHORTEST_NAME)
+    header += ["Learns"] * show_trainable + ["Reads"] * branched
+    shown = _between([layer.name for layer in model.graph.layers], layer_range)
+    rows = [header, *_rows(model, header, expand_nested, shown)]
+    narrower = [0, *(i for i, title in enumerate(header) if title == "Reads")]
+    least = dict.fromkeys(narrower, SHORTEST_NAME)
     rows, widths = fitted(rows, 80 if line_length is None else line_length, least)
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     lines = [heading, rule, table_line(rows[0], widths), rule]
@@ -67,6 +65,50 @@ def model_summary(model: "Model", line_length: int | None = None) -> str:
         f"Multiply-adds: {'depend on the size of images' if depends else products}",
     ]
     return "\n".join(lines)
+
+
+def _rows(
+    model: "Model", header: list[str], expanded: bool, shown: Collection[str], indent: str = ""
+) -> list[list[str]]:
+    """A row for each call of the layers of a model that are shown."""
+    rows = []
+    made_by = {t: t.source.name if t.source else "input" for t in model.inputs}
+    for node in model.graph.nodes:
+        layer = node.layer
+        if layer.name in shown:
+            frozen = "" if layer.trainable else _FROZEN
+            row = [
+                indent + name_and_type(layer.name, type(layer).__name__) + frozen,
+                ", ".join(shape_text(t.shape) for t in node.outputs),
+                f"{layer.count_params():,}",
+                _OPEN if is_open(node) else f"{layer.multiply_adds(node.input_shape):,}",
+            ]
+            if "Learns" in header:
+                row.append("yes" if layer.trainable else "no")
+            if "Reads" in header:
+                row.append(", ".join(made_by[t] for t in node.inputs))
+            rows.append(row)
+            graph = getattr(layer, "graph", None)
+            if expanded and graph is not None:
+                names = [inner.name for inner in graph.layers]
+                rows += _rows(layer, header, expanded, names, indent + "  ")  # type: ignore[arg-type]
+        made_by.update((t, layer.name) for t in node.outputs)
+    return rows
+
+
+def _between(names: list[str], layer_range: Sequence[str] | None) -> list[str]:
+    """The names from the first that matches the first expression to the last that matches the
+    second."""
+    if layer_range is None:
+        return names
+    if isinstance(layer_range, str) or len(layer_range) != 2:
+        raise ValueError(f"layer_range has the names of a first and a last layer: {layer_range!r}")
+    found = [[i for i, n in enumerate(names) if re.fullmatch(end, n)] for end in layer_range]
+    for end, places in zip(layer_range, found, strict=True):
+        if not places:
+            raise ValueError(f"layer_range: no layer is called {end!r}; {near_matches(end, names)}")
+    low, high = sorted((found[0][0], found[1][-1]))
+    return names[low : high + 1]
 
 
 def fitted(

@@ -6,15 +6,44 @@ Nothing here uses pickle.
 """
 
 import os
+import warnings
 from pathlib import Path
 
+from minicnn.custom_objects import (
+    CustomObjectScope,
+    custom_object_scope,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+)
 from minicnn.files import KERAS_SUFFIXES, model_path
 from minicnn.models import Model
 from minicnn.saving import native
-from minicnn.saving.reading import errors_named
+from minicnn.saving.objects import (
+    deserialize_keras_object,
+    model_from_json,
+    model_to_json,
+    serialize_keras_object,
+)
+from minicnn.saving.reading import errors_named, to_json
+
+__all__ = [
+    "CustomObjectScope", "custom_object_scope", "deserialize_keras_object", "get_custom_objects",
+    "get_registered_name", "get_registered_object", "load_model", "load_weights",
+    "model_from_json", "model_to_json", "register_keras_serializable",
+    "require_saveable", "save_model",
+    "save_weights", "serialize_keras_object",
+]  # fmt: skip
 
 
-def save_model(model: Model, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
+def save_model(
+    model: Model,
+    filepath: str | os.PathLike[str],
+    overwrite: bool = True,
+    zipped: bool | None = None,
+    include_optimizer: bool = True,
+) -> None:
     """Write architecture, weights and the optimizer's state to one file.
 
     What another thread trains meanwhile is saved as it is in the middle of a step.
@@ -23,27 +52,56 @@ def save_model(model: Model, filepath: str | os.PathLike[str], overwrite: bool =
         model: built; compiled or not.
         filepath: ending in .safetensors, or in .keras or .h5 as Keras 3 writes them.
         overwrite: whether an existing file may be replaced.
+        zipped: True or None; Keras writes a folder for False.
+        include_optimizer: whether to write how the model is trained, too, if it is compiled.
 
     Raises:
         FileExistsError: there is a file, and `overwrite` is False.
         ImportError: a file of Keras, and h5py is not installed.
-        ValueError: another ending, a model that is not built, or one with something that the
-            format cannot hold.
+        ValueError: another ending, zipped=False, a model that is not built, or one with something
+            that the format cannot hold.
     """
     path = _checked(filepath, overwrite)
+    if zipped is False:
+        raise ValueError("minicnn writes a model into one file; it does not support zipped=False")
     _require_weights(model)
+    with_training = include_optimizer and model.loss is not None
     if path.suffix in KERAS_SUFFIXES:
         from minicnn.saving import keras_format
 
-        keras_format.save(model, path)
+        keras_format.save(model, path, with_training)
     else:
-        native.save(model, path)
+        native.save(model, path, with_training)
+
+
+def require_saveable(
+    model: Model, filepath: str | os.PathLike[str], weights_only: bool = False
+) -> None:
+    """Raise now what saving would raise later, such as at the end of training.
+
+    Args:
+        model: built or not; compiled or not.
+        filepath: of the file, which may be there or not.
+        weights_only: whether the weights alone are to be saved.
+
+    Raises:
+        ImportError: a file of Keras, and h5py is not installed.
+        ValueError: an ending that says no format, or one that cannot hold something in the model.
+    """
+    path = model_path(filepath, weights_only)
+    if path.suffix in KERAS_SUFFIXES:
+        from minicnn.saving import keras_format
+
+        keras_format.require_saveable(model, path, weights_only)
+    elif not weights_only:
+        to_json(native.description(model, model.loss is not None))
 
 
 def load_model(
     filepath: str | os.PathLike[str],
     custom_objects: dict[str, type] | None = None,
     compile: bool = True,
+    safe_mode: bool = True,
 ) -> Model:
     """Read a model that `save_model` wrote, or a .keras or .h5 file of Keras 3.
 
@@ -52,6 +110,7 @@ def load_model(
         custom_objects: {class name: class} for layers, losses, optimizers and metrics that are not
             the library's (in files of Keras: also activations, initializers and regularizers).
         compile: whether to take over optimizer, loss and metrics too, if the file has them.
+        safe_mode: whether to refuse code in the file, as minicnn always does; it warns of False.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -60,7 +119,9 @@ def load_model(
             message names the file.
     """
     path = _existing(filepath, "a model")
-    with errors_named(path):
+    if not safe_mode:
+        warnings.warn("safe_mode=False: code in a file is refused all the same", stacklevel=2)
+    with errors_named(path), CustomObjectScope(custom_objects):
         if path.suffix in KERAS_SUFFIXES:
             from minicnn.saving import keras_format
 

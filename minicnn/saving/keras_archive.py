@@ -35,7 +35,7 @@ from minicnn.saving.keras_state import (
     require_h5py,
     write_undecayed,
 )
-from minicnn.saving.keras_writing import ConfigWriter, compile_config
+from minicnn.saving.keras_writing import model_config
 from minicnn.saving.matching import take_over
 from minicnn.saving.reading import MOST_TEXT, from_json, most_bytes, to_json
 
@@ -46,18 +46,17 @@ _OPTIMIZER, _INNER_OPTIMIZER = "optimizer/vars", "optimizer/inner_optimizer/vars
 _OLD_LAYERS = "_layer_checkpoint_dependencies/"  # "layers/" in Keras 2.13 and before
 
 
-def save(model: Model, path: Path) -> None:
+def save(model: Model, path: Path, with_training: bool) -> None:
     """Write a .keras file.
 
     Args:
-        model: built; if it is compiled, how it is being trained is written too.
+        model: built.
         path: of the file.
+        with_training: whether to write how it is being trained, too; it is compiled then.
     """
-    config = ConfigWriter().layer(model)
-    if model.loss is not None:
-        config["compile_config"] = compile_config(model)
+    config = model_config(model, with_training)
     now = datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
-    weights = _weights_file(model, with_optimizer=model.loss is not None)
+    weights = _weights_file(model, with_optimizer=with_training)
     text = to_json(config)
     with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr("metadata.json", json.dumps({"keras_version": VERSION, "date_saved": now}))

@@ -19,21 +19,41 @@ from minicnn.saving import keras_archive, keras_h5
 from minicnn.saving.keras_archive import check_count, load_groups
 from minicnn.saving.keras_order import weight_groups
 from minicnn.saving.keras_state import host, require_h5py
+from minicnn.saving.keras_writing import model_config
+from minicnn.saving.reading import to_json
 
 
-def save(model: Model, path: Path) -> None:
-    """Write a model and, if it is compiled, how it is being trained.
+def save(model: Model, path: Path, with_training: bool) -> None:
+    """Write a model.
 
     Args:
         model: built.
         path: ends in .keras, .h5 or .hdf5.
+        with_training: whether to write how it is being trained, too; it is compiled then.
 
     Raises:
         ImportError: h5py is not installed.
         ValueError: the model has a part that Keras does not support.
     """
     require_h5py()
-    (keras_archive if path.suffix == ".keras" else keras_h5).save(model, path)
+    (keras_archive if path.suffix == ".keras" else keras_h5).save(model, path, with_training)
+
+
+def require_saveable(model: Model, path: Path, weights_only: bool) -> None:
+    """Raise what `save`, or `save_weights`, would raise, without writing anything.
+
+    Args:
+        model: built or not.
+        path: as for `save`.
+        weights_only: whether `save_weights` is to be called.
+    """
+    require_h5py()
+    with_training = model.loss is not None
+    if path.suffix == ".keras" and not weights_only:
+        to_json(model_config(model, with_training))
+    elif not weights_only:
+        for description in keras_h5.descriptions(model, with_training):
+            to_json(description or {})
 
 
 def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> Model:

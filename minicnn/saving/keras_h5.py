@@ -46,22 +46,19 @@ _OPTIMIZER, _OWN_OPTIMIZER = "optimizer_weights", "minicnn_optimizer_weights"
 _ATTRIBUTE_LIMIT = 64512  # bytes; HDF5 has no larger attributes
 
 
-def save(model: Model, path: Path) -> None:
+def save(model: Model, path: Path, with_training: bool) -> None:
     """Write a .h5 file.
 
     Args:
-        model: built; if it is compiled, how it is being trained is written too.
+        model: built.
         path: of the file.
+        with_training: whether to write how it is being trained, too; it is compiled then.
     """
     h5py = require_h5py()
+    entry, training = descriptions(model, with_training)
     layers = keras_layers(model)
     for layer in layers:
         _check_name(layer)
-    entry = ConfigWriter(legacy=True).layer(model)
-    training = None
-    if model.loss is not None:
-        training = compile_config(model)
-        training["optimizer_config"] = training.pop("optimizer")
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file.attrs["keras_version"] = VERSION
@@ -84,6 +81,25 @@ def save(model: Model, path: Path) -> None:
             write_undecayed(model, group)
     with atomic_write(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
+
+
+def descriptions(model: Model, with_training: bool) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The attributes model_config and training_config.
+
+    Args:
+        model, with_training: as for `save`.
+
+    Raises:
+        ValueError: Keras does not have something in the model, or .h5 cannot hold a name.
+    """
+    entry = ConfigWriter(legacy=True).layer(model)
+    for layer in keras_layers(model) if model.built else ():
+        _check_name(layer)
+    training = None
+    if with_training:
+        training = compile_config(model)
+        training["optimizer_config"] = training.pop("optimizer")
+    return entry, training
 
 
 def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> Model:

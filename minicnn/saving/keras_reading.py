@@ -9,6 +9,7 @@ from typing import Any
 from minicnn import metrics
 from minicnn.activations import ACTIVATIONS
 from minicnn.constraints import CONSTRAINTS
+from minicnn.custom_objects import get_registered_object
 from minicnn.initializers import INITIALIZERS
 from minicnn.layers.base import LAYERS, Layer
 from minicnn.layers.input import InputLayer
@@ -18,7 +19,7 @@ from minicnn.metrics.base import METRICS
 from minicnn.models import Model, Sequential
 from minicnn.optimizers import OPTIMIZERS
 from minicnn.optimizers.schedules import SCHEDULES
-from minicnn.registry import Registry, argument_names, near_matches
+from minicnn.registry import Registry, argument_names, is_library_code, near_matches
 from minicnn.regularizers import REGULARIZERS
 from minicnn.saving.reading import warn
 from minicnn.training.model_checks import require_one_output
@@ -45,13 +46,15 @@ class ConfigReader:
     Args:
         custom_objects: {class name: class} for what is not the library's; see
             `minicnn.saving.load_model`.
+        unbuilt: whether models may be of no known input shape, without weights.
 
     Attributes:
         class_names: {layer: what Keras calls its class}, for such layers.
     """
 
-    def __init__(self, custom_objects: dict[str, type] | None):
-        self.custom_objects = custom_objects or {}
+    def __init__(self, custom_objects: dict[str, type] | None, unbuilt: bool = False):
+        self.unbuilt = unbuilt
+        self._custom_objects = custom_objects or {}
         self.class_names: dict[Layer, str] = {}
         self._shared: dict[int, Layer] = {}
 
@@ -76,10 +79,9 @@ class ConfigReader:
         if shared in self._shared:
             return self._shared[shared]
         name, config = entry["class_name"], dict(entry["config"])
-        self._check_origin(entry, name)
-        if name in self.custom_objects:
-            cls = self.custom_objects[name]
-            layer = self._construct(cls, config, name)
+        own = self._own(entry, name)
+        if own is not None:
+            layer = self._construct(own, config, name)
             self.class_names[layer] = name
         elif name in ("Functional", "Model"):
             layer = self._functional(config)
@@ -93,13 +95,24 @@ class ConfigReader:
             self._shared[shared] = layer
         return layer
 
-    def _check_origin(self, entry: dict[str, Any], name: str) -> None:
+    def _own(self, entry: dict[str, Any], name: str) -> Any:
+        """The user's class or function that an entry calls `name`; None for one of Keras's.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        registered = entry.get("registered_name")
+        found = get_registered_object(registered or name, self._custom_objects)
+        if found is None and registered != name:
+            found = get_registered_object(name, self._custom_objects)
         module = entry.get("module") or "keras"
-        if name not in self.custom_objects and module.split(".")[0] not in ("keras", "tf_keras"):
+        if found is None and module.split(".")[0] not in ("keras", "tf_keras"):
             raise ValueError(
                 f"{name} is a class of {module!r}, not of Keras; give a class that does the same "
-                f"as load_model(path, custom_objects={{{name!r}: ...}})"
+                f"as load_model(path, custom_objects={{{name!r}: ...}}), or register it with "
+                f"minicnn.saving.register_keras_serializable"
             )
+        return found
 
     # Models
 
@@ -109,7 +122,7 @@ class ConfigReader:
         shape = config.get("build_input_shape")
         if not model.built and shape:
             model.build(tuple(shape))
-        if not model.built:
+        if not model.built and not self.unbuilt:
             raise ValueError(
                 f"{model.described} was saved before its input shape was known, and has no weights"
             )
@@ -184,6 +197,8 @@ class ConfigReader:
                 key, value = "input_shape", value[1:]
             if key in known:
                 arguments[key] = self._argument(key, value)
+            elif not is_library_code(cls) and "from_config" in vars(cls):  # it may know it
+                arguments[key] = value
             elif not (
                 value is None
                 or value is False  # a feature that is off
@@ -236,13 +251,12 @@ class ConfigReader:
         if value is None:
             return None
         if isinstance(value, str):
-            custom = self.custom_objects.get(value)
-            return registry.get(value) if custom is None else custom()
+            custom = get_registered_object(value, self._custom_objects)
+            return registry.get(value if custom is None else custom)
         name = value["class_name"]
         if name == "function":
             return self.object(registry, value["config"])
-        self._check_origin(value, name)
-        cls = self.custom_objects.get(name) or _find(registry, name)
+        cls = self._own(value, name) or _find(registry, name)
         return self._construct(cls, value.get("config") or {}, name)
 
     # Training
@@ -263,35 +277,47 @@ class ConfigReader:
                 OPTIMIZERS, config.get("optimizer") or config.get("optimizer_config")
             )
             loss = self._loss(config)
-            require_one_output(model)
+            if loss is not None:
+                require_one_output(model)
         except ValueError as error:
             raise ValueError(
                 f"{error}. To leave out how the model was trained: load_model(path, compile=False)"
             ) from error
-        chosen: dict[str, list[Any]] = {"metrics": [], "weighted_metrics": []}
+        chosen: dict[str, Any] = {"metrics": [], "weighted_metrics": []}
         for kind, found in chosen.items():
             for entry in _flat(config.get(kind)):
                 try:
                     found.append(self._metric(entry))
                 except ValueError as error:
                     warn(f"a metric is left out: {error}")
-        scales = config.get("auto_scale_loss", True)
-        model.compile(optimizer, loss, auto_scale_loss=scales, **chosen)
+        model.compile(
+            optimizer,
+            loss,
+            run_eagerly=bool(config.get("run_eagerly")),
+            auto_scale_loss=config.get("auto_scale_loss", True),
+            **chosen,
+        )
 
-    def _loss(self, config: dict[str, Any]) -> Loss:
+    def _loss(self, config: dict[str, Any]) -> Loss | None:
         given = _flat(config.get("loss"))
+        if not given:
+            return None
         if len(given) != 1 or config.get("loss_weights") is not None:
             raise ValueError(
                 f"minicnn trains with one loss; the file has loss={config.get('loss')!r}, "
                 f"loss_weights={config.get('loss_weights')!r}"
             )
-        return self.object(LOSSES, given[0])
+        loss: Loss = self.object(LOSSES, given[0])
+        return loss
 
     def _metric(self, entry: Any) -> Any:
         if isinstance(entry, dict) and entry["class_name"] == "function":
             entry = entry["config"]
         if not isinstance(entry, str):
             return self.object(METRICS, entry)
+        own = get_registered_object(entry, self._custom_objects)
+        if own is not None:
+            return own
         if entry not in ("accuracy", "acc"):
             metrics.get(entry)  # raises on an unknown name
         return entry

@@ -5,11 +5,13 @@ layers are still described as Keras 2 did, {"class_name", "config"}.
 """
 
 import warnings
+from types import FunctionType
 from typing import Any
 
 from minicnn import metrics
 from minicnn.activations import Activation
 from minicnn.constraints import Constraint
+from minicnn.custom_objects import get_registered_name
 from minicnn.initializers import Initializer
 from minicnn.layers.activation import Activation as ActivationLayer
 from minicnn.layers.base import Layer
@@ -59,7 +61,7 @@ class ConfigWriter:
         elif isinstance(layer, InputLayer):
             entry = self._input(layer.name, (layer.batch_size, *layer.shape), layer.dtype)
         else:
-            entry = self._entry("keras.layers", keras_class(layer), _layer_config(layer))
+            entry = self._plain(layer)
             if layer.weights and not self.legacy:
                 entry["build_config"] = {"input_shape": serialize(layer.input_shape)}
         first = self._written.setdefault(layer, entry)
@@ -74,25 +76,31 @@ class ConfigWriter:
             return {"class_name": class_name, "config": config}
         return _described(module, class_name, config, registered)
 
+    def _plain(self, layer: Layer) -> dict[str, Any]:
+        config = _layer_config(layer)
+        if not is_library_code(type(layer)):
+            entry = _of(layer, "", config)
+            name = entry["registered_name"]
+            return {"class_name": name, "config": config} if self.legacy else entry
+        return self._entry("keras.layers", keras_class(layer), config)
+
     def _input(self, name: str, batch_shape: Shape, dtype: str) -> dict[str, Any]:
         shape = list(batch_shape)
         config = {"batch_shape": shape, "dtype": dtype, "sparse": False, "ragged": False}
         return self._entry("keras.layers", "InputLayer", {**config, "name": name})
 
     def _model(self, model: Model) -> dict[str, Any]:
-        if not model.built:
-            raise ValueError(
-                f"{model.described} has no weights yet: give it an Input, build it or train it"
-            )
         # In Keras a frozen model learns nothing, whatever its layers say; here the layers decide.
         learns = model.trainable or bool(model.trainable_weights)
         config: dict[str, Any] = {"name": model.name, "trainable": learns}
         if keras_class(model) == "Functional":
             config.update(self._graph(model))
             return self._entry("keras.src.models.functional", "Functional", config, "Functional")
-        source = model.inputs[0].source
         config["dtype"] = _policy(model.dtype_policy.name)
-        config["layers"] = [self.layer(layer) for layer in (source, *model.layers)]
+        layers = [model.inputs[0].source, *model.layers] if model.built else model.layers
+        config["layers"] = [self.layer(layer) for layer in layers]
+        if not model.built:  # it has no weights yet, and files hold none such
+            return self._entry("keras", "Sequential", config)
         config["build_input_shape"] = list(model.inputs[0].shape)
         entry = self._entry("keras", "Sequential", config)
         if not self.legacy:
@@ -159,6 +167,22 @@ class ConfigWriter:
         }
 
 
+def model_config(model: Model, with_training: bool) -> dict[str, Any]:
+    """What Keras keeps in .keras files and makes of `to_json`.
+
+    Args:
+        model: any.
+        with_training: whether to say how it is being trained, too; it is compiled then.
+
+    Raises:
+        ValueError: Keras does not have something in it.
+    """
+    config = ConfigWriter().layer(model)
+    if with_training:
+        config["compile_config"] = compile_config(model)
+    return config
+
+
 def compile_config(model: Model) -> dict[str, Any]:
     """How the model is trained, as Keras keeps it in .keras files.
 
@@ -168,7 +192,7 @@ def compile_config(model: Model) -> dict[str, Any]:
         model: compiled.
 
     Raises:
-        ValueError: Keras does not have the optimizer or the loss.
+        ValueError: Keras cannot do what the loss does.
     """
     unweighted, weighted = (
         [metric for metric in map(_metric, identifiers) if metric is not None]
@@ -181,7 +205,7 @@ def compile_config(model: Model) -> dict[str, Any]:
         "loss_weights": None,
         "metrics": unweighted,
         "weighted_metrics": weighted or None,
-        "run_eagerly": False,
+        "run_eagerly": model.run_eagerly,
         "steps_per_execution": 1,
         "jit_compile": "auto",
     }
@@ -190,42 +214,40 @@ def compile_config(model: Model) -> dict[str, Any]:
 def _optimizer(optimizer: Optimizer) -> dict[str, Any]:
     if isinstance(optimizer, LossScaleOptimizer):  # Keras's compile puts its own around it
         optimizer = optimizer.inner_optimizer
-    _require_own(optimizer, "optimizer")
     config = optimizer.get_config()
     rate = optimizer._learning_rate
     if isinstance(rate, LearningRateSchedule):
-        _require_own(rate, "learning-rate schedule")
-        module = "keras.optimizers.schedules"
-        config["learning_rate"] = _described(module, type(rate).__name__, rate.get_config())
-    return _described("keras.optimizers", type(optimizer).__name__, config)
+        config["learning_rate"] = described(rate)
+    return _of(optimizer, "keras.optimizers", config)
 
 
 def _loss(loss: Loss) -> dict[str, Any]:
-    _require_own(loss, "loss")
-    name = type(loss).__name__
     config = {k: v for k, v in loss.get_config().items() if k != "name" or v is not None}
-    if name == "SparseCategoricalCrossentropy" and config.pop("label_smoothing"):
+    if type(loss).__name__ == "SparseCategoricalCrossentropy" and config.pop("label_smoothing"):
         raise ValueError(
             "Keras's SparseCategoricalCrossentropy has no label_smoothing; save as .safetensors, "
             "or train with CategoricalCrossentropy on one-hot targets"
         )
-    return _described("keras.losses", name, config)
+    return _of(loss, "keras.losses", config)
 
 
 def _metric(identifier: Any) -> str | dict[str, Any] | None:
     if identifier in ("accuracy", "acc"):
         return identifier
+    if isinstance(identifier, FunctionType) and identifier.__name__ != "<lambda>":
+        return _described("builtins", "function", {}, "function") | {
+            "config": get_registered_name(identifier)
+        }
     metric: Metric = metrics.get(identifier)
-    if not (is_library_code(type(metric)) and metric.in_keras):
+    if not metric.in_keras:
         warnings.warn(f"Keras has no metric like {metric!r}: it is left out", stacklevel=2)
         return None
     label = identifier if isinstance(identifier, str) else metric.name
     config = {**metric.get_config(), "name": label}
-    return _described("keras.metrics", type(metric).__name__, config)
+    return _of(metric, "keras.metrics", config)
 
 
 def _layer_config(layer: Layer) -> dict[str, Any]:
-    _require_own(layer, "layer")
     if isinstance(layer, Pipeline):
         parts = [_described("keras.layers", keras_class(p), _layer_config(p)) for p in layer.layers]
         return {"name": layer.name, "layers": parts}
@@ -234,38 +256,60 @@ def _layer_config(layer: Layer) -> dict[str, Any]:
     if isinstance(layer, SpatialDropout2D):  # Keras's does not take it
         del config["trainable"]
     if isinstance(layer, ActivationLayer) and keras_class(layer) == "Activation":
-        return {**config, "activation": _activation(layer.activation, layer)}
-    for key, plain in layer.get_config().items():
+        return {**config, "activation": _activation(layer.activation, layer.described)}
+    for key, plain in serialize(layer)["config"].items():
         if key not in (*config, "trainable") and key not in _OWN_ARGUMENTS:
             value = getattr(layer, key, plain)
-            config[key] = _value(value if isinstance(value, Configurable) else plain, layer)
+            config[key] = _value(
+                value if isinstance(value, Configurable) else plain, layer.described
+            )
     return config
 
 
-def _value(value: Any, layer: Layer) -> Any:
+def described(thing: Configurable) -> Any:
+    """A loss, metric, optimizer or schedule, or what layers hold, as Keras describes it.
+
+    Args:
+        thing: that.
+
+    Raises:
+        ValueError: Keras has nothing like it.
+    """
+    if isinstance(thing, Optimizer):
+        return _optimizer(thing)
+    if isinstance(thing, Loss):
+        return _loss(thing)
+    if isinstance(thing, Metric):
+        return _of(thing, "keras.metrics", thing.get_config())
+    if isinstance(thing, LearningRateSchedule):
+        return _of(thing, "keras.optimizers.schedules", thing.get_config())
+    return _value(thing, type(thing).__name__)
+
+
+def _value(value: Any, owner: str) -> Any:
     if isinstance(value, Activation):
-        return _activation(value, layer)
+        return _activation(value, owner)
     if isinstance(value, Initializer):
-        _require_own(value, "initializer")
         # older versions of Keras cannot choose the axes over which fans are counted
         config = {k: v for k, v in value.get_config().items() if v is not None or k == "seed"}
-        return _described("keras.initializers", type(value).__name__, config)
+        return _of(value, "keras.initializers", config)
     for kind, family in (("regularizer", Regularizer), ("constraint", Constraint)):
         if isinstance(value, family):
-            _require_own(value, kind)
-            return _described(f"keras.{kind}s", type(value).__name__, value.get_config())
+            return _of(value, f"keras.{kind}s", value.get_config())
     return serialize(value)
 
 
-def _activation(function: Activation, layer: Layer) -> str | dict[str, Any]:
+def _activation(function: Activation, owner: str) -> str | dict[str, Any]:
     name, config = type(function).__name__, function.get_config()
-    if is_library_code(type(function)) and function.keras_name is not None:
+    if not is_library_code(type(function)):
+        return _of(function, "", config)
+    if function.keras_name is not None:
         if config == type(function)().get_config():
             return function.keras_name
         if function.has_keras_layer:  # Keras accepts a layer as activation=
             return _described("keras.layers", name, {"name": snake_case(name), **config})
     raise ValueError(
-        f"{layer.described}: a file of Keras cannot hold the activation {name} with {config}; save "
+        f"{owner}: a file of Keras cannot hold the activation {name} with {config}; save "
         f"as .safetensors"
     )
 
@@ -285,9 +329,11 @@ def _policy(name: str) -> dict[str, Any]:
     return _described("keras", "DTypePolicy", {"name": name})
 
 
-def _require_own(thing: Configurable, kind: str) -> None:
-    if not is_library_code(type(thing)):
-        raise ValueError(
-            f"Keras has no {kind} {type(thing).__name__}, which is not one of minicnn's; save as "
-            f".safetensors"
-        )
+def _of(thing: Configurable, module: str, config: dict[str, Any]) -> dict[str, Any]:
+    """`thing`, of a class that is Keras's too and stands in `module`, or of one of your own: Keras
+    writes the name under which this is registered."""
+    cls: Any = type(thing)
+    if is_library_code(cls):
+        return _described(module, cls.__name__, config)
+    own: Any = None if cls.__module__ == "__main__" else cls.__module__
+    return _described(own, cls.__name__, config, get_registered_name(cls))

@@ -27,7 +27,6 @@ from minicnn.layers.weight import Weight
 from minicnn.losses import LOSSES
 from minicnn.metrics.base import METRICS
 from minicnn.models import Model, layer_from_config
-from minicnn.models.model import find_class
 from minicnn.optimizers import OPTIMIZERS
 from minicnn.registry import Configurable, Registry, is_library_code, serialize
 from minicnn.saving.matching import take_over, undecayed
@@ -38,30 +37,45 @@ VERSION = 1
 _WEIGHTS, _OPTIMIZER = "weights/", "optimizer/"
 
 
-def save(model: Model, path: Path) -> None:
-    """Write architecture, weights and, if the model is compiled, how it is being trained.
+def save(model: Model, path: Path, with_training: bool) -> None:
+    """Write architecture and weights.
 
     Args:
         model: built.
         path: of the file.
+        with_training: whether to write how it is being trained, too; it is compiled then.
 
     Raises:
         ValueError: something in the model, or a metric, cannot be written to a file.
     """
     keys = model.weight_keys()
     arrays = _weights(keys)
-    header = _header(keys) | {"model": serialize(model)}
-    if model.loss is not None:
-        header["compile"] = {
+    header = _header(keys) | description(model, with_training)
+    if with_training:
+        header["compile"]["undecayed"] = [keys[w] for w in undecayed(model)]
+        state = model.optimizer.state_arrays(keys)
+        arrays.update({_OPTIMIZER + k: np.asarray(v, order="C") for k, v in state.items()})
+    _write(arrays, header, path)
+
+
+def description(model: Model, with_training: bool) -> dict[str, Any]:
+    """What `save` writes in words.
+
+    Args:
+        model, with_training: as for `save`.
+
+    Raises:
+        ValueError: as in `save`.
+    """
+    described: dict[str, Any] = {"model": serialize(model)}
+    if with_training:
+        described["compile"] = {
             "optimizer": serialize(model.optimizer),
             "loss": serialize(model.loss),
             "metrics": [_metric_config(m) for m in model.metric_identifiers],
             "weighted_metrics": [_metric_config(m) for m in model.weighted_metric_identifiers],
-            "undecayed": [keys[w] for w in undecayed(model)],
         }
-        state = model.optimizer.state_arrays(keys)
-        arrays.update({_OPTIMIZER + k: np.asarray(v, order="C") for k, v in state.items()})
-    _write(arrays, header, path)
+    return described
 
 
 def save_weights(model: Model, path: Path) -> None:
@@ -130,7 +144,7 @@ def _compile(model: Model, parts: dict[str, Any], custom_objects: dict[str, type
     def made(registry: Registry, identifier: Any) -> Any:
         if not isinstance(identifier, dict):
             return identifier
-        cls: Any = find_class(registry, identifier["class_name"], custom_objects)
+        cls: Any = registry.find_saved(identifier["class_name"], custom_objects)
         return cls.from_config(identifier["config"])
 
     model.compile(

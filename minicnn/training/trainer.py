@@ -33,6 +33,7 @@ from minicnn.training.capture import CapturedStep, graphs_are_possible
 from minicnn.training.data_checks import check_input_shapes, check_integer
 from minicnn.training.device_data import Outputs, keep_on_device
 from minicnn.training.model_checks import (
+    check_compile_arguments,
     require_compiled,
     require_one_output,
     warn_of_lost_training,
@@ -54,7 +55,7 @@ class Trainer(Layer):
     Attributes:
         graph: of the model.
         optimizer, loss: as `compile` made them; None before.
-        metric_identifiers, weighted_metric_identifiers: what `compile` was given as metrics.
+        metric_identifiers, weighted_metric_identifiers, run_eagerly: what `compile` was given.
         stop_training: callbacks set it to end `fit` after the batch or epoch.
         any_image_size: whether images may be of other sizes than the model was made for.
     """
@@ -65,6 +66,7 @@ class Trainer(Layer):
     metric_identifiers: Sequence[Any] = ()
     weighted_metric_identifiers: Sequence[Any] = ()
     stop_training = False
+    run_eagerly = False
     any_image_size = False
     _metrics: list[Metric] | None = None
     _targets_shape: tuple[int, ...] | None = None  # that the metrics were made for
@@ -76,41 +78,40 @@ class Trainer(Layer):
         optimizer: Any = "rmsprop",
         loss: Any = None,
         metrics: Sequence[Any] | Any | None = None,
-        auto_scale_loss: bool = True,
-        *,
+        loss_weights: Any = None,
         weighted_metrics: Sequence[Any] | Any | None = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
     ) -> None:
         """Say how the model learns and what is reported.
 
         Args:
             optimizer: name ("adam") or object.
-            loss: name ("sparse_categorical_crossentropy") or object.
+            loss: name ("sparse_categorical_crossentropy") or object; None to predict alone.
             metrics: names ("accuracy") or objects; they count all samples alike.
+            run_eagerly: whether a GPU is never to replay steps that it has captured.
+            loss_weights, steps_per_execution, jit_compile: of Keras; a warning or an error says
+                what does not hold here.
             auto_scale_loss: whether the optimizer of a model that computes in float16 is made a
                 `LossScaleOptimizer`.
             weighted_metrics: metrics that see the samples' weights, those of their classes too.
 
         Raises:
-            ValueError: an unknown name (the message lists the near matches); no loss or no
-                optimizer; a model with several outputs.
+            ValueError: an unknown name (the message lists the near matches); no optimizer; a model
+                with several outputs.
         """
-        require_one_output(self)
-        if loss is None:
-            raise ValueError(
-                "compile needs a loss, such as loss='sparse_categorical_crossentropy' for labels "
-                "0, 1, 2 ... or 'categorical_crossentropy' for one-hot targets"
-            )
-        if optimizer is None:
-            raise ValueError("compile needs an optimizer, such as optimizer='adam'; it got None")
+        check_compile_arguments(optimizer, loss_weights, steps_per_execution, jit_compile)
+        if loss is not None:
+            require_one_output(self)
         chosen_optimizer, chosen_loss = optimizers.get(optimizer), losses.get(loss)
         if auto_scale_loss and self.compute_dtype == "float16":
             chosen_optimizer = LossScaleOptimizer.around(chosen_optimizer)
         identifiers, weighted = identifiers_of(metrics), identifiers_of(weighted_metrics)
         # nothing is taken over before all of it is known to be right
-        self.optimizer, self.loss, self.metric_identifiers = (
-            chosen_optimizer, chosen_loss, identifiers
-        )  # fmt: skip
-        self.weighted_metric_identifiers = weighted
+        self.optimizer, self.loss, self.run_eagerly = chosen_optimizer, chosen_loss, run_eagerly
+        self.metric_identifiers, self.weighted_metric_identifiers = identifiers, weighted
         self._metrics = None  # made at the first batch: "accuracy" depends on the targets
         self._loss_tracker = Mean(name="loss")
 
@@ -190,7 +191,7 @@ class Trainer(Layer):
         run = Run(self, batches, validation, watchers, initial_epoch)
         train: Callable[..., None] = partial(train_step, self)
         with one_blas_thread(), ExitStack() as capture:
-            if graphs_are_possible():  # only on a GPU
+            if graphs_are_possible() and not self.run_eagerly:  # only on a GPU
                 train = capture.enter_context(CapturedStep(self, train))
             watchers.on_train_begin()
             try:

@@ -82,7 +82,6 @@ CASES = {
     "LeakyReLU": [({"negative_slope": 0.1}, IMAGE)],
     "MaxPooling2D": [({}, IMAGE), ({"pool_size": 3, "strides": 2, "padding": "same"}, IMAGE)],
     "MixUp": [({}, IMAGE), ({"alpha": 1.5, "seed": 1}, IMAGE)],
-    "Multiply": [({}, [IMAGE, IMAGE]), ({}, [(1, 1, 3), IMAGE, IMAGE])],
     "Pipeline": [
         (
             {
@@ -101,6 +100,7 @@ CASES = {
     ],
     "Maximum": [({}, [IMAGE, IMAGE]), ({}, [(1, 1, 3), IMAGE, IMAGE])],
     "Minimum": [({}, [IMAGE, IMAGE]), ({}, [(1, 1, 3), IMAGE, IMAGE])],
+    "Multiply": [({}, [IMAGE, IMAGE]), ({}, [(1, 1, 3), IMAGE, IMAGE])],
     "Normalization": [
         ({}, IMAGE),
         ({"axis": (1, -1)}, IMAGE),

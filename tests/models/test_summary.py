@@ -1,6 +1,7 @@
 """The table of layers."""
 
 import numpy as np
+import pytest
 
 from minicnn import Input, Model, Sequential
 from minicnn.layers import Add, Conv2D, Dense, Flatten, MaxPooling2D
@@ -119,3 +120,46 @@ def test_sizes_count_the_bytes_of_the_dtype():
     model = Sequential([Input((4,)), Dense(256, dtype="float64")], dtype="float64")
     assert f"({(4 * 256 + 256) * 8 / 1024:.1f} KB)" in model_summary(model)
     assert np.dtype(model.weights[0].dtype) == np.float64
+
+
+def shown(model, **options):
+    lines = []
+    model.summary(print_fn=lines.append, **options)
+    (text,) = lines
+    return text.splitlines()
+
+
+def nested():
+    inner = Sequential([Conv2D(2, 3, name="conv"), Flatten(name="flat")], name="inner")
+    inner.trainable = False
+    return Sequential([Input((6, 6, 3)), inner, Dense(4, name="top"), Dense(2, name="end")])
+
+
+def test_layers_of_models_inside():
+    lines = shown(nested(), expand_nested=True)
+    names = [line[: line.index("(")].rstrip() for line in lines[4:9]]
+    assert names == ["inner", "  conv", "  flat", "top", "end"]
+    total = next(line for line in lines if line.startswith("Parameters"))
+    assert f"{nested().count_params():,}" in total  # counted once
+
+
+def test_which_layers_learn():
+    lines = shown(nested(), show_trainable=True, expand_nested=True)
+    assert lines[2].split()[-1] == "Learns"
+    assert [line.split()[-1] for line in lines[4:9]] == ["no", "no", "no", "yes", "yes"]
+
+
+def test_a_range_of_layers():
+    model = nested()
+    for ends, names in ((("top", "end"), ["top", "end"]), (("inner", "t.*"), ["inner", "top"])):
+        lines = shown(model, layer_range=ends)
+        assert [line.split()[0] for line in lines[4:-3]] == names
+    with pytest.raises(ValueError, match="no layer is called 'tpo'; did you mean 'top'"):
+        model.summary(layer_range=("tpo", "end"))
+    with pytest.raises(ValueError, match="a first and a last layer: 'top'"):
+        model.summary(layer_range="top")
+
+
+def test_positions_are_warned_of():
+    with pytest.warns(UserWarning, match="columns .* are as wide as they need to be"):
+        shown(nested(), positions=[0.3, 0.6, 1.0])

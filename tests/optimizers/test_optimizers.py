@@ -353,7 +353,7 @@ def test_errors():
         Adam(beta_2=1)
     with pytest.raises(ValueError, match="without one, use Adam"):
         AdamW(weight_decay=None)
-    with pytest.raises(ValueError, match="unknown optimizer 'adamm'; did you mean 'Adam'"):
+    with pytest.raises(ValueError, match="unknown optimizer 'adamm'; did you mean 'adam'"):
         optimizers.get("adamm")
 
 

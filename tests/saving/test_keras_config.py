@@ -9,7 +9,7 @@ import pytest
 
 h5py = pytest.importorskip("h5py")
 
-from minicnn import activations, initializers, layers, losses, metrics, optimizers  # noqa: E402
+from minicnn import activations, layers, losses, metrics, optimizers  # noqa: E402
 from minicnn.layers import (  # noqa: E402
     GELU,
     Add,
@@ -334,19 +334,11 @@ class Tripled(activations.ReLU):
         return 3 * super().forward(z, out)
 
 
-class Halves(initializers.Initializer):
-    def __call__(self, shape, dtype=None):
-        return np.full(shape, 0.5, dtype)
-
-
 @pytest.mark.parametrize(
     "layer, message",
     [
-        (Doubled(), "no layer Doubled"),
         (GELU(approximate=True), "activation GELU with .*approximate"),
         (Dense(2, activation=activations.GELU(approximate=True)), "activation GELU"),
-        (Dense(2, activation=Tripled()), "activation Tripled"),
-        (Dense(2, kernel_initializer=Halves()), "no initializer Halves"),
     ],
 )
 def test_parts_keras_does_not_support(layer, message, tmp_path):
@@ -363,13 +355,9 @@ def test_training_keras_does_not_support(tmp_path):
     with pytest.raises(ValueError, match="has no label_smoothing"):
         model.save(tmp_path / "model.keras")
 
-    class Error(metrics.MeanSquaredError):
-        pass
-
-    for metric in (metrics.ConfusionMatrix(3), Error()):
-        model.compile("sgd", "mse", ["accuracy", metric])
-        with pytest.warns(UserWarning, match=f"no metric like <{type(metric).__name__}"):
-            model.save(tmp_path / "model.keras")
+    model.compile("sgd", "mse", ["accuracy", metrics.ConfusionMatrix(3)])
+    with pytest.warns(UserWarning, match="no metric like <ConfusionMatrix"):
+        model.save(tmp_path / "model.keras")
     assert load_model(tmp_path / "model.keras").metric_identifiers == ["accuracy"]
 
 

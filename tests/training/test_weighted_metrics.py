@@ -56,7 +56,7 @@ def test_names_are_kept_apart():
 
 def test_one_metric_needs_no_list_and_unknown_names_are_told_at_once():
     assert network(weighted_metrics="accuracy").weighted_metric_identifiers == ["accuracy"]
-    with pytest.raises(ValueError, match="unknown metric 'acuracy'; did you mean 'Accuracy'"):
+    with pytest.raises(ValueError, match="unknown metric 'acuracy'; did you mean 'accuracy'"):
         network(weighted_metrics=["acuracy"])
 
 

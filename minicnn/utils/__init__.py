@@ -6,6 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from minicnn.backend import clear_session
+from minicnn.custom_objects import (
+    CustomObjectScope,
+    custom_object_scope,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+)
 from minicnn.datasets.folder import image_dataset_from_directory
 from minicnn.preprocessing.image import (
     array_to_img,
@@ -14,7 +23,21 @@ from minicnn.preprocessing.image import (
     save_img,
     smart_resize,
 )  # fmt: skip
+from minicnn.progress import (
+    disable_interactive_logging,
+    enable_interactive_logging,
+    is_interactive_logging_enabled,
+)
 from minicnn.random import set_random_seed
+from minicnn.saving.objects import deserialize_keras_object, serialize_keras_object
+from minicnn.utils.batches import (
+    pack_x_y_sample_weight,
+    split_dataset,
+    unpack_x_y_sample_weight,
+)
+from minicnn.utils.download import get_file
+from minicnn.utils.model_plot import plot_model
+from minicnn.utils.progbar import Progbar
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
@@ -118,6 +141,12 @@ class PyDataset:
 Sequence = PyDataset
 
 __all__ = [
-    "PyDataset", "Sequence", "array_to_img", "image_dataset_from_directory", "img_to_array",
-    "load_img", "normalize", "save_img", "set_random_seed", "smart_resize", "to_categorical",
+    "CustomObjectScope", "Progbar", "PyDataset", "Sequence", "array_to_img", "clear_session",
+    "custom_object_scope", "deserialize_keras_object", "disable_interactive_logging",
+    "enable_interactive_logging", "get_custom_objects", "get_file", "get_registered_name",
+    "get_registered_object", "image_dataset_from_directory", "img_to_array",
+    "is_interactive_logging_enabled", "load_img", "normalize", "pack_x_y_sample_weight",
+    "plot_model", "register_keras_serializable", "save_img", "serialize_keras_object",
+    "set_random_seed", "smart_resize", "split_dataset", "to_categorical",
+    "unpack_x_y_sample_weight",
 ]  # fmt: skip
