@@ -63,8 +63,8 @@ def test_best_mode_has_the_highest_median_not_the_highest_value():
 def test_contenders_take_turns():
     order = []
     turns = {name: lambda name=name: order.append(name) or len(order) for name in "AB"}
-    assert measure.interleave(turns, 3) == {"A": [1, 3, 5], "B": [2, 4, 6]}
-    assert order == ["A", "B"] * 3
+    assert measure.interleave(turns, 3) == {"A": [1, 4, 5], "B": [2, 3, 6]}
+    assert order == ["A", "B", "B", "A", "A", "B"]
 
 
 def test_worker_answers_with_speeds_and_memory(fake):
