@@ -1,10 +1,12 @@
 """Checks of the arguments that optimizers are made with."""
 
+import copy
 import math
 from typing import Any
 
 import numpy as np
 
+from minicnn.optimizers.learning_rate import LearningRate
 from minicnn.optimizers.schedules import LearningRateSchedule
 from minicnn.registry import Configurable, near_matches
 
@@ -82,7 +84,10 @@ def check_accumulation(gradient_accumulation_steps: Any, loss_scale_factor: Any)
 
 
 def checked_learning_rate(value: Any) -> Any:
-    """`value` as a float of 0 or above; a schedule, or a function without arguments, as it is."""
+    """`value` as a float of 0 or above; a function without arguments, as it is; a schedule, with the
+    rates in it as they are now: it may be about to take the place of the one it was made of."""
+    if isinstance(value, LearningRateSchedule):
+        vars(value).update(copy.deepcopy({k: v for k, v in vars(value).items() if _has_rate(v)}))
     if isinstance(value, LearningRateSchedule) or (callable(value) and not isinstance(value, type)):
         return value
     try:
@@ -97,6 +102,11 @@ def checked_learning_rate(value: Any) -> Any:
     if not _is_usable(rate):
         raise ValueError(f"learning_rate must be a finite number, 0 or above; got {_shown(value)}")
     return rate
+
+
+def _has_rate(value: Any) -> bool:
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    return any(isinstance(part, LearningRate) for part in parts)
 
 
 def scheduled_rate(schedule: Any, step: int) -> float:

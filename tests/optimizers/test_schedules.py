@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from minicnn.optimizers import schedules
+from minicnn.optimizers import SGD, schedules
 
 ALL = [
     schedules.ExponentialDecay(0.1, 10, 0.5),
@@ -91,3 +91,14 @@ def test_errors():
         schedules.PiecewiseConstantDecay([1, 2], [0.1, 0.2])
     with pytest.raises(ValueError, match=r"must rise; got \[2, 1\]"):
         schedules.PiecewiseConstantDecay([2, 1], [0.1, 0.2, 0.3])
+
+
+def test_a_schedule_made_of_the_rate_that_it_replaces():
+    optimizer = SGD(0.2)
+    optimizer.learning_rate = schedules.ExponentialDecay(optimizer.learning_rate, 1, 0.5)
+    assert float(optimizer.learning_rate) == 0.2
+    optimizer.iterations = 2
+    assert float(optimizer.learning_rate) == 0.05
+    optimizer = SGD(0.4)
+    optimizer.learning_rate = schedules.PiecewiseConstantDecay([1], [optimizer.learning_rate, 0.1])
+    assert float(optimizer.learning_rate) == 0.4
