@@ -84,8 +84,8 @@ def check_accumulation(gradient_accumulation_steps: Any, loss_scale_factor: Any)
 
 
 def checked_learning_rate(value: Any) -> Any:
-    """`value` as a float of 0 or above; a function without arguments, as it is; a schedule, with the
-    rates in it as they are now: it may be about to take the place of the one it was made of."""
+    """`value` as a float of 0 or above; a function without arguments as it is; a schedule with the
+    rates in it as they are now: it may take the place of the very rate that it was made of."""
     if isinstance(value, LearningRateSchedule):
         vars(value).update(copy.deepcopy({k: v for k, v in vars(value).items() if _has_rate(v)}))
     if isinstance(value, LearningRateSchedule) or (callable(value) and not isinstance(value, type)):
