@@ -68,12 +68,21 @@ class Run:
         self._begun_as = of_model(model) if model.built else None  # before the rate changes
 
     def epochs(self, last: int) -> Iterator[int]:
-        """The epochs up to number `last`, begun one after the other until training is stopped."""
+        """The epochs up to number `last`, begun one after the other until training is stopped.
+
+        Raises:
+            ValueError: the run that goes on is beyond them.
+        """
         found = self._found
-        if found is not None and found["step"] == 0:
-            self._restore(found)
-        elif found is not None:
+        if found is not None:
             self._epoch = found["epoch"]
+            if self._epoch + (found["step"] > 0) > last:
+                raise ValueError(
+                    f"the run that goes on is in epoch {self._epoch + 1} already, and fit was asked "
+                    f"for {last}: ask for as many epochs as before, or more"
+                )
+            if found["step"] == 0:
+                self._restore(found)
         for epoch in range(self._epoch, last):
             if self._model.stop_training:
                 return

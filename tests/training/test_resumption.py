@@ -156,6 +156,14 @@ def test_more_epochs_may_be_asked_for(tmp_path):
     assert fitted(tmp_path / "b", epochs=5).history == whole.history
 
 
+@pytest.mark.parametrize(("save_freq", "steps"), [(2, 8), ("epoch", 13)])
+def test_fewer_epochs_than_are_done_are_an_error(tmp_path, save_freq, steps):
+    kept = interrupt(tmp_path, steps=steps, save_freq=save_freq)
+    with pytest.raises(ValueError, match=r"is in epoch [23] already, and fit was asked for 1: ask"):
+        fitted(tmp_path, epochs=1)
+    assert sorted(tmp_path.iterdir()) == kept
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "other"])
 def test_a_damaged_backup_is_passed_over(tmp_path, damage):
     expected = fitted(tmp_path / "a")
