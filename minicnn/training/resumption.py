@@ -78,8 +78,8 @@ class Run:
             self._epoch = found["epoch"]
             if self._epoch + (found["step"] > 0) > last:
                 raise ValueError(
-                    f"the run that goes on is in epoch {self._epoch + 1} already, and fit was asked "
-                    f"for {last}: ask for as many epochs as before, or more"
+                    f"the run that goes on is in epoch {self._epoch + 1} already, and fit was "
+                    f"asked for {last}: ask for as many epochs as before, or more"
                 )
             if found["step"] == 0:
                 self._restore(found)
