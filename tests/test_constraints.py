@@ -42,7 +42,7 @@ def test_names_configurations_and_errors():
         assert type(again) is type(one) and again.get_config() == one.get_config()
     assert constraints.get(None) is None and constraints.get(one) is one
     assert constraints.max_norm is constraints.MaxNorm
-    with pytest.raises(ValueError, match="unknown constraint 'max_nrom'; did you mean 'MaxNorm'"):
+    with pytest.raises(ValueError, match="unknown constraint 'max_nrom'; did you mean 'max_norm'"):
         layers.Dense(2, kernel_constraint="max_nrom")
     with pytest.raises(TypeError, match="a constraint is given by name, as an instance or"):
         layers.Dense(2, kernel_constraint=3)

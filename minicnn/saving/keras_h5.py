@@ -57,8 +57,6 @@ def save(model: Model, path: Path, with_training: bool) -> None:
     h5py = require_h5py()
     entry, training = descriptions(model, with_training)
     layers = keras_layers(model)
-    for layer in layers:
-        _check_name(layer)
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file.attrs["keras_version"] = VERSION
@@ -92,9 +90,9 @@ def descriptions(model: Model, with_training: bool) -> tuple[dict[str, Any], dic
     Raises:
         ValueError: Keras does not have something in the model, or .h5 cannot hold a name.
     """
-    entry = ConfigWriter(legacy=True).layer(model)
     for layer in keras_layers(model) if model.built else ():
         _check_name(layer)
+    entry = ConfigWriter(legacy=True).layer(model)
     training = None
     if with_training:
         training = compile_config(model)
