@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from inspect import signature
 from typing import Any
 
-from minicnn import backend, dtype_policies, random
+from minicnn import backend, dtype_policies, initializers, random
 from minicnn.dtypes import dtype_of
-from minicnn.initializers import INITIALIZERS
 from minicnn.layers.context import Context
 from minicnn.layers.deferred import new_weight
 from minicnn.layers.input_spec import check_input
@@ -114,7 +113,13 @@ class Layer(Configurable, WeightOwner):
 
     def forward(self, x: Array, ctx: Context) -> Array:
         """y from x, (N, ...); a list of arrays where there are several."""
-        raise NotImplementedError(f"{type(self).__name__} does not define forward(x, ctx)")
+        keras = ""
+        if hasattr(self, "call"):
+            keras = (
+                "; it has Keras's call(x), but nothing here derives a gradient by itself: define "
+                "forward(x, ctx) and backward(dy, ctx)"
+            )
+        raise NotImplementedError(f"{type(self).__name__} does not define forward(x, ctx){keras}")
 
     def backward(self, dy: Array, ctx: Context) -> Array | None:
         """dx from dy, of the shapes of x and y; None where `ctx.needs_dx` is False."""
@@ -149,8 +154,8 @@ class Layer(Configurable, WeightOwner):
 
     def add_weight(
         self,
-        name: str,
-        shape: Sequence[int],
+        name: str | None = None,
+        shape: Sequence[int] = (),
         initializer: Any = "glorot_uniform",
         regularizer: Any = None,
         trainable: bool = True,
@@ -159,7 +164,8 @@ class Layer(Configurable, WeightOwner):
         """Make a weight in the layer's dtype.
 
         Args:
-            name: such as "kernel"; each weight of a layer has its own.
+            name: such as "kernel"; each weight of a layer has its own. Default: "variable",
+                "variable_1", ...
             shape: of the array.
             initializer: its first values, a name or an object; None for glorot_uniform.
             regularizer: penalty on it, an object of `minicnn.regularizers`.
@@ -169,12 +175,16 @@ class Layer(Configurable, WeightOwner):
         Raises:
             ValueError: the layer has a weight of that name.
         """
-        if any(weight.name == name for weight in self._weights):
+        taken = {weight.name for weight in self._weights}
+        if name is None:
+            numbered = ("variable", *(f"variable_{i}" for i in range(1, len(taken) + 1)))
+            name = next(free for free in numbered if free not in taken)
+        if name in taken:
             raise ValueError(
                 f"{self.described} has a weight {name!r} already; files tell the weights of a "
                 f"layer apart by their names: give each add_weight of the layer another name"
             )
-        initializer = INITIALIZERS.get(initializer or "glorot_uniform")
+        initializer = initializers.get("glorot_uniform" if initializer is None else initializer)
         weight = new_weight(
             name,
             tuple(shape),
@@ -201,6 +211,11 @@ class Layer(Configurable, WeightOwner):
     def dtype(self) -> str:
         """Of the weights."""
         return self.dtype_policy.variable_dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        """Keras's other name for `dtype`."""
+        return self.dtype
 
     @property
     def compute_dtype(self) -> str:
