@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from inspect import signature
 from typing import Any
 
-from minicnn import backend, dtype_policies, initializers, random
+from minicnn import backend, dtype_policies, initializers, random, regularizers
 from minicnn.dtypes import dtype_of
 from minicnn.layers.context import Context
 from minicnn.layers.deferred import new_weight
@@ -21,7 +21,6 @@ from minicnn.registry import (
     snake_case,
     unique_name,
 )
-from minicnn.regularizers import REGULARIZERS
 from minicnn.typing import Array, Shape
 
 LAYERS = Registry("layer")
@@ -93,7 +92,7 @@ class Layer(Configurable, WeightOwner):
                 f"{self.described}: input_shape is a tuple such as (32, 32, 3), not {input_shape!r}"
             )
         self._trainable = trainable
-        self.activity_regularizer = REGULARIZERS.get(activity_regularizer)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = False
         self.input_shape: Any = None if input_shape is None else (None, *input_shape)
         self.output_shape: Any = None
@@ -336,8 +335,24 @@ class Layer(Configurable, WeightOwner):
         config["dtype"] = self.dtype_policy.name
         return config
 
+    @classmethod
+    def _made_with(cls, arguments: dict[str, Any]) -> Any:
+        taken = signature(cls).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+            return cls(**arguments)
+        # a constructor of your own that takes nothing of what all layers have, such as the name
+        rest = {k: v for k, v in arguments.items() if k not in taken and k in _OF_ALL_LAYERS}
+        layer = cls(**{k: v for k, v in arguments.items() if k not in rest})
+        layer.name = rest.get("name", layer.name)
+        layer._trainable = rest.get("trainable", layer._trainable)
+        layer.dtype_policy = dtype_policies.get(rest.get("dtype", layer.dtype_policy.name))
+        return layer
+
     def __repr__(self) -> str:
         return f"<{self.described}>"
+
+
+_OF_ALL_LAYERS = ("name", "dtype", "trainable")
 
 
 def _is_shape_list(shape: Any) -> bool:

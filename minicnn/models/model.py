@@ -388,17 +388,23 @@ class Model(Trainer):
 
         save_weights(self, filepath, overwrite)
 
-    def load_weights(self, filepath: str | os.PathLike[str], skip_mismatch: bool = False) -> None:
+    def load_weights(
+        self,
+        filepath: str | os.PathLike[str],
+        skip_mismatch: bool = False,
+        by_name: bool = False,
+    ) -> None:
         """Take over weights.
 
         Args:
             filepath: what `save`, `save_weights` or Keras wrote.
             skip_mismatch: leave the layers as they are whose weights are missing there, or have
                 another shape, with a warning that names them.
+            by_name: take over the layers that have the name of one in a .h5 file.
         """
         from minicnn.saving import load_weights
 
-        load_weights(self, filepath, skip_mismatch)
+        load_weights(self, filepath, skip_mismatch, by_name)
 
 
 def layer_from_config(
