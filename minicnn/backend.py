@@ -11,6 +11,7 @@ made: weights, batches, random numbers.
 """
 
 import gc
+import math
 import os
 import platform
 from collections.abc import Callable
@@ -281,6 +282,29 @@ def set_epsilon(value: float) -> None:
     """Does nothing for the `value` 1e-7; any other is a ValueError, as kernels hold it."""
     if value != EPSILON:
         raise ValueError(f"epsilon is {EPSILON} throughout minicnn and cannot be set to {value!r}")
+
+
+def get_value(x: Any) -> Any:
+    """The number, or a copy of the array, that `x` holds: a learning rate, a weight, an array."""
+    return x.numpy() if hasattr(x, "numpy") else to_numpy(x)[()]
+
+
+eval = get_value  # noqa: A001 - both are Keras's names
+
+
+def set_value(x: Any, value: Any) -> None:
+    """Let a learning rate or a weight `x` be `value`."""
+    x.assign(value)
+
+
+def int_shape(x: Any) -> tuple[int | None, ...]:
+    """The shape of `x`, an array, a weight or a symbolic tensor."""
+    return shape_of(x)
+
+
+def count_params(x: Any) -> int:
+    """How many elements `x` has, a weight or an array."""
+    return math.prod(shape_of(x))
 
 
 def clear_session(free_memory: bool = True) -> None:

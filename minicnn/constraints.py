@@ -1,5 +1,6 @@
 """Constraints on weights: after each optimizer step a weight is led back to where it may be."""
 
+import inspect
 from typing import Any
 
 from minicnn.backend import array_module
@@ -22,6 +23,26 @@ class Constraint(Configurable):
     def __call__(self, w: Array) -> Array:
         """What takes the place of the weight `w`, of its shape."""
         raise NotImplementedError(f"{type(self).__name__} does not define __call__(w)")
+
+
+class _OfFunction(Constraint):
+    """What a function of the weight gives; it cannot be made again from its configuration.
+
+    Args:
+        function: that.
+    """
+
+    def __init__(self, function: Any):
+        self.function = function
+
+    def __call__(self, w: Array) -> Array:
+        return self.function(w)
+
+    def get_config(self) -> dict[str, Any]:
+        raise ValueError(
+            f"the function {self.function.__name__} was given as constraint and cannot be written "
+            f"to a file; make it a class of your own, derived from minicnn.constraints.Constraint"
+        )
 
 
 class _OnNorms(Constraint):
@@ -106,12 +127,15 @@ def get(identifier: Any) -> Constraint | None:
     """A constraint.
 
     Args:
-        identifier: its name, configuration or class, or an instance; None stays None.
+        identifier: its name, configuration or class, or an instance; a function of the weight; None
+            stays None.
 
     Raises:
         ValueError: an unknown name; the message lists the near matches.
         TypeError: something else.
     """
+    if inspect.isfunction(identifier):
+        return _OfFunction(identifier)
     return CONSTRAINTS.get(identifier)
 
 

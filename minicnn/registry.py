@@ -112,7 +112,11 @@ class Configurable:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         """An object made from the `config` that `get_config` returned."""
-        return cls(**config)
+        return cls._made_with(config)
+
+    @classmethod
+    def _made_with(cls, arguments: dict[str, Any]) -> Any:
+        return cls(**arguments)
 
 
 def argument_names(cls: type) -> list[str]:
@@ -295,6 +299,12 @@ class Registry:
         if isinstance(identifier, families):
             return identifier
         article = "an" if self.kind[0] in "aeiou" else "a"
+        if inspect.isfunction(identifier) and len(families) == 1:
+            raise TypeError(
+                f"the function {identifier.__name__} has no gradient that training could follow: "
+                f"write {article} {self.kind} as a subclass of {families[0].__name__} that says "
+                f"what it gives and its gradient"
+            )
         raise TypeError(
             f"{article} {self.kind} is given by name, as an instance or as a configuration, "
             f"not as {identifier!r} of type {type(identifier).__name__}; "

@@ -21,7 +21,10 @@ class Regularizer(Configurable):
 
     def gradient(self, w: Array) -> Array:
         """d penalty / d `w`, of its shape and dtype."""
-        raise NotImplementedError(f"{type(self).__name__} does not define gradient(w)")
+        raise NotImplementedError(
+            f"{type(self).__name__} does not define gradient(w), which nothing here derives by "
+            f"itself"
+        )
 
 
 def _factor(name: str, value: float | None, default: float) -> float:

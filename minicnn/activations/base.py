@@ -43,6 +43,11 @@ class Activation(Configurable):
     has_keras_layer = False
 
     @property
+    def __name__(self) -> str:
+        """What Keras calls the function, for scripts that print `layer.activation.__name__`."""
+        return self.keras_name or snake_case(type(self).__name__)
+
+    @property
     def as_relu(self) -> tuple[float, float | None] | None:
         """`relu_arguments`, with which layers do the function in one pass with their bias; None for
         classes from elsewhere, whose `forward` may be different."""

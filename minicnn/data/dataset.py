@@ -160,16 +160,16 @@ class Dataset:
                 "generator is a function that returns an iterable, so that each pass can begin "
                 f"anew; got {type(generator).__name__}"
             )
-        types = output_types
+        types, convert = output_types, el.cast
         if output_signature is not None:
-            types = mapped(lambda spec: spec.dtype, output_signature)
+            types, convert = output_signature, el.fitted
 
         def begin(key: Key, start: int) -> Iterator[Any]:
             for value in itertools.islice(generator(*(args or ())), start, None):
                 if isinstance(types, tuple):
                     value = tuple(value)
                 value = plain(value)
-                yield value if types is None else mapped(el.cast, types, value)
+                yield value if types is None else mapped(convert, types, value)
 
         return Dataset(begin)
 

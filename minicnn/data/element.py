@@ -150,6 +150,18 @@ def cast(dtype: Any, leaf: Any) -> Any:
     return leaf if leaf is None or isinstance(leaf, str) else leaf.astype(dtype, copy=False)
 
 
+def fitted(spec: TensorSpec, leaf: Any) -> Any:
+    """A `leaf` in the dtype of `spec`; a TypeError if it has another shape."""
+    leaf = cast(spec.dtype, leaf)
+    shape, wanted = np.shape(leaf), tuple(spec.shape)
+    pairs = zip(wanted, shape, strict=False)
+    if len(shape) != len(wanted) or any(w not in (None, s) for w, s in pairs):
+        raise TypeError(
+            f"the generator gave an array of shape {shape}; output_signature says {wanted}"
+        )
+    return leaf
+
+
 def as_numpy(element: Any) -> Any:
     """An element as plain arrays, numbers and bytes."""
     return mapped(lambda leaf: leaf if leaf is None else leaf.numpy(), for_user(element))

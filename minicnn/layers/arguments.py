@@ -6,14 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import activations, backend
-from minicnn.constraints import CONSTRAINTS
+from minicnn import activations, backend, constraints, initializers, regularizers
 from minicnn.dtypes import dtype_of, wide
-from minicnn.initializers import INITIALIZERS
 from minicnn.kernels.windows import Pads, Pair, Window
 from minicnn.layers.activation import Activation
 from minicnn.layers.base import Layer
-from minicnn.regularizers import REGULARIZERS
 from minicnn.typing import Shape
 
 
@@ -74,11 +71,12 @@ def set_weight_arguments(layer: Layer, **given: Any) -> None:
     """
     for argument, value in given.items():
         kind = argument.rpartition("_")[2]
-        setattr(layer, argument, _WEIGHT_ARGUMENTS[kind].get(value))
+        setattr(layer, argument, _WEIGHT_ARGUMENTS[kind](value))
 
 
 _WEIGHT_ARGUMENTS = {
-    "constraint": CONSTRAINTS, "initializer": INITIALIZERS, "regularizer": REGULARIZERS,
+    "constraint": constraints.get, "initializer": initializers.get,
+    "regularizer": regularizers.get,
 }  # fmt: skip
 
 

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from inspect import signature
 from typing import Any
 
-from minicnn import backend, dtype_policies, random
+from minicnn import backend, dtype_policies, initializers, random, regularizers
 from minicnn.dtypes import dtype_of
-from minicnn.initializers import INITIALIZERS
 from minicnn.layers.context import Context
 from minicnn.layers.deferred import new_weight
 from minicnn.layers.input_spec import check_input
@@ -22,7 +21,6 @@ from minicnn.registry import (
     snake_case,
     unique_name,
 )
-from minicnn.regularizers import REGULARIZERS
 from minicnn.typing import Array, Shape
 
 LAYERS = Registry("layer")
@@ -94,7 +92,7 @@ class Layer(Configurable, WeightOwner):
                 f"{self.described}: input_shape is a tuple such as (32, 32, 3), not {input_shape!r}"
             )
         self._trainable = trainable
-        self.activity_regularizer = REGULARIZERS.get(activity_regularizer)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = False
         self.input_shape: Any = None if input_shape is None else (None, *input_shape)
         self.output_shape: Any = None
@@ -114,7 +112,13 @@ class Layer(Configurable, WeightOwner):
 
     def forward(self, x: Array, ctx: Context) -> Array:
         """y from x, (N, ...); a list of arrays where there are several."""
-        raise NotImplementedError(f"{type(self).__name__} does not define forward(x, ctx)")
+        keras = ""
+        if hasattr(self, "call"):
+            keras = (
+                "; it has Keras's call(x), but nothing here derives a gradient by itself: define "
+                "forward(x, ctx) and backward(dy, ctx)"
+            )
+        raise NotImplementedError(f"{type(self).__name__} does not define forward(x, ctx){keras}")
 
     def backward(self, dy: Array, ctx: Context) -> Array | None:
         """dx from dy, of the shapes of x and y; None where `ctx.needs_dx` is False."""
@@ -149,8 +153,8 @@ class Layer(Configurable, WeightOwner):
 
     def add_weight(
         self,
-        name: str,
-        shape: Sequence[int],
+        name: str | None = None,
+        shape: Sequence[int] = (),
         initializer: Any = "glorot_uniform",
         regularizer: Any = None,
         trainable: bool = True,
@@ -159,7 +163,8 @@ class Layer(Configurable, WeightOwner):
         """Make a weight in the layer's dtype.
 
         Args:
-            name: such as "kernel"; each weight of a layer has its own.
+            name: such as "kernel"; each weight of a layer has its own. Default: "variable",
+                "variable_1", ...
             shape: of the array.
             initializer: its first values, a name or an object; None for glorot_uniform.
             regularizer: penalty on it, an object of `minicnn.regularizers`.
@@ -169,12 +174,16 @@ class Layer(Configurable, WeightOwner):
         Raises:
             ValueError: the layer has a weight of that name.
         """
-        if any(weight.name == name for weight in self._weights):
+        taken = {weight.name for weight in self._weights}
+        if name is None:
+            numbered = ("variable", *(f"variable_{i}" for i in range(1, len(taken) + 1)))
+            name = next(free for free in numbered if free not in taken)
+        if name in taken:
             raise ValueError(
                 f"{self.described} has a weight {name!r} already; files tell the weights of a "
                 f"layer apart by their names: give each add_weight of the layer another name"
             )
-        initializer = INITIALIZERS.get(initializer or "glorot_uniform")
+        initializer = initializers.get("glorot_uniform" if initializer is None else initializer)
         weight = new_weight(
             name,
             tuple(shape),
@@ -201,6 +210,11 @@ class Layer(Configurable, WeightOwner):
     def dtype(self) -> str:
         """Of the weights."""
         return self.dtype_policy.variable_dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        """Keras's other name for `dtype`."""
+        return self.dtype
 
     @property
     def compute_dtype(self) -> str:
@@ -321,8 +335,24 @@ class Layer(Configurable, WeightOwner):
         config["dtype"] = self.dtype_policy.name
         return config
 
+    @classmethod
+    def _made_with(cls, arguments: dict[str, Any]) -> Any:
+        taken = signature(cls).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+            return cls(**arguments)
+        # a constructor of your own that takes nothing of what all layers have, such as the name
+        rest = {k: v for k, v in arguments.items() if k not in taken and k in _OF_ALL_LAYERS}
+        layer = cls(**{k: v for k, v in arguments.items() if k not in rest})
+        layer.name = rest.get("name", layer.name)
+        layer._trainable = rest.get("trainable", layer._trainable)
+        layer.dtype_policy = dtype_policies.get(rest.get("dtype", layer.dtype_policy.name))
+        return layer
+
     def __repr__(self) -> str:
         return f"<{self.described}>"
+
+
+_OF_ALL_LAYERS = ("name", "dtype", "trainable")
 
 
 def _is_shape_list(shape: Any) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from minicnn import backend
 from minicnn.typing import Shape
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ class SymbolicTensor:
         return len(self.shape)
 
     @property
+    def dtype(self) -> str:
+        """Of the array, by name: what the layer that makes it computes in."""
+        layer = self.source if self.node is None else self.node.layer
+        return backend.floatx() if layer is None else layer.compute_dtype
+
+    @property
     def size(self) -> int:
         """Elements per image; axes of no fixed length count as 1."""
         return prod(length or 1 for length in self.shape[1:])
@@ -46,19 +53,43 @@ class SymbolicTensor:
 
         return Activation(function)(self)
 
-    def __add__(self, other: "SymbolicTensor") -> "SymbolicTensor":
+    # x + y and x * y are layers: Add, Multiply, or Rescaling where one is a number
+
+    def __add__(self, other: Any) -> Any:
+        return self._rescaled(1, other) if _is_number(other) else self._merged("Add", other)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._rescaled(1, -other) if _is_number(other) else self._merged("Subtract", other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._rescaled(-1, other) if _is_number(other) else NotImplemented
+
+    def __mul__(self, other: Any) -> Any:
+        return self._rescaled(other, 0) if _is_number(other) else self._merged("Multiply", other)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._rescaled(1 / other, 0) if _is_number(other) else NotImplemented
+
+    def __neg__(self) -> Any:
+        return self._rescaled(-1, 0)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def _rescaled(self, scale: float, offset: float) -> Any:
+        from minicnn.layers.rescaling import Rescaling
+
+        return Rescaling(scale, offset)(self)
+
+    def _merged(self, layer: str, other: Any) -> Any:
         if not isinstance(other, SymbolicTensor):
             return NotImplemented
-        from minicnn.layers.merge import Add
+        from minicnn.layers import merge
 
-        return Add()([self, other])
+        return getattr(merge, layer)()([self, other])
 
-    def __mul__(self, other: "SymbolicTensor") -> "SymbolicTensor":
-        if not isinstance(other, SymbolicTensor):
-            return NotImplemented
-        from minicnn.layers.merge import Multiply
 
-        return Multiply()([self, other])
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 class Node:

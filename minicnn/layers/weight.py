@@ -66,8 +66,11 @@ class Weight:
         """A copy on the host."""
         return np.array(backend.to_numpy(self.value))
 
-    def assign(self, value: Any) -> None:
-        """Take over `value`, keeping this weight's dtype.
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.numpy(), dtype)
+
+    def assign(self, value: Any) -> "Weight":
+        """Take over `value`, keeping this weight's dtype, and return the weight.
 
         Args:
             value: an array of the weight's shape, or nested lists of numbers.
@@ -82,6 +85,7 @@ class Weight:
                 f"{tuple(value.shape)}"
             )
         self.value = value.copy()
+        return self
 
     def __repr__(self) -> str:
         return f"<Weight {self.path} shape={self.shape} dtype={self.dtype}>"

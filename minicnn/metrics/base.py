@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import initializers
 from minicnn.backend import array_module, is_array, to_numpy
 from minicnn.losses.base import real_dtype
+from minicnn.metrics.variable import Variable
 from minicnn.registry import Configurable, Registry, checked_name, snake_case, unique_name
 from minicnn.typing import Array, Shape
 
@@ -29,6 +31,8 @@ class Metric(Configurable):
 
             def result(self):
                 return float(self.total("confidence") / self.total("images"))
+
+    or counts in variables that `add_weight` makes, on the host, as Keras's metrics do.
 
     Args:
         name: key in the logs and in `History`; default: the class's name in snake case.
@@ -56,12 +60,35 @@ class Metric(Configurable):
         self.dtype = real_dtype(dtype)
         self.name = checked_name(self, name) or unique_name(snake_case(type(self).__name__))
         self._sums: dict[str, Array] = {}
+        self.variables: list[Variable] = []  # of `add_weight`
         self._read: dict[str, np.ndarray] = {}  # sums on the host, as `read_sums` found them
 
     def reset_state(self) -> None:
         """Forget all batches."""
         self._sums = {}
         self._read = {}
+        for variable in self.variables:
+            variable.assign(np.zeros_like(variable.value))
+
+    def add_weight(
+        self, shape: Any = (), initializer: Any = None, dtype: Any = None, name: str | None = None
+    ) -> Variable:
+        """A number, or an array, that your own metric counts in, on the host; `reset_state` sets it
+        to 0.
+
+        Args:
+            shape: of the array; a name may stand in its place, as in older scripts.
+            initializer: its first values; default: zeros.
+            dtype: default: float32.
+            name: for readers alone.
+        """
+        if isinstance(shape, str):
+            shape, name = (), shape
+        first = initializers.get(initializer or "zeros")(tuple(shape), dtype or "float32")
+        self.variables.append(Variable(first, name))
+        return self.variables[-1]
+
+    add_variable = add_weight
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
         """Take in one batch: `update_state(y_true, y_pred, sample_weight=None)`.
@@ -211,6 +238,14 @@ class MeanMetricWrapper(MeanMetric):
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
         return self.fn(y_true, y_pred, **self.kwargs)
+
+
+def figures_of(metrics: Iterable[Metric]) -> dict[str, Any]:
+    """The results of `metrics` by name, numbers as Python's; waits for the device, once for all."""
+    metrics = list(metrics)
+    read_sums(metrics)
+    results = {metric.name: metric.result() for metric in metrics}
+    return {k: v if np.ndim(v) else np.asarray(to_numpy(v)).item() for k, v in results.items()}
 
 
 def read_sums(metrics: Iterable[Metric]) -> None:

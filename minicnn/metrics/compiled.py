@@ -9,9 +9,13 @@ from minicnn.typing import Array, Shape
 
 
 def identifiers_of(given: Any) -> list[Any]:
-    """What `compile` was given as metrics, a list or one, as a list; an unknown name is an error
-    now, not at the first batch."""
-    identifiers = list(given) if isinstance(given, (list, tuple)) else [given] if given else []
+    """What `compile` was given as metrics, one or several, also in a list or dictionary for each
+    output, as a list; an unknown name is an error now, not at the first batch."""
+    if isinstance(given, dict) and "class_name" not in given:
+        given = list(given.values())
+    if isinstance(given, (list, tuple)):
+        return [identifier for part in given for identifier in identifiers_of(part)]
+    identifiers = [given] if given else []
     for identifier in identifiers:
         if identifier not in ("accuracy", "acc"):
             get(identifier)

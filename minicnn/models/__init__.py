@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from minicnn.models.model import Model, clone_model, layer_from_config
+from minicnn.models.cloning import clone_model
+from minicnn.models.model import Model, layer_from_config
 from minicnn.models.sequential import Sequential
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from minicnn.custom_objects import CustomObjectScope
 from minicnn.layers.base import LAYERS, Layer
 from minicnn.layers.context import Context
 from minicnn.layers.input import InputLayer
@@ -51,12 +52,16 @@ class Model(Trainer):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        names = ("forward", "backward")
-        own = [name for name in names if getattr(cls, name) is not getattr(Model, name)]
-        if own:  # training goes by the graph, and would never call it
+        # training goes by the graph, and would never call these
+        names = ("forward", "backward", "call", "train_step", "test_step", "predict_step")
+        own = [n for n in names if getattr(cls, n, None) is not getattr(Model, n, None)]
+        if own:
+            hint = "derive it from minicnn.Layer, which a model can contain"
+            if own[0].endswith("_step"):
+                hint = "what a step does is told by the loss, the metrics and the callbacks"
             raise TypeError(
-                f"{cls.__name__} defines {own[0]}, but a model computes what its graph says; "
-                f"derive it from minicnn.Layer, which a model can contain"
+                f"{cls.__name__} defines {own[0]}, but a model computes what its graph says, and "
+                f"nothing here derives a gradient by itself; {hint}"
             )
 
     def __init__(
@@ -64,6 +69,11 @@ class Model(Trainer):
     ):
         super().__init__(name=name, **kwargs)
         for what, given in (("inputs", inputs), ("outputs", outputs)):
+            if isinstance(given, dict):
+                raise TypeError(
+                    f"Model({what}=...) takes a list here, whose order predict keeps to, not a "
+                    f"dict: {what}=list(d.values()), and dict(zip(d, model.predict(x)))"
+                )
             tensors = given if isinstance(given, (list, tuple)) else [given]
             if not tensors or not all(isinstance(t, SymbolicTensor) for t in tensors):
                 raise TypeError(
@@ -115,8 +125,10 @@ class Model(Trainer):
         """A layer by `name`, or by `index`, its place in `layers`.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is none; both are given, or neither.
         """
+        if (index is None) == (name is None):
+            raise ValueError(f"give a name or an index; got name={name!r} and index={index!r}")
         if index is not None:
             if not -len(self.layers) <= index < len(self.layers):
                 raise ValueError(
@@ -376,17 +388,23 @@ class Model(Trainer):
 
         save_weights(self, filepath, overwrite)
 
-    def load_weights(self, filepath: str | os.PathLike[str], skip_mismatch: bool = False) -> None:
+    def load_weights(
+        self,
+        filepath: str | os.PathLike[str],
+        skip_mismatch: bool = False,
+        by_name: bool = False,
+    ) -> None:
         """Take over weights.
 
         Args:
             filepath: what `save`, `save_weights` or Keras wrote.
             skip_mismatch: leave the layers as they are whose weights are missing there, or have
                 another shape, with a warning that names them.
+            by_name: take over the layers that have the name of one in a .h5 file.
         """
         from minicnn.saving import load_weights
 
-        load_weights(self, filepath, skip_mismatch)
+        load_weights(self, filepath, skip_mismatch, by_name)
 
 
 def layer_from_config(
@@ -401,7 +419,8 @@ def layer_from_config(
     cls = LAYERS.find_saved(config["class_name"], custom_objects)
     if issubclass(cls, Model):
         return cls.from_config(config["config"], custom_objects)
-    return cls.from_config(config["config"])  # type: ignore[attr-defined]
+    with CustomObjectScope(custom_objects):  # also its initializers, regularizers, constraints
+        return cls.from_config(config["config"])  # type: ignore[attr-defined]
 
 
 def _numbered(keys: dict[Weight, str]) -> dict[Weight, str]:
@@ -430,18 +449,3 @@ def check_names(layers: Sequence[Layer], where: str) -> None:
             raise ValueError(
                 f"{where}: two layers are called {layer.name!r}; give each a name of its own"
             )
-
-
-def clone_model(model: Model) -> Model:
-    """The same architecture as that of `model`, with new weights."""
-    return type(model).from_config(model.get_config(), _classes(model))
-
-
-def _classes(model: Model) -> dict[str, type]:
-    """The classes of all layers inside by name, your own among them."""
-    classes: dict[str, type] = {}
-    for layer in model.layers:
-        classes[type(layer).__name__] = type(layer)
-        if isinstance(layer, Model):
-            classes.update(_classes(layer))
-    return classes

@@ -2,6 +2,8 @@
 
 import copy
 import math
+import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -25,11 +27,17 @@ _COMMON = (
 )  # fmt: skip
 
 
-def unknown_argument(optimizer: Configurable, argument: str) -> TypeError:
-    """The error that says which arguments `optimizer` takes in place of `argument`."""
-    known = [k for k in optimizer.get_config() if k != argument] + list(_COMMON)
-    hint = _OLD_ARGUMENTS.get(argument) or near_matches(argument, dict.fromkeys(known))
-    return TypeError(f"{type(optimizer).__name__} has no argument {argument!r}; {hint}")
+def check_unknown(optimizer: Configurable, unknown: Iterable[str]) -> None:
+    """Raise a TypeError that says which arguments `optimizer` takes in place of the `unknown`
+    ones. Of `decay`, which Keras 3 ignores with a warning, there is a warning here, too."""
+    for argument in unknown:
+        hint = _OLD_ARGUMENTS.get(argument)
+        if argument == "decay":
+            warnings.warn(f"decay has no effect; {hint}", stacklevel=4)
+            continue
+        known = [k for k in optimizer.get_config() if k != argument] + list(_COMMON)
+        hint = hint or near_matches(argument, dict.fromkeys(known))
+        raise TypeError(f"{type(optimizer).__name__} has no argument {argument!r}; {hint}")
 
 
 def check_limits(
@@ -91,6 +99,8 @@ def checked_learning_rate(value: Any) -> Any:
     if isinstance(value, LearningRateSchedule) or (callable(value) and not isinstance(value, type)):
         return value
     try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
         rate = float(value)
     except (TypeError, ValueError):
         raise TypeError(

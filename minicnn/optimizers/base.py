@@ -89,8 +89,7 @@ class Optimizer(Configurable):
         name: str | None = None,
         **unknown: Any,
     ):
-        if unknown:
-            raise arguments.unknown_argument(self, next(iter(unknown)))
+        arguments.check_unknown(self, unknown)
         arguments.check_limits(clipnorm, clipvalue, global_clipnorm, weight_decay)
         arguments.check_averaging(use_ema, ema_momentum, ema_overwrite_frequency)
         arguments.check_accumulation(gradient_accumulation_steps, loss_scale_factor)

@@ -153,7 +153,10 @@ def save_weights(model: Model, filepath: str | os.PathLike[str], overwrite: bool
 
 
 def load_weights(
-    model: Model, filepath: str | os.PathLike[str], skip_mismatch: bool = False
+    model: Model,
+    filepath: str | os.PathLike[str],
+    skip_mismatch: bool = False,
+    by_name: bool = False,
 ) -> None:
     """Take over the weights of a file that `save_model`, `save_weights` or Keras wrote.
 
@@ -162,6 +165,8 @@ def load_weights(
         filepath: ending in .safetensors, .weights.h5, .keras or .h5.
         skip_mismatch: leave the layers as they are whose weights are missing there, or have another
             shape, with a warning that names them, such as those of a head for other classes.
+        by_name: take over those layers that have the name of one in the file, as Keras does from
+            .h5 files.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -170,11 +175,16 @@ def load_weights(
     """
     path = _existing(filepath, "weights")
     _require_weights(model)
+    if by_name and (path.suffix not in (".h5", ".hdf5") or path.name.endswith(".weights.h5")):
+        raise ValueError(
+            f"by_name=True is for .h5 files that hold a model or were written by Keras 2, not "
+            f"{str(path)!r}; skip_mismatch=True takes over the layers that fit"
+        )
     with errors_named(path):
         if path.suffix in KERAS_SUFFIXES:
             from minicnn.saving import keras_format
 
-            keras_format.load_weights(model, path, skip_mismatch)
+            keras_format.load_weights(model, path, skip_mismatch, by_name)
         else:
             native.load_weights(model, path, skip_mismatch)
 

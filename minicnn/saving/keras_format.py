@@ -87,13 +87,13 @@ def save_weights(model: Model, path: Path) -> None:
     keras_archive.save_weights(model, path)
 
 
-def load_weights(model: Model, path: Path, skip_mismatch: bool) -> None:
+def load_weights(model: Model, path: Path, skip_mismatch: bool, by_name: bool = False) -> None:
     """Take over the weights of a file that Keras, `save` or `save_weights` wrote.
 
     Args:
         model: built; has the layers of the model in the file.
         path: ends in .weights.h5, .keras, .h5 or .hdf5.
-        skip_mismatch: see `minicnn.saving.load_weights`.
+        skip_mismatch, by_name: see `minicnn.saving.load_weights`.
 
     Raises:
         ImportError: h5py is not installed.
@@ -102,6 +102,9 @@ def load_weights(model: Model, path: Path, skip_mismatch: bool) -> None:
     require_h5py()
     if path.name.endswith(KERAS_WEIGHTS):
         keras_archive.load_weights(model, path, skip_mismatch)
+        return
+    if path.suffix != ".keras" and (by_name or keras_h5.holds_weights_alone(path)):
+        keras_h5.load_weights(model, path, skip_mismatch, by_name)
         return
     source = load(path, None, compile=False)
     shapes = [[w.shape for w in weights] for weights in (model.weights, source.weights)]

@@ -12,6 +12,7 @@ does not look for: Keras then starts the optimizer afresh.
 
 import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ from minicnn.saving.keras_state import (
     write_undecayed,
 )
 from minicnn.saving.keras_writing import ConfigWriter, compile_config
-from minicnn.saving.reading import from_json, most_bytes, to_json
+from minicnn.saving.matching import take_over
+from minicnn.saving.reading import from_json, most_bytes, to_json, warn
 
 _TOP_LEVEL = "top_level_model_weights"
 _OPTIMIZER, _OWN_OPTIMIZER = "optimizer_weights", "minicnn_optimizer_weights"
@@ -133,6 +135,45 @@ def load(path: Path, custom_objects: dict[str, type] | None, compile: bool) -> M
     return model
 
 
+def holds_weights_alone(path: Path) -> bool:
+    """Whether the .h5 file at `path` has no model, as `save_weights` of Keras 2 wrote them."""
+    with opened(path, "the file") as file:
+        return "model_config" not in file.attrs and "layer_names" in file.attrs
+
+
+def load_weights(model: Model, path: Path, skip_mismatch: bool, by_name: bool) -> None:
+    """Take over weights layer by layer, whatever else a .h5 file holds.
+
+    Args:
+        model: built.
+        path: of the file.
+        skip_mismatch: see `minicnn.saving.load_weights`.
+        by_name: of the layers that have the name of one in the file; else of all, in their order.
+    """
+    layers = [layer for layer in keras_layers(model) if layer.weights]
+    with opened(path, "the file") as file:
+        stored = group_at(file, "model_weights")
+        stored = file if stored is None else stored
+        names = [layer.name for layer in layers]
+        if not by_name:
+            names = _names(stored, "layer_names", 10 * len(layers) + 100)
+            names = [n for n in names if _names(group_at(stored, n), "weight_names", 1000)]
+            if len(names) != len(layers):
+                raise ValueError(
+                    f"it has {len(names)} layers with weights, and the model {len(layers)}; "
+                    f"by_name=True takes over those that have the same name"
+                )
+        pairs = [(layer, group_at(stored, name)) for layer, name in zip(layers, names, strict=True)]
+        pairs = [(layer, group) for layer, group in pairs if group is not None]
+        if not pairs:
+            warn(f"no weights are taken over: no layer in it is called {', '.join(names)}")
+        places = [
+            (layer.described, list(_learning_first(layer)), partial(_arrays, group, layer))
+            for layer, group in pairs
+        ]
+        take_over(places, (), skip_mismatch)
+
+
 def _learning_first(layer: Layer) -> dict[Weight, str]:
     weights = ordered_weights(layer)
     return dict(sorted(weights.items(), key=lambda item: not item[0].trainable))
@@ -148,18 +189,21 @@ def _check_name(layer: Layer) -> None:
 
 
 def _load_layer(group: Any, layer: Layer) -> None:
+    if layer.weights:
+        for weight, value in zip(_learning_first(layer), _arrays(group, layer), strict=True):
+            weight.assign(value)
+
+
+def _arrays(group: Any, layer: Layer) -> list[np.ndarray]:
+    """What `group` holds for the weights of `layer`, those that learn first."""
     weights = _learning_first(layer)
-    if not weights:
-        return
     names = [] if group is None else _names(group, "weight_names", len(weights))
     if len(names) != len(weights):
         raise ValueError(
             f"it has {len(names)} weights for {layer.described}, which has {len(weights)}"
         )
     pairs = zip(weights, names, strict=True)
-    values = [read_array(group, name, w.shape) for w, name in pairs]
-    for weight, value in zip(weights, values, strict=True):
-        weight.assign(value)
+    return [read_array(group, name, w.shape) for w, name in pairs]
 
 
 def _write(group: Any, arrays: dict[str, np.ndarray]) -> None:

@@ -5,6 +5,7 @@ Arrays stay as they are (bytes stay bytes); only a batch is ever converted.
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from minicnn import backend, random
@@ -66,6 +67,8 @@ class ArrayBatches:
         self.sample_weight = (
             None if sample_weight is None else as_array(sample_weight, "sample_weight")
         )
+        if self.sample_weight is not None and self.sample_weight.shape[1:] == (1,):
+            self.sample_weight = self.sample_weight[:, 0]
         self.shuffle = shuffle
         self.samples = len(self.xs[0])
         self.batch_size = check_integer("batch_size", 32 if batch_size is None else batch_size)
@@ -166,7 +169,7 @@ class IteratorBatches:
 
     Attributes:
         on_batch: called with the inputs and the targets of each batch as it comes, to raise where
-            they do not fit the model; None for nothing.
+            they do not fit the model; gives the inputs as they go on. None for nothing.
 
     Raises:
         ValueError: a batch of another form, or NaN or infinity in it; a source that is empty.
@@ -184,7 +187,7 @@ class IteratorBatches:
         self.steps = steps
         if steps is None and isinstance(source, Sized):
             self.steps = _length_of(source)  # also where the source itself goes round for ever
-        self.on_batch: Callable[[list[Array], Array | None], None] | None = None
+        self.on_batch: Callable[[list[Array], Array | None], list[Array]] | None = None
         self._class_weight: tuple[dict[int, float], Any, int | None] | None = None
         self._by_number = hasattr(source, "__len__") and hasattr(source, "__getitem__")
         self._by_number &= not isinstance(source, Mapping)
@@ -204,7 +207,7 @@ class IteratorBatches:
             count += 1
             xs, y, sample_weight = _as_batch(item, self.dtype)
             if self.on_batch is not None:
-                self.on_batch(xs, y)
+                xs = self.on_batch(xs, y)
             if self._class_weight is not None:
                 sample_weight = weighed(y, sample_weight, *self._class_weight)
             yield xs, y, sample_weight
@@ -343,10 +346,17 @@ def make_batches(
         raise ValueError(f"the number of steps must be above 0, or None for all; got {steps}")
     if is_array_like(x) or isinstance(x, (list, tuple)):
         return ArrayBatches(x, y, sample_weight, batch_size, shuffle, steps, resumes, dtype)
-    if not hasattr(x, "__iter__"):
+    if isinstance(x, Mapping):
+        as_array(x, "x")  # which says what to give instead
+    if not hasattr(x, "__iter__") or isinstance(x, (str, bytes)):
+        hint = ""
+        if isinstance(x, (str, bytes, Path)):
+            hint = f" {str(x)!r}: utils.img_to_array(utils.load_img(path, target_size=...))[None]"
+        elif hasattr(x, "size") and hasattr(x, "mode"):  # of Pillow
+            hint = ": numpy.asarray(image)[None]"
         raise TypeError(
             f"x must be an array, a list of arrays or an iterator of batches, not "
-            f"{type(x).__name__}"
+            f"{type(x).__name__}{hint}"
         )
     if y is not None or sample_weight is not None:
         raise ValueError(
@@ -375,6 +385,8 @@ def validation_batches(
             f"{len(data)} parts"
         )
     x, y, sample_weight = (*data, None)[:3]
+    if is_array_like(x) and len(x) == 0:
+        raise ValueError(f"validation_data holds no images (shape {tuple(x.shape)})")
     return make_batches(x, y, sample_weight, batch_size, steps=steps, resumes=False, dtype=dtype)
 
 

@@ -1,6 +1,6 @@
 """Checks of what a user hands to `fit`, `evaluate` and `predict`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,11 +107,20 @@ def as_array(x: Any, name: str) -> Array:
     Raises:
         ValueError: it holds something else, or a single number.
     """
+    if isinstance(x, Mapping):
+        keys = ", ".join(map(repr, x))
+        raise TypeError(
+            f"{name} is a dict with the keys {keys}; give an array, a list of arrays in the order "
+            f"of the model's inputs, or a data set of (x, y): ds.map(lambda d: (d[...], d[...]))"
+        )
     array = backend.plain(x) if backend.is_array(x) else np.asarray(x)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must hold numbers; got dtype {array.dtype}")
     if array.ndim == 0:
-        raise ValueError(f"{name} must have a batch axis; got the single value {array}")
+        raise ValueError(
+            f"{name} must have a batch axis; got the single value {array}; a data set of single "
+            f"images goes by .batch(32) first"
+        )
     return array
 
 
@@ -189,6 +198,27 @@ def _named(y: Array | None, sample_weight: Array | None) -> list[tuple[str, Arra
     return [("y", y), ("sample_weight", sample_weight)]
 
 
+def with_last_axis(model: "Trainer", xs: Sequence[Array]) -> list[Array]:
+    """Inputs with a last axis of length 1 where a model has one and they lack it, or without it
+    where they have one too many, as Keras takes them: (N, 28, 28) for a shape (28, 28, 1).
+
+    Args:
+        model: built.
+        xs: one array (N, ...) per input.
+    """
+    shapes = [t.shape for t in model.graph.inputs]
+    if len(xs) != len(shapes):
+        return list(xs)
+    return [_with_last_axis(x, shape) for x, shape in zip(xs, shapes, strict=True)]
+
+
+def _with_last_axis(x: Array, shape: Shape) -> Array:
+    if x.ndim + 1 == len(shape) and shape[-1] == 1 and x.shape[-1] != 1:
+        # one image (28, 28, 1) without a batch axis is not 28 of them
+        return x[..., None]
+    return x[..., 0] if x.ndim == len(shape) + 1 and x.shape[-1] == 1 else x
+
+
 def check_input_shapes(model: "Trainer", xs: Sequence[Array]) -> None:
     """Raise a ValueError unless arrays fit the inputs of a model; the message says what would.
 
@@ -205,9 +235,11 @@ def check_input_shapes(model: "Trainer", xs: Sequence[Array]) -> None:
         wanted = wanted if model.any_image_size else expected
         if len(wanted) == len(given) and all(map(_fits, wanted, given)):
             continue
-        hint = ""
-        if tuple(x.shape) == expected:
+        hint, alone = "", tuple(x.shape)
+        if len(alone) == len(wanted) and all(map(_fits, wanted, alone)):
             hint = "; a single image needs a batch axis in front: x[None]"
+        elif len(alone) + 1 == len(wanted) == 3 and wanted[-1] == 1:
+            hint = "; a single grey image needs two more axes: x[None, ..., None]"
         elif len(expected) == 3 and len(given) == 2:
             hint = "; grey images need a channel axis at the end: x[..., None]"
         elif len(given) == 3 and given == (expected[-1], *expected[:-1]):

@@ -60,6 +60,13 @@ def require_one_output(model: "Trainer") -> None:
         )
 
 
+def the_only(loss: Any) -> Any:
+    """The `loss` of a list, or of a dictionary, of one: Keras has them for several outputs."""
+    if isinstance(loss, dict) and "class_name" not in loss:
+        loss = list(loss.values())
+    return loss[0] if isinstance(loss, (list, tuple)) and len(loss) == 1 else loss
+
+
 def warn_of_lost_training(epoch: int, logs: dict[str, Any], before: dict[str, Any]) -> None:
     """Warn if the loss is no longer a finite number: every later epoch would be in vain.
 

@@ -14,7 +14,7 @@ from minicnn.callbacks import Callback, CallbackList, History, LazyLogs
 from minicnn.dtypes import dtype_of, widened
 from minicnn.layers.base import Layer
 from minicnn.metrics import Mean, Metric
-from minicnn.metrics.base import read_sums
+from minicnn.metrics.base import figures_of
 from minicnn.metrics.compiled import identifiers_of, make_metrics, update_metrics
 from minicnn.optimizers import LossScaleOptimizer
 from minicnn.parallel import one_blas_thread
@@ -30,12 +30,13 @@ from minicnn.training.batches import (
     validation_batches,
 )
 from minicnn.training.capture import CapturedStep, graphs_are_possible
-from minicnn.training.data_checks import check_input_shapes, check_integer
+from minicnn.training.data_checks import check_input_shapes, check_integer, with_last_axis
 from minicnn.training.device_data import Outputs, keep_on_device
 from minicnn.training.model_checks import (
     check_compile_arguments,
     require_compiled,
     require_one_output,
+    the_only,
     warn_of_lost_training,
 )
 from minicnn.training.numbers import TrainingNumbers
@@ -105,7 +106,7 @@ class Trainer(Layer):
         check_compile_arguments(optimizer, loss_weights, steps_per_execution, jit_compile)
         if loss is not None:
             require_one_output(self)
-        chosen_optimizer, chosen_loss = optimizers.get(optimizer), losses.get(loss)
+        chosen_optimizer, chosen_loss = optimizers.get(optimizer), losses.get(the_only(loss))
         if auto_scale_loss and self.compute_dtype == "float16":
             chosen_optimizer = LossScaleOptimizer.around(chosen_optimizer)
         identifiers, weighted = identifiers_of(metrics), identifiers_of(weighted_metrics)
@@ -279,7 +280,7 @@ class Trainer(Layer):
             x, None, None, batch_size, False, steps, resumes=False, dtype=self.dtype
         )
         if isinstance(batches, ArrayBatches):
-            self._build_and_check_inputs(batches.xs)
+            batches.xs = self._build_and_check_inputs(batches.xs)
         else:
             batches.on_batch = lambda xs, y: self._build_and_check_inputs(xs)
         keep_on_device([batches], self.dtype)
@@ -295,7 +296,8 @@ class Trainer(Layer):
                     with out_of_memory.explained(batch_length(xs)):
                         ys = predict_step(self, self._prepare_inputs(xs))
                         outputs.add([widened(y) for y in ys])
-                    watchers.on_predict_batch_end(step)
+                    outputs_of = partial(_outputs_of_batch, ys)
+                    watchers.on_predict_batch_end(step, LazyLogs(outputs_of))
                     progress.update(batch_length(xs))
                 whole = outputs.whole()
                 progress.end_steps()
@@ -446,35 +448,43 @@ class Trainer(Layer):
         """Build the model, make its metrics and see whether the data fit it: arrays as a whole,
         before anything runs; those of an iterator batch by batch, as they come."""
         if isinstance(batches, ArrayBatches):
-            self._build_and_check(batches.xs, batches.y)
+            batches.xs = self._build_and_check(batches.xs, batches.y)
         else:
             batches.on_batch = self._build_and_check
 
-    def _build_and_check(self, xs: Sequence[Array], y: Array | None) -> None:
-        self._build_and_check_inputs(xs)
+    def _build_and_check(self, xs: Sequence[Array], y: Array | None) -> list[Array]:
+        fitting = self._build_and_check_inputs(xs)
         if y is None:
             raise ValueError(
                 "there are no targets: pass y beside x, or an iterator of batches (x, y)"
             )
-        self.loss.check_targets(y, self.compute_output_shape([x.shape for x in xs]))
+        self.loss.check_targets(y, self.compute_output_shape([x.shape for x in fitting]))
         if self._metrics is None:
             self._make_metrics(y)
+        return fitting
 
     def _make_metrics(self, y: Array) -> None:
         self._targets_shape = backend.shape_of(y)
         unweighted, weighted = self.metric_identifiers, self.weighted_metric_identifiers
         self._metrics = make_metrics(unweighted, weighted, y.shape, self.output_shape, self.loss)
 
-    def _build_and_check_inputs(self, xs: Sequence[Array]) -> None:
-        """Build the model for data of this shape if it is not, and see whether they fit it."""
+    def _build_and_check_inputs(self, xs: Sequence[Array]) -> list[Array]:
+        """Build the model for data of this shape if it is not, and see whether they fit it; xs with
+        the last axis that a grey image may lack."""
         if not self.built:
             self.build((None, *xs[0].shape[1:]))
-        check_input_shapes(self, xs)
+        fitting = with_last_axis(self, xs)
+        check_input_shapes(self, fitting)
+        return fitting
 
     def _logs(self) -> dict[str, Any]:
-        """The figures so far as Python numbers; waits for the device, once for all of them."""
-        read_sums(self.metrics)
-        return {metric.name: metric.result() for metric in self.metrics}
+        """The figures so far."""
+        return figures_of(self.metrics)
+
+
+def _outputs_of_batch(ys: Sequence[Array]) -> dict[str, Any]:
+    outputs = [backend.to_numpy(widened(y)) for y in ys]
+    return {"outputs": outputs if len(outputs) > 1 else outputs[0]}
 
 
 def _in_form(results: dict[str, Any], as_dict: bool) -> Any:
