@@ -4,9 +4,8 @@ Nothing is begun before the first element is asked for, and no more is made than
 whoever takes the elements stops, the threads end after what they are at.
 """
 
-import contextlib
+import itertools
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,8 +13,7 @@ from typing import Any
 
 from minicnn.parallel.blas import limit_this_thread
 
-_NAME = "minicnn-data"  # of the threads
-_PATIENCE = 1.0  # seconds that a thread may take to end before nobody waits for it any longer
+_END = object()
 
 
 def mapped_ahead(
@@ -29,25 +27,27 @@ def mapped_ahead(
         function: called in the threads.
         items: taken in the thread of whoever asks for results.
         threads: how many calls there are at the same time.
-        most: calls that are begun or done before their result is asked for.
+        most: calls that are begun or done while the result before them is in use.
     """
-    pool = ThreadPoolExecutor(threads, _NAME, initializer=limit_this_thread)
+    pool = ThreadPoolExecutor(threads, "minicnn-data", initializer=limit_this_thread)
+
+    def begun() -> Iterator[Future[Any]]:
+        try:
+            for item in items:
+                yield pool.submit(function, item)
+        except Exception as error:
+            failed: Future[Any] = Future()
+            failed.set_exception(error)
+            yield failed
+
     waiting: deque[Future[Any]] = deque()
-    source, failure, ended = iter(items), None, False
     try:
-        while True:
-            while not ended and len(waiting) < most:
-                try:
-                    waiting.append(pool.submit(function, next(source)))
-                except StopIteration:
-                    ended = True
-                except Exception as error:
-                    failure, ended = error, True
-            if not waiting:
-                break
+        for result in begun():
+            waiting.append(result)
+            if len(waiting) > most:
+                yield waiting.popleft().result()
+        while waiting:
             yield waiting.popleft().result()
-        if failure is not None:
-            raise failure
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -59,49 +59,9 @@ def prefetched(items: Iterable[Any], most: int) -> Iterator[Any]:
         items: taken in that thread only.
         most: how many may wait.
     """
-    waiting: deque[tuple[bool, Any]] = deque()  # (True, item), and at the end (False, error)
-    changed = threading.Condition()
-    stopped = False
-
-    def fill() -> None:
-        limit_this_thread()
-        end = None
-        try:
-            for item in items:
-                with changed:
-                    waiting.append((True, item))
-                    del item
-                    changed.notify_all()
-                    changed.wait_for(lambda: stopped or len(waiting) < most)
-                    if stopped:
-                        break
-        except BaseException as error:
-            end = error
-        with contextlib.suppress(Exception):
-            items.close()  # type: ignore[attr-defined]
-        with changed:
-            waiting.append((False, end))
-            changed.notify_all()
-
-    thread = threading.Thread(target=fill, name=_NAME, daemon=True)
-    thread.start()
-    try:
-        while True:
-            with changed:
-                changed.wait_for(lambda: waiting)
-                is_item, item = waiting.popleft()
-                changed.notify_all()
-            if not is_item:
-                if item is not None:
-                    raise item
-                return
-            yield item
-            del item
-    finally:
-        with changed:
-            stopped = True
-            changed.notify_all()
-        thread.join(_PATIENCE)
+    iterator = iter(items)
+    taken = mapped_ahead(lambda _: next(iterator, _END), itertools.repeat(None), 1, most)
+    return itertools.takewhile(lambda item: item is not _END, taken)
 
 
 class Pass:
