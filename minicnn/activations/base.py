@@ -42,9 +42,10 @@ class Activation(Configurable):
     keras_name: str | None = None
     has_keras_layer = False
 
-    @property
-    def __name__(self) -> str:
-        """What Keras calls the function, for scripts that print `layer.activation.__name__`."""
+    def __getattr__(self, name: str) -> str:
+        """`__name__`, what Keras calls the function: scripts print `layer.activation.__name__`."""
+        if name != "__name__":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return self.keras_name or snake_case(type(self).__name__)
 
     @property

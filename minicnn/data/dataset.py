@@ -160,7 +160,8 @@ class Dataset:
                 "generator is a function that returns an iterable, so that each pass can begin "
                 f"anew; got {type(generator).__name__}"
             )
-        types, convert = output_types, el.cast
+        types = output_types
+        convert: Callable[[Any, Any], Any] = el.cast
         if output_signature is not None:
             types, convert = output_signature, el.fitted
 

@@ -92,7 +92,7 @@ class Layer(Configurable, WeightOwner):
                 f"{self.described}: input_shape is a tuple such as (32, 32, 3), not {input_shape!r}"
             )
         self._trainable = trainable
-        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.activity_regularizer: Any = regularizers.get(activity_regularizer)
         self.built = False
         self.input_shape: Any = None if input_shape is None else (None, *input_shape)
         self.output_shape: Any = None

@@ -84,7 +84,8 @@ class Metric(Configurable):
         """
         if isinstance(shape, str):
             shape, name = (), shape
-        first = initializers.get(initializer or "zeros")(tuple(shape), dtype or "float32")
+        make: Any = initializers.get(initializer or "zeros")
+        first = make(tuple(shape), dtype or "float32")
         self.variables.append(Variable(first, name))
         return self.variables[-1]
 
