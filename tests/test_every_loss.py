@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loss_cases import ALONG_AN_AXIS, CASES, CLASSES, data
 
 from minicnn import Sequential, backend, gradcheck, layers, losses
 from minicnn.losses import Loss, SparseCategoricalCrossentropy
 from minicnn.registry import serialize
 from minicnn.utils import set_random_seed
-from tests.loss_cases import ALONG_AN_AXIS, CASES, CLASSES, data
 
 REDUCTIONS = ["sum_over_batch_size", "mean", "sum", "mean_with_sample_weight"]
 every_case = pytest.mark.parametrize(("name", "arguments"), CASES)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from metric_cases import CASES, CLASSES, OF_VALUES
+from metric_cases import batch as batch_for
 
 from minicnn import backend, metrics
 from minicnn.losses import SparseCategoricalCrossentropy
 from minicnn.metrics import METRICS
 from minicnn.registry import serialize
-from tests.metric_cases import CASES, CLASSES, OF_VALUES
-from tests.metric_cases import batch as batch_for
 
 EVERY = [CLASSES[name](**arguments) for name, arguments in CASES if name not in OF_VALUES]
 BY_NAME = [pytest.param(m, id=f"{m.name}-{i}") for i, m in enumerate(EVERY)]

@@ -363,7 +363,7 @@ def test_names_of_older_scripts():
     assert optimizer.learning_rate == optimizer.lr == 0.25
     with pytest.raises(TypeError, match="Adam has no argument 'lr'; say learning_rate"):
         Adam(lr=0.1)
-    with pytest.raises(TypeError, match="SGD has no argument 'decay'.*InverseTimeDecay"):
+    with pytest.warns(UserWarning, match="decay has no effect.*InverseTimeDecay"):
         SGD(0.1, decay=1e-6)
 
 

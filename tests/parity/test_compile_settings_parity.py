@@ -9,10 +9,11 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 pytest.importorskip("torch")
 keras = pytest.importorskip("keras")
 
+from loss_cases import CASES as LOSS_CASES  # noqa: E402
+from metric_cases import CASES as METRIC_CASES  # noqa: E402
+from metric_cases import IN_KERAS, OF_VALUES  # noqa: E402
+
 import minicnn  # noqa: E402
-from tests.loss_cases import CASES as LOSS_CASES  # noqa: E402
-from tests.metric_cases import CASES as METRIC_CASES  # noqa: E402
-from tests.metric_cases import IN_KERAS, OF_VALUES  # noqa: E402
 
 pytestmark = [
     pytest.mark.parity,

@@ -12,9 +12,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 torch = pytest.importorskip("torch")
 keras = pytest.importorskip("keras")
 
-from minicnn import gradcheck, losses  # noqa: E402
-from minicnn.losses import LOSSES  # noqa: E402
-from tests.loss_cases import (  # noqa: E402
+from loss_cases import (  # noqa: E402
     ALONG_AN_AXIS,
     ARGUMENTS,
     CASES,
@@ -23,6 +21,9 @@ from tests.loss_cases import (  # noqa: E402
     OF_LABELS,
     data,
 )
+
+from minicnn import gradcheck, losses  # noqa: E402
+from minicnn.losses import LOSSES  # noqa: E402
 
 pytestmark = pytest.mark.parity
 

@@ -13,9 +13,10 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 torch = pytest.importorskip("torch")
 keras = pytest.importorskip("keras")
 
+from metric_cases import ARGUMENTS, CASES, CLASSES, IN_KERAS, batch  # noqa: E402
+
 from minicnn import metrics  # noqa: E402
 from minicnn.metrics import METRICS  # noqa: E402
-from tests.metric_cases import ARGUMENTS, CASES, CLASSES, IN_KERAS, batch  # noqa: E402
 
 pytestmark = pytest.mark.parity
 
