@@ -340,7 +340,10 @@ LABELS, SCORES, _ = batch()
         (lambda: metrics.F1Score("mean"), "average is None, 'micro'.* got 'mean'"),
         (lambda: metrics.FBetaScore(beta=0), "beta must be above 0"),
         (lambda: metrics.F1Score(threshold=0), "threshold must be above 0"),
-        (lambda: metrics.BinaryAccuracy(threshold=1), "threshold must lie between 0 and 1"),
+        (
+            lambda: metrics.BinaryAccuracy(threshold="0"),
+            "threshold must be a finite number, not '0'",
+        ),
         (lambda: metrics.ConfusionMatrix(1), "num_classes must be at least 2"),
         (lambda: metrics.ConfusionMatrix(3)(LABELS, SCORES), r"\(samples, 3\); got \(12, 4\)"),
         (

@@ -1,6 +1,8 @@
 """The share of predictions that are right."""
 
+import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 from minicnn.backend import array_module
@@ -40,16 +42,16 @@ class BinaryAccuracy(_Accuracy):
 
     Args:
         name, dtype: see `Metric`.
-        threshold: an output above it stands for 1; between 0 and 1.
+        threshold: an output above it stands for 1; for logits 0.
 
     Raises:
-        ValueError: another threshold.
+        ValueError: a threshold that is no finite number.
     """
 
     def __init__(self, name: str = "binary_accuracy", dtype: Any = None, threshold: float = 0.5):
         super().__init__(name, dtype)
-        if not 0 < threshold < 1:
-            raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
+        if not isinstance(threshold, Real) or not math.isfinite(threshold):
+            raise ValueError(f"threshold must be a finite number, not {threshold!r}")
         self.threshold = threshold
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
