@@ -52,7 +52,7 @@ class BinaryAccuracy(_Accuracy):
         super().__init__(name, dtype)
         if not isinstance(threshold, Real) or not math.isfinite(threshold):
             raise ValueError(f"threshold must be a finite number, not {threshold!r}")
-        self.threshold = threshold
+        self.threshold = float(threshold)
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
         return y_true.reshape(y_pred.shape) == (y_pred > self.threshold)
