@@ -48,7 +48,7 @@ class BinaryAccuracy(_Accuracy):
         ValueError: a threshold that is no finite number.
     """
 
-    def __init__(self, name: str = "binary_accuracy", dtype: Any = None, threshold: float = 0.5):
+    def __init__(self, name: str = "binary_accuracy", dtype: Any = None, threshold: Any = 0.5):
         super().__init__(name, dtype)
         if not isinstance(threshold, Real) or not math.isfinite(threshold):
             raise ValueError(f"threshold must be a finite number, not {threshold!r}")
