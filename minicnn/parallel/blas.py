@@ -7,9 +7,10 @@ beside it, overlap: the first to come sets the limit, the last to leave lifts it
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
@@ -94,15 +95,31 @@ def limit_this_thread() -> None:
 
 def libraries() -> list[Any]:
     """Every BLAS of the process; NumPy's is not the only one where SciPy is imported."""
-    return _libraries_with(len(sys.modules))
+    return _libraries_in(_files_of_blas(len(sys.modules)))
 
 
 @lru_cache(maxsize=1)
-def _libraries_with(modules: int) -> list[Any]:
-    """The same while there are as many `modules`: to look takes 2 ms, and only a further module
-    brings another BLAS."""
+def _files_of_blas(modules: int) -> Hashable:
+    """The files of BLAS in memory, while there are as many `modules`: only a further one brings
+    another. Where the system does not list them, the number of modules says as much."""
+    try:
+        lines = Path("/proc/self/maps").read_text(errors="replace").splitlines()
+    except OSError:
+        return modules
+    names = {os.path.basename(line) for line in lines}
+    return frozenset(n for n in names if any(word in n for word in ("blas", "mkl", "blis")))
+
+
+@lru_cache(maxsize=1)
+def _libraries_in(files: Hashable) -> list[Any]:
+    """The same while there are the same `files`. To look takes 2 ms and, on Linux, the lock of the
+    loader, for which another thread may wait with Python's: as seldom as can be, and first when
+    this module is imported."""
     controllers = ThreadpoolController().lib_controllers
     return [library for library in controllers if library.user_api == "blas"]
+
+
+libraries()
 
 
 def _set(threads: dict[Any, int]) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -140,17 +141,26 @@ def test_a_blas_that_is_loaded_later_is_limited_too(monkeypatch):
     loaded, within = [SomeBlas()], []
     controller = SimpleNamespace(lib_controllers=loaded)
     monkeypatch.setattr(blas, "ThreadpoolController", lambda: controller)
-    blas._libraries_with.cache_clear()
+    monkeypatch.setattr(blas, "_files_of_blas", lambda modules: len(loaded))
+    blas._libraries_in.cache_clear()
     try:
-        for name in ("module_with_blas", "another_with_blas"):
+        for _ in range(2):
             with one_blas_thread():
                 within.append([library.num_threads for library in loaded])
             assert [library.num_threads for library in loaded] == [2] * len(loaded)
-            monkeypatch.setitem(sys.modules, name, ModuleType(name))
             controller.lib_controllers = loaded = [*loaded, SomeBlas()]
     finally:
-        blas._libraries_with.cache_clear()
+        blas._libraries_in.cache_clear()
     assert within == [[1], [1, 1]]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads Linux's /proc")
+def test_modules_without_a_blas_are_no_reason_to_look_again(monkeypatch):
+    """To look takes the loader's lock, for which another thread may wait with Python's."""
+    before = blas.libraries()
+    monkeypatch.setattr(blas, "ThreadpoolController", lambda: pytest.fail("it looks again"))
+    monkeypatch.setitem(sys.modules, "module_without_blas", ModuleType("module_without_blas"))
+    assert before and blas.libraries() is before
 
 
 class Asking(Loss):
