@@ -134,6 +134,7 @@ def network(regularizer, of_last="l1"):
 X, Y = numbers((14, 8, 8, 3), 1, "float32"), np.arange(14) % 4
 
 
+@pytest.mark.cpu_only("its own regularizer is written in NumPy")
 @pytest.mark.parametrize("regularizer", [regularizers.L1L2(0.01, 0.02), Spread()])
 @pytest.mark.parametrize("shards", [2, 5])
 def test_the_same_on_any_number_of_shards(regularizer, shards):
@@ -151,6 +152,7 @@ def test_the_same_on_any_number_of_shards(regularizer, shards):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.cpu_only("its own regularizer is written in NumPy")
 @pytest.mark.parametrize("regularizer", [regularizers.L1L2(0.01, 0.02), Spread()])
 def test_gradients_by_differences(regularizer, float64):
     model = network(regularizer)
@@ -175,6 +177,7 @@ def test_gradients_by_differences(regularizer, float64):
     assert slope == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.cpu_only("its own regularizer is written in NumPy")
 def test_losses_are_the_penalties():
     model = network(regularizers.L2(0.5))
     assert [float(p) for p in model.losses] == pytest.approx(

@@ -55,6 +55,7 @@ def same(a, b):
     return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
+@pytest.mark.cpu_only("looks at weights with NumPy")
 @pytest.mark.parametrize("scaled", [False, True])
 def test_averages_are_evaluated_and_weights_trained(scaled):
     def optimizer():
@@ -77,6 +78,7 @@ def test_averages_are_evaluated_and_weights_trained(scaled):
     assert same(plain.get_weights(), swapped.get_weights())
 
 
+@pytest.mark.cpu_only("looks at weights with NumPy")
 def test_evaluate_and_predict_by_themselves():
     made, watch = model(), Watch()
     made.fit(X, Y, batch_size=4, verbose=0)
@@ -90,6 +92,7 @@ def test_evaluate_and_predict_by_themselves():
     assert same(made.get_weights(), weights) and same(averages(made), means)
 
 
+@pytest.mark.cpu_only("looks at weights with NumPy")
 def test_files_hold_the_averages(tmp_path):
     pytest.importorskip("h5py")
 

@@ -18,6 +18,7 @@ DRAWS = {
 }
 
 
+@pytest.mark.cpu_only("looks at results with NumPy")
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=list(DRAWS))
 def test_seeds(draw):
     def same(a, b):
@@ -47,6 +48,7 @@ MOMENTS = {
 }
 
 
+@pytest.mark.cpu_only("looks at results with NumPy")
 @pytest.mark.parametrize("name", MOMENTS)
 def test_distributions(name):
     values = backend.to_numpy(DRAWS[name](0)).astype("float64")
@@ -57,6 +59,7 @@ def test_distributions(name):
         assert values.min() >= lowest - 1e-6 and values.max() <= highest + 1e-6
 
 
+@pytest.mark.cpu_only("looks at results with NumPy")
 def test_shapes_and_dtypes():
     assert random.normal((2, 3)).dtype == "float32" and random.normal((2, 3)).shape == (2, 3)
     assert random.uniform((2,), dtype="float64").dtype == "float64"

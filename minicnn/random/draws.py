@@ -160,7 +160,7 @@ def dropout(
     x = inputs if backend.is_array(inputs) else backend.asarray(inputs, backend.floatx())
     sizes = zip(noise_shape or x.shape, x.shape, strict=True)
     mask = _generator(seed).random([s if n is None else n for n, s in sizes]) >= rate
-    return x * backend.asarray(mask / (1 - rate), x.dtype)
+    return x * backend.array_module(x).asarray(mask / (1 - rate), x.dtype)
 
 
 def _generator(seed: Any) -> np.random.Generator:

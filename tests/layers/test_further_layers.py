@@ -149,6 +149,7 @@ def test_errors_of_specs():
 # Random numbers
 
 
+@pytest.mark.cpu_only("looks at results with NumPy")
 @pytest.mark.parametrize(
     ("layer", "mean", "variance"),
     [
@@ -168,6 +169,7 @@ def test_moments_of_noise(layer, mean, variance):
     np.testing.assert_array_equal(layer(x, training=True), y)
 
 
+@pytest.mark.cpu_only("looks at results with NumPy")
 def test_alpha_dropout_keeps_mean_and_variance():
     x = numbers((300, 1000), 1, "float32")
     y = layers.AlphaDropout(0.3, seed=2)(x, training=True)
@@ -246,6 +248,7 @@ ERRORS = [
 ]  # fmt: skip
 
 
+@pytest.mark.cpu_only("looks at results with NumPy")
 @pytest.mark.parametrize(("action", "message"), ERRORS)
 def test_errors(action, message):
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -274,6 +277,7 @@ def test_single_images():
         np.testing.assert_array_equal(layer(X[0]), layer(X)[0])
 
 
+@pytest.mark.cpu_only("looks at results with NumPy")
 def test_resizing_keeps_whole_numbers():
     x = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3)).astype("uint8")
     layer = layers.Resizing(7, 3, "bicubic")
@@ -290,6 +294,7 @@ def test_identity_of_lists():
     assert [o.shape for o in out] == [(2, 3), (2, 2)]
 
 
+@pytest.mark.cpu_only("looks at results with NumPy")
 def test_infinite_elements_stay_where_they_are():
     x = np.zeros((1, 4, 4, 1), "float32")
     x[0, 0, 0] = np.inf

@@ -75,6 +75,7 @@ def test_a_schedule_or_a_function_gives_it():
     assert optimizer.learning_rate == 0.125
 
 
+@pytest.mark.cpu_only("weights and gradients of NumPy")
 @pytest.mark.parametrize("name", CASES)
 def test_steps_by_hand(name):
     """With gradients in pairs, in lists, or after `build` alone."""
@@ -106,6 +107,7 @@ def test_steps_by_hand(name):
         np.testing.assert_array_equal(result, results[0])
 
 
+@pytest.mark.cpu_only("weights and gradients of NumPy")
 def test_errors_of_steps_by_hand():
     a, b = FakeWeight(np.zeros(1), "a"), FakeWeight(np.zeros(1), "b")
     optimizer = SGD(1.0)
@@ -122,6 +124,7 @@ def test_errors_of_steps_by_hand():
     assert (a.value, b.value, optimizer.iterations) == (-1, 0, 1)
 
 
+@pytest.mark.cpu_only("weights and gradients of NumPy")
 def test_variables():
     weights = [FakeWeight(np.ones(2), "a"), FakeWeight(np.ones((3, 1)), "b")]
     optimizer = Adam(0.5, amsgrad=True, use_ema=True)

@@ -185,6 +185,7 @@ def hits(y_true, y_pred):
     return (np.asarray(y_true)[:, 0] < np.asarray(y_pred)[:, 0]).astype("float32")
 
 
+@pytest.mark.cpu_only("functions that are written in NumPy")
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_functions_as_metrics(suffix, tmp_path):
     before = model()
