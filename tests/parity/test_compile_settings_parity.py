@@ -58,13 +58,15 @@ def there_and_back(make, y, path):
                 np.testing.assert_allclose(found[name], value, rtol=2e-4, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize(("name", "arguments"), LOSS_CASES)
+# of Huber, Keras does not write delta
+WRITTEN = [(name, arguments) for name, arguments in LOSS_CASES if name != "Huber" or not arguments]
+
+
+@pytest.mark.parametrize(("name", "arguments"), WRITTEN)
 def test_losses(name, arguments, tmp_path):
     labels = np.random.default_rng(1).integers(0, 4, 12)
     sparse = name in ("SparseCategoricalCrossentropy", "CategoricalGeneralizedCrossEntropy")
     y = labels if sparse else np.eye(4, dtype="float32")[labels]
-    if name == "Huber" and arguments:
-        pytest.skip("Keras does not write delta")
     there_and_back(
         lambda library: network(library, getattr(library.losses, name)(**arguments)),
         y,
